@@ -1,0 +1,1 @@
+"""Engines turn SampleRequests into Samples: `vllm` (fast), `hf` (transformers, the reference)."""

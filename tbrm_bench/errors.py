@@ -1,0 +1,49 @@
+"""The error model of the project.
+
+Four kinds of trouble, four ways to meet it:
+
+- **A bad sample is data.** An empty completion, a truncated one, an answer that hangs the parser: each becomes a
+  `Grade` with its own status and is counted. Nothing is raised.
+- **A mistake that a person can mend** raises `UserError`: one line that names what is wrong, the two values that
+  disagree and the way out. The command line prints it as `error: ...` without a traceback (`--debug` shows it).
+- **Something that is not installed or not there** (an extra, a GPU, the network) raises `MissingExtra` or
+  `MissingPrerequisite`, which are UserErrors with an exit code of their own.
+- **A mistake of ours** is an `assert` or whatever Python raises; it is never caught and turned into a score.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the shell sees."""
+
+    DONE = 0
+    FAILED = 1  # ran, but failed or is incomplete
+    USAGE = 2  # bad usage or configuration
+    MISSING = 3  # a missing prerequisite: an extra, a device, the network
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class UserError(Exception):
+    """A problem that the user can mend; the message is one line: what, the two values that disagree, the fix."""
+
+    exit_code: ExitCode = ExitCode.USAGE
+
+
+class RunFailed(UserError):
+    """The work started and could not be finished (disk full, a run that is incomplete); what was done is kept."""
+
+    exit_code = ExitCode.FAILED
+
+
+class MissingPrerequisite(UserError):
+    """Something outside the project is not there: a GPU, the network, a file of the system."""
+
+    exit_code = ExitCode.MISSING
+
+
+class MissingExtra(MissingPrerequisite):
+    """A package of an optional extra is not installed; the message is the line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'tbrm-bench[{extra}]'")
