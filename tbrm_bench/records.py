@@ -1,6 +1,7 @@
 """The nouns: everything that crosses from one stage of a run to the next.
 
-    dataset --Problem--> prompts --Prompt, SampleRequest--> engine --Sample--> grader --Grade--> score --TaskScore--> report
+    dataset --Problem--> prompts --Prompt--> (seed) --SampleRequest--> engine --Sample--> grader --Grade--> score
+    score --TaskScore, MacroScore, RunResult--> report
 
 All are frozen; none knows how to do anything. Example of a problem:
 
@@ -118,6 +119,17 @@ class Grade:
     status: Status
     extracted: str | None
     rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class GradedSample:
+    """What scoring needs to know of one stored sample; `status` is None while it is not graded."""
+
+    key: SampleKey
+    status: Status | None
+    extracted: str | None
+    finish_reason: FinishReason
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
