@@ -137,7 +137,8 @@ class TaskScore:
     """The scores of one task; docs/metrics.md defines every number. Undefined is NaN.
 
     Rates and scores are in [0, 1]. `pass_at[k]` and `pass_at_se[k]` hold every k from 1 to `num_samples`.
-    When `num_missing` is not 0 every score is NaN: what is missing is never divided away.
+    `num_missing` counts samples that are not stored, `num_ungraded` stored ones without a verdict. When either is not
+    0 every score is NaN: what is missing is never divided away.
     """
 
     task: str
@@ -145,6 +146,7 @@ class TaskScore:
     num_clusters: int
     num_samples: int
     num_missing: int
+    num_ungraded: int
     avg: float
     se: float
     ci_low: float
@@ -157,7 +159,7 @@ class TaskScore:
     status_rates: Mapping[Status, float]
     cap_rate: float  # share of samples that ran into the token cap, whatever their verdict
     mean_tokens: float
-    max_tokens: int
+    max_tokens: int  # of the longest completion stored, not the cap
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Pure functions from counts to scores; docs/metrics.md gives every formula."""
