@@ -8,7 +8,7 @@ Sources: Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00640 (standard e
 effective sample size, as Korn and Graubard 1998 do for surveys (the interval); Zou and Donner 2008, Statistics in
 Medicine 27, the "method of variance estimates recovery" (the interval of a macro-average).
 
-Example: per-question means 1, 1, 0, 0 in four clusters: mean 0.5, standard error 0.289, 95 % interval 0.114 .. 0.886.
+Example: per-question means 1, 1, 0, 0 in four clusters: mean 0.5, standard error 0.289, 95 % interval 0.061 .. 0.939.
 
 Legend: Q questions, G clusters, T tasks, K columns that are treated alike (for example pass@1 .. pass@K).
 """
