@@ -1,0 +1,71 @@
+"""`tbench`: the commands, and how every one of them ends.
+
+A command parses, calls one function and renders. Data go to stdout, talk goes to stderr. Whatever a person can mend
+arrives here as a UserError and leaves as one line and an exit code (see `errors`).
+"""
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from tbrm_bench import __version__
+from tbrm_bench.cli import doctor, grade, show, tasks
+from tbrm_bench.cli import eval as evaluate
+from tbrm_bench.errors import ExitCode, UserError
+
+app = typer.Typer(
+    name="tbench",
+    help="Measure checkpoints on maths benchmarks, with error bars that tell a gain from noise.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("eval")(evaluate.evaluate)
+app.command("show")(show.show)
+app.command("grade")(grade.grade)
+app.add_typer(tasks.app, name="tasks")
+app.command("doctor")(doctor.doctor)
+# Add-ons register themselves: the bench never imports the trainer.
+for entry in importlib.metadata.entry_points(group="tbrm_bench.commands"):
+    app.command(entry.name)(entry.load())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def main() -> None:
+    """Run the command line and leave with an exit code of `ExitCode`."""
+    try:
+        sys.exit(app(standalone_mode=False) or ExitCode.DONE)
+    except (UserError, TyperException) as error:
+        if "--debug" in sys.argv:
+            raise
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of stdout has left (`tbench show RUN | head`); say nothing more to it, not even at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(ExitCode.FAILED)

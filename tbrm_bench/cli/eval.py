@@ -1,0 +1,172 @@
+"""`tbench eval MODEL`: generate, grade and score; the same command again goes on where the last one stopped."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tbrm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from tbrm_bench.plan import Plan
+
+SAMPLING = "What to measure"
+RUNNING = "How to run it"
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Local folder, Hub id (owner/name[@revision]) or builtin:tiny.")
+    ],
+    suite: Annotated[
+        str | None, typer.Option(help="Named set of tasks (default: quickstart).", rich_help_panel=SAMPLING)
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=SAMPLING)] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Name or TOML file (default: the suite's).", rich_help_panel=SAMPLING)
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Samples a problem, in place of the protocol's.", rich_help_panel=SAMPLING)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most new tokens a sample, in place of the protocol's.", rich_help_panel=SAMPLING)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first rows of each task.", rich_help_panel=SAMPLING)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the tasks' rows, in place of the Hub.", rich_help_panel=SAMPLING)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run directory (default: runs/<model>-<protocol>-<lock>).", rich_help_panel=RUNNING),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="vllm, or hf as the reference.", rich_help_panel=RUNNING)] = "vllm",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="device, dtype, tensor_parallel, trust_remote_code, max_num_seqs, seed, grader_workers.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be generated, and stop.", rich_help_panel=RUNNING)
+    ] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print results.json instead of the table.", rich_help_panel=RUNNING)
+    ] = False,
+) -> None:
+    """Evaluate a model: k samples for every problem, graded, with error bars.
+
+    A run that was interrupted, killed or asked for fewer samples goes on with the same command.
+    """
+    from tbrm_bench.plan import EvalOptions, Settings, prepare
+    from tbrm_bench.settings import parse_settings
+
+    if engine not in ("vllm", "hf"):
+        raise UserError(f"--engine {engine!r} is not one of vllm, hf")
+    tasks, suite_protocol = _choose_tasks(suite, task)
+    options = EvalOptions(
+        model=model,
+        tasks=tasks,
+        protocol=protocol or suite_protocol,
+        engine=engine,  # type: ignore[arg-type]
+        samples=samples,
+        max_tokens=max_tokens,
+        limit=limit,
+        data_dir=data,
+        out=out,
+        settings=parse_settings(Settings, set_ or []),
+    )
+    plan = prepare(options)
+    if dry_run:
+        _print_plan(plan, as_json=json_)
+    else:
+        _run(plan, as_json=json_)
+
+
+def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str, ...], str]:
+    """Return the tasks and the protocol that is used when none is named."""
+    from tbrm_bench.tasks import load_suite
+
+    if suite and task:
+        raise UserError(f"--suite {suite} and --task {task[0]} were both given; give one of them")
+    if task:
+        # The protocol of the six benchmarks covers every task; the quickstart's is made for its own.
+        chosen = load_suite("quickstart")
+        return tuple(task), chosen.protocol if set(task) <= set(chosen.tasks) else load_suite("tbrm6").protocol
+    chosen = load_suite(suite or "quickstart")
+    return chosen.tasks, chosen.protocol
+
+
+def _run(plan: "Plan", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from tbrm_bench.cli.progress import live_progress
+    from tbrm_bench.pipeline import run
+    from tbrm_bench.report.terminal import render_result
+    from tbrm_bench.score import result_to_json
+
+    try:
+        with live_progress() as observer:
+            result = run(plan, observer)
+    except KeyboardInterrupt:
+        print(f"interrupted; {plan.run_dir} keeps what is done, the same command goes on from there", file=sys.stderr)
+        raise
+    if as_json:
+        print(result_to_json(result))
+    else:
+        render_result(result, Console())
+    print(f"{plan.run_dir}\nnext: tbench show {plan.run_dir}", file=sys.stderr)
+
+
+def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+    from tbrm_bench.provenance import digest
+
+    rows: list[dict[str, Any]] = [
+        {
+            "task": task.name,
+            "problems": len(task.problems),
+            "samples": task.num_samples,
+            "longest_prompt": max(len(prompt.token_ids) for prompt in task.prompts),
+            "max_tokens": task.sampling.max_tokens,
+            "temperature": task.sampling.temperature,
+            "top_p": task.sampling.top_p,
+        }
+        for task in plan.tasks
+    ]
+    facts = {
+        "run_dir": str(plan.run_dir),
+        "protocol": plan.protocol.name,
+        "num_samples": plan.num_samples,
+        "max_new_tokens": plan.max_new_tokens,
+        "lock_hash": digest(plan.lock),
+        "lock": plan.lock,
+    }
+    if as_json:
+        print(json.dumps({"tasks": rows, **facts}, indent=2))
+    else:
+        _print_plan_table(rows, facts)
+
+
+def _print_plan_table(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="would be generated")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="left" if name == "task" else "right")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+    engine = facts["lock"]["engine"]
+    print(f"samples     {facts['num_samples']:,}")
+    print(f"new tokens  {facts['max_new_tokens']:,} at most")
+    print(f"engine      {engine['name']} {engine['version']}, {engine['device']}, {engine['dtype']}")
+    print(f"protocol    {facts['protocol']}")
+    print(f"lock        {facts['lock_hash']}")
+    print(f"run         {facts['run_dir']}")

@@ -1,0 +1,185 @@
+"""The stages of a run, over one run directory: generate what is missing, grade what is not graded, score.
+
+    missing keys --engine--> samples --store--> grader pool --store--> grades --score--> results.json
+
+This process is the store's only writer. A sample is committed before the next one is looked at, then handed to the
+grader; a run that is killed anywhere goes on from what is stored.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tbrm_bench.grading import GRADER, GraderPool
+from tbrm_bench.plan import Plan
+from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
+from tbrm_bench.score import result_to_json, score_run
+from tbrm_bench.store import RunStore, write_text_atomically
+
+RESULTS = "results.json"
+# More than this many samples wait for a verdict: generation waits for the grader, so that memory stays flat.
+MAX_PENDING_GRADES = 4096
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is; counts are samples, seconds are since the engine was ready."""
+
+    num_total: int
+    num_done: int
+    num_resumed: int
+    stage: str = "starting"
+    num_tokens: int = 0
+    num_graded: int = 0
+    num_correct: int = 0
+    generation_started: float | None = None
+    observers: list[Callable[["Progress"], None]] = field(default_factory=list)
+
+    def enter(self, stage: str) -> None:
+        """Name what is going on now."""
+        self.stage = stage
+        if stage == "generating":
+            self.generation_started = time.monotonic()
+        self._tell()
+
+    def sampled(self, sample: Sample) -> None:
+        """Count one new sample."""
+        self.num_done += 1
+        self.num_tokens += len(sample.token_ids)
+        self._tell()
+
+    def graded(self, grade: Grade) -> None:
+        """Count one verdict."""
+        self.num_graded += 1
+        self.num_correct += grade.status is Status.CORRECT
+
+    def _tell(self) -> None:
+        for observer in self.observers:
+            observer(self)
+
+
+def run(plan: Plan, observer: Callable[[Progress], None]) -> RunResult:
+    """Bring the run directory to what the plan asks for and return its scores.
+
+    Raises UserError when the directory belongs to another run or another process, RunFailed when a disk is full; what
+    is stored by then stays and the same call goes on from there.
+    """
+    strict = plan.protocol.strict_boxed
+    with RunStore.open_writer(plan.run_dir, lock=plan.lock, about=plan.about) as store:
+        for task in plan.tasks:
+            store.put_problems(task.problems, {task.name: task.num_samples})
+        progress = _progress(store, observer)
+        with GraderPool(num_workers=plan.grader_workers, strict_boxed=strict) as pool:
+            grading = Grading(store, pool, grader_name(strict_boxed=strict), progress)
+            grading.catch_up()
+            if progress.num_done < progress.num_total:
+                _generate(plan, store, grading, progress)
+            progress.enter("grading")
+            grading.collect(wait=True)
+            progress.enter("scoring")
+            return write_results(store, pool, grading.grader)
+
+
+def _progress(store: RunStore, observer: Callable[[Progress], None]) -> Progress:
+    total = sum(store.num_samples(task) * store.num_problems(task) for task in store.tasks())
+    done = store.count_samples()
+    return Progress(num_total=total, num_done=done, num_resumed=done, observers=[observer])
+
+
+def _generate(plan: Plan, store: RunStore, grading: "Grading", progress: Progress) -> None:
+    progress.enter("loading the model")
+    with plan.engine as engine:
+        progress.enter("generating")
+        for sample in engine.generate(_requests(plan, store)):
+            store.add_samples([sample])
+            progress.sampled(sample)
+            grading.submit(sample)
+            grading.collect(wait=False)
+
+
+def _requests(plan: Plan, store: RunStore) -> Iterator[SampleRequest]:
+    for task in plan.tasks:
+        yield from task.requests(store.missing(task.name), plan.seed)
+
+
+class Grading:
+    """Samples in, grades into the store: the pool's work, kept apart from the engine's."""
+
+    def __init__(self, store: RunStore, pool: GraderPool, grader: str, progress: Progress) -> None:
+        """Read the golds once; they are small."""
+        self.store = store
+        self.pool = pool
+        self.grader = grader
+        self.progress = progress
+        self.golds = {problem.key: problem.gold for problem in store.problems()}
+
+    def submit(self, sample: Sample) -> None:
+        """Hand one stored sample to the pool."""
+        key = sample.key
+        self.pool.submit(key, sample.text, self.golds[key[:2]], sample.finish_reason)  # type: ignore[index]
+
+    def collect(self, *, wait: bool) -> list[tuple[SampleKey, Grade]]:
+        """Store the verdicts that are there, or all of them; return them."""
+        grades = self.pool.drain(wait=wait or self.pool.num_pending > MAX_PENDING_GRADES)
+        if grades:
+            self.store.add_grades(grades, self.grader)
+            for _, grade in grades:
+                self.progress.graded(grade)
+        return grades
+
+    def catch_up(self) -> None:
+        """Grade what an earlier run stored and did not grade."""
+        for sample, _ in self.store.ungraded(self.grader):
+            self.submit(sample)
+            self.collect(wait=False)
+        self.collect(wait=True)
+
+
+def write_results(store: RunStore, pool: GraderPool, grader: str) -> RunResult:
+    """Score the stored grades and write results.json."""
+    result = score_run(store, grader=grader, vote_classes=pool.vote_classes)
+    write_text_atomically(store.run_dir / RESULTS, result_to_json(result))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A verdict that re-grading turned."""
+
+    key: SampleKey
+    before: Grade
+    after: Grade
+
+
+def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Change]]:
+    """Grade every stored sample again, without the model; return the new scores and the verdicts that changed.
+
+    Verdicts of another version of the grader stay in the store beside the new ones; those of the same version are
+    replaced. Changes are told against this version's verdicts, else against those of the grader used last.
+    """
+    with RunStore.open_grader(run_dir) as store:
+        strict = bool(store.about["strict_boxed"])
+        grader = grader_name(strict_boxed=strict)
+        known = store.graders()
+        before = dict(store.grades(grader if grader in known else known[-1])) if known else {}
+        progress = Progress(num_total=store.count_samples(), num_done=0, num_resumed=0)
+        with GraderPool(num_workers=num_workers, strict_boxed=strict) as pool:
+            grading = Grading(store, pool, grader, progress)
+            changes: list[Change] = []
+            for sample in store.samples():
+                grading.submit(sample)
+                changes += _changes(before, grading.collect(wait=False))
+            changes += _changes(before, grading.collect(wait=True))
+            return write_results(store, pool, grader), sorted(changes, key=lambda change: change.key)
+
+
+def _changes(before: dict[SampleKey, Grade], grades: list[tuple[SampleKey, Grade]]) -> list[Change]:
+    return [
+        Change(key, before[key], after) for key, after in grades if key in before and before[key].status != after.status
+    ]
+
+
+def grader_name(*, strict_boxed: bool) -> str:
+    """Name the grader as stored beside its verdicts: version, and what the protocol asks of it."""
+    return f"{GRADER}+strict_boxed" if strict_boxed else GRADER
