@@ -1,9 +1,17 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share: the engines are loaded once."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tbrm_bench.engines.base import Engine, EngineConfig
+from tbrm_bench.engines.hf import HfEngine
+from tbrm_bench.engines.vllm import VllmEngine
+from tbrm_bench.resources import builtin_model_dir
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default suite runs without a network
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,22 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("TBENCH_DATA does not name a folder with the benchmarks' rows (aime24.jsonl, ...)")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def engine_config() -> EngineConfig:
+    return EngineConfig(str(builtin_model_dir("tiny")), max_model_len=512)
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(engine_config: EngineConfig) -> Iterator[Engine]:
+    """The bundled model in a real vLLM engine in this process."""
+    with VllmEngine(engine_config) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def hf_engine(engine_config: EngineConfig) -> Iterator[Engine]:
+    """The bundled model in transformers."""
+    with HfEngine(engine_config) as engine:
+        yield engine

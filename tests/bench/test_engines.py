@@ -20,23 +20,6 @@ MAX_TOKENS = 48
 
 
 @pytest.fixture(scope="module")
-def config() -> EngineConfig:
-    return EngineConfig(str(builtin_model_dir("tiny")), max_model_len=512)
-
-
-@pytest.fixture(scope="module")
-def vllm(config: EngineConfig) -> Iterator[Engine]:
-    with VllmEngine(config) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def hf(config: EngineConfig) -> Iterator[Engine]:
-    with HfEngine(config) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
 def prompts() -> list[Prompt]:
     tokenizer = load_tokenizer(builtin_model_dir("tiny"))
     return render_prompts(generate(num_problems=24, seed=5), load_protocol("quickstart"), tokenizer)
@@ -70,13 +53,13 @@ def by_key(samples: Iterable[Sample]) -> dict[SampleKey, Sample]:
 
 
 def test_greedy_outputs_of_both_engines_are_equal(
-    vllm: Engine, hf: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
+    vllm_engine: Engine, hf_engine: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
     wanted = requests(prompts, stop_ids, temperature=0.0)
-    assert by_key(vllm.generate(wanted)) == by_key(hf.generate(wanted))
+    assert by_key(vllm_engine.generate(wanted)) == by_key(hf_engine.generate(wanted))
 
 
-@pytest.mark.parametrize("name", ["vllm", "hf"])
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_a_sample_does_not_depend_on_its_neighbours(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
@@ -89,7 +72,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(
     assert alone == {key: together[key] for key in alone}
 
 
-@pytest.mark.parametrize("name", ["vllm", "hf"])
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_samples_of_one_problem_differ(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
@@ -101,12 +84,12 @@ def test_samples_of_one_problem_differ(
 
 
 def test_both_engines_draw_from_the_same_distribution(
-    vllm: Engine, hf: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
+    vllm_engine: Engine, hf_engine: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
     """First tokens after a fork in the text: total variation between 400 draws of each stays within sampling noise."""
     wanted = requests(prompts[:1], stop_ids, temperature=2.0, num_samples=400, top_p=0.9, max_tokens=2)
     counts: list[dict[tuple[int, ...], float]] = []
-    for engine in (vllm, hf):
+    for engine in (vllm_engine, hf_engine):
         shares: dict[tuple[int, ...], float] = {}
         for sample in engine.generate(wanted):
             shares[sample.token_ids] = shares.get(sample.token_ids, 0) + 1 / 400
@@ -118,7 +101,7 @@ def test_both_engines_draw_from_the_same_distribution(
     assert max(abs(first.get(key, 0) - second.get(key, 0)) for key in common) < 0.15
 
 
-@pytest.mark.parametrize("name", ["vllm", "hf"])
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_finish_reasons_tell_the_cap_from_the_end(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
@@ -129,7 +112,7 @@ def test_finish_reasons_tell_the_cap_from_the_end(
         assert not set(sample.token_ids[:-1]) & set(stop_ids)
 
 
-@pytest.mark.parametrize("name", ["vllm", "hf"])
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_a_stop_string_ends_the_text_before_it(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
@@ -142,7 +125,7 @@ def test_a_stop_string_ends_the_text_before_it(
         assert sample.finish_reason == "stop" or "boxed" not in whole[key].text
 
 
-@pytest.mark.parametrize("name", ["vllm", "hf"])
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_requests_are_drawn_lazily(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
@@ -164,29 +147,29 @@ def test_requests_are_drawn_lazily(
 
 
 def test_the_engine_is_usable_after_a_generation_was_left(
-    vllm: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
+    vllm_engine: Engine, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:
     wanted = requests(prompts, stop_ids, temperature=0.0)
-    samples = vllm.generate(wanted)
+    samples = vllm_engine.generate(wanted)
     next(samples)
     samples.close()  # type: ignore[attr-defined]
-    assert len(by_key(vllm.generate(wanted))) == len(wanted)
+    assert len(by_key(vllm_engine.generate(wanted))) == len(wanted)
 
 
-def test_a_gpu_that_is_not_there_is_named(config: EngineConfig) -> None:
+def test_a_gpu_that_is_not_there_is_named(engine_config: EngineConfig) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    asked = EngineConfig(config.model_dir, max_model_len=512, device="cuda")
+    asked = EngineConfig(engine_config.model_dir, max_model_len=512, device="cuda")
     for engine in (VllmEngine, HfEngine):
         with pytest.raises(MissingPrerequisite, match="device=cuda was asked for"):
             engine(asked)
 
 
-def test_hf_refuses_tensor_parallelism(config: EngineConfig) -> None:
+def test_hf_refuses_tensor_parallelism(engine_config: EngineConfig) -> None:
     with pytest.raises(UserError, match="tensor_parallel=2"):
-        HfEngine(EngineConfig(config.model_dir, max_model_len=512, tensor_parallel=2))
+        HfEngine(EngineConfig(engine_config.model_dir, max_model_len=512, tensor_parallel=2))
 
 
 def test_the_cache_bound_counts_keys_and_values(tmp_path: Path) -> None:
