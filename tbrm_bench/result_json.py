@@ -76,8 +76,11 @@ def _decode_result(data: Any) -> RunResult:
 
 
 def _scores(data: Any, record: type, where: str) -> dict[str, Any]:
-    values = _fields(data, record, where)
-    return {name: _DECODERS.get(name, _number)(value, f"{where}.{name}") for name, value in values.items()}
+    scores = {}
+    for name, value in _fields(data, record, where).items():
+        decode: Callable[[Any, str], Any] = _DECODERS.get(name, _number)
+        scores[name] = decode(value, f"{where}.{name}")
+    return scores
 
 
 def _fields(data: Any, record: type, where: str) -> dict[str, Any]:
