@@ -1,0 +1,19 @@
+"""The named limits that stand before every parser: what a model writes is hostile until measured.
+
+An answer beyond a limit is never expanded, parsed or evaluated; it can still be right as a string. The numbers are some
+ten times what the longest right answer of the six benchmarks needs.
+
+Example: 9^{9^{9^9}} has nesting depth 3 and 8 tokens, is parsed, and is never expanded: its exponent is over
+MAX_POWER_BITS.
+"""
+
+MAX_ANSWER_CHARS = 2_000  # of an extracted answer; a longer one is compared as a string only
+MAX_TOKENS = 800
+MAX_DEPTH = 40  # of brackets, braces and exponents
+MAX_DIGITS = 1_000  # of one number as written
+MAX_POWER_BITS = 20_000  # of an integer that a power or a factorial may expand to
+MAX_FACTORIAL = 2_000
+MAX_ITEMS = 64  # of a list, a set, a tuple; of the values that plus-minus signs stand for
+MAX_SYMBOLS = 24  # distinct free symbols of one answer
+MAX_SCAN_CHARS = 100_000  # the end of a completion that is searched for words such as "final answer is"
+MAX_GAP_CHARS = 40  # between two boxes that form one list
