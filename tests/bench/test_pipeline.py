@@ -208,6 +208,19 @@ def kill_and_resume(tmp_path: Path, *, num_kills: int, num_problems: int) -> Non
     assert scores[0] == scores[1]
 
 
+def test_ctrl_c_leaves_a_run_that_goes_on_and_says_so(tmp_path: Path) -> None:
+    words = ["eval", "builtin:tiny", "--limit", "200", "--samples", "16", "--out", str(tmp_path / "run")]
+    process = tbench(*words)
+    while process.poll() is None and count_samples(tmp_path / "run") < 40:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in stderr.decode()
+    assert "Traceback" not in stderr.decode()
+    assert 40 <= count_samples(tmp_path / "run") < 200 * 16
+
+
 def test_kill_9_of_the_whole_command_loses_and_changes_nothing(tmp_path: Path) -> None:
     kill_and_resume(tmp_path, num_kills=2, num_problems=60)
 
