@@ -164,8 +164,6 @@ def _pass_table(result: RunResult, glyphs: _Glyphs, console: Console) -> Table:
     """The numbers at powers of two and at each task's k, as many as fit, then the curve over all k."""
     largest = max(task.num_samples for task in result.tasks)
     ks = sorted({2**i for i in range(largest.bit_length())} | {task.num_samples for task in result.tasks})
-    longest_name = min(max(len(task.task) for task in result.tasks), 24)
-    ks = _spread(ks, max(2, (console.width - longest_name - CURVE_CELLS - 6) // 7))
 
     def curve(scores: TaskScore | MacroScore) -> str:
         steps = _log_steps(max(scores.pass_at, default=0))
@@ -179,14 +177,16 @@ def _pass_table(result: RunResult, glyphs: _Glyphs, console: Console) -> Table:
             lambda macro: glyphs.percent(macro.pass_at.get(k, nan)),
         )
 
-    columns = [*map(column, ks), _Column("curve", curve, curve, style="green", justify_left=True)]
-    return _table("pass@k", columns, result, glyphs)
+    last = _Column("curve", curve, curve, style="green", justify_left=True)
+    for num_shown in range(len(ks), 1, -1):
+        table = _table("pass@k", [*map(column, _spread(ks, num_shown)), last], result, glyphs)
+        if _fits(table, console):
+            break
+    return table
 
 
 def _spread(values: Sequence[int], limit: int) -> list[int]:
-    """Keep at most `limit` values, the first and the last among them, evenly spread by rank."""
-    if len(values) <= limit:
-        return list(values)
+    """Keep `limit` values, the first and the last among them, evenly spread by rank; 2 <= limit <= len(values)."""
     return [values[round(i * (len(values) - 1) / (limit - 1))] for i in range(limit)]
 
 
