@@ -173,8 +173,8 @@ def _count(task: str, clusters: Mapping[str, str], num_samples: int, graded: Ite
 
 def _majority_scores(tally: _TaskTally, vote_classes: VoteClasses) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return maj@k of each question, shape (questions,)."""
-    # Sorted, so that the order of the samples cannot reach the classes.
-    answers = [sorted(problem.answers) for problem in tally.problems.values()]
+    # Sorted, the most frequent first, so that the order of the samples cannot reach the classes.
+    answers = [_by_votes(problem.answers) for problem in tally.problems.values()]
     scores = []
     for problem, names, classes in zip(tally.problems.values(), answers, vote_classes(answers), strict=True):
         totals: dict[int, list[int]] = {}
@@ -184,6 +184,10 @@ def _majority_scores(tally: _TaskTally, vote_classes: VoteClasses) -> np.ndarray
             total[1] += problem.answers[name][1]
         scores.append(majority_score([v for v, _ in totals.values()], [c for _, c in totals.values()]))
     return np.array(scores, np.float64)
+
+
+def _by_votes(answers: Mapping[str, Sequence[int]]) -> list[str]:
+    return sorted(answers, key=lambda answer: (-answers[answer][0], answer))
 
 
 def _undefined_score(
