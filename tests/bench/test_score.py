@@ -90,6 +90,30 @@ def test_the_order_of_the_samples_does_not_matter(seed: int, num_samples: int, s
     assert repr(score(shuffled, num_samples)) == repr(score(samples, num_samples))
 
 
+def near_the_first(answers: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Classes that depend on the order of the answers: each joins the first class whose first answer is within 1."""
+    labels: list[list[int]] = []
+    for row in answers:
+        assert len(set(row)) == len(row)
+        heads: list[float] = []
+        labels.append([])
+        for value in map(float, row):
+            near = [i for i, head in enumerate(heads) if abs(value - head) <= 1]
+            labels[-1].append(near[0] if near else len(heads))
+            heads += [] if near else [value]
+    return labels
+
+
+@given(st.permutations(range(5)))
+@settings(max_examples=30)
+def test_not_even_when_the_equality_of_answers_is_not_transitive(order: list[int]) -> None:
+    # The most frequent answer, 2, is asked first: 1, 2 and 3 are one class whatever the order of the samples.
+    answers = [("2", wrong), ("2", wrong), ("1", wrong), ("3", right), ("3", right)]
+    samples = [sample("a", i, answers[i][1], answers[i][0]) for i in order]
+    got = score_task("toy", clusters={"a": "a"}, num_samples=5, graded=samples, vote_classes=near_the_first)
+    assert got.maj == pytest.approx(2 / 5)
+
+
 @given(st.integers(), st.integers(2, 6))
 @settings(max_examples=50)
 def test_the_scores_agree_among_each_other(seed: int, num_samples: int) -> None:
