@@ -1,0 +1,142 @@
+"""Problems -> prompts: the text and the token ids that a model is given, and the ids that end its answer.
+
+    chat:  [system] + user turn  --the tokenizer's chat template-->  text  -->  ids
+    raw:   the protocol's text                                             -->  ids
+
+A prompt holds exactly one BOS where the model has one, and none where it has none. A model has one if its tokenizer
+puts it before plain text or its chat template writes it; when both do, joining them naively gives two, which costs
+several points. Special tokens are otherwise never added to the text, nor is an EOS at its end.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tbrm_bench.errors import MissingExtra, UserError
+from tbrm_bench.protocols import QUESTION, ChatFormat, Protocol
+from tbrm_bench.records import Problem, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+else:
+    Tokenizer = Any
+
+
+def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Tokenizer:
+    """Return the tokenizer of a model's folder; nothing is fetched. Raises UserError if there is none that loads."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise MissingExtra("transformers", "hf") from None
+    try:
+        return AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"no tokenizer can be loaded from {model_dir} ({reason}); put the base model's tokenizer files there"
+        ) from None
+
+
+def render_prompts(problems: Iterable[Problem], protocol: Protocol, tokenizer: Tokenizer) -> list[Prompt]:
+    """Return one prompt a problem, in the same order; raises UserError if the template does not suit the protocol."""
+    if protocol.chat is not None and not tokenizer.chat_template:
+        raise UserError(
+            f"protocol {protocol.name} needs a chat template and the tokenizer has none; add chat_template.jinja to "
+            "the model's folder or use a protocol with a [raw] prompt (--protocol simplerl)"
+        )
+    adds_bos = _adds_bos(tokenizer)
+    return [_render(problem, protocol, tokenizer, adds_bos) for problem in problems]
+
+
+def prompts_hash(prompts: Iterable[Prompt]) -> str:
+    """Return one hash over the token ids of all prompts, in the order of (task, id)."""
+    items = sorted((*prompt.key, list(prompt.token_ids)) for prompt in prompts)
+    return hashlib.sha256(json.dumps(items).encode()).hexdigest()
+
+
+def stop_token_ids(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) -> tuple[int, ...]:
+    """Return the ids that end an answer, sorted.
+
+    They are the protocol's stop tokens, those of them that the vocabulary has, and if it asks for the model's own, the
+    EOS ids that generation_config.json, config.json and the tokenizer name.
+    """
+    vocabulary = tokenizer.get_vocab() if protocol.stop_tokens else {}
+    ids = {vocabulary[token] for token in protocol.stop_tokens if token in vocabulary}
+    if protocol.model_eos:
+        ids.update(_eos_ids(model_dir / "generation_config.json"), _eos_ids(model_dir / "config.json"))
+        if tokenizer.eos_token_id is not None:
+            ids.add(tokenizer.eos_token_id)
+    return tuple(sorted(ids))
+
+
+def check_lengths(prompts: Sequence[Prompt], max_tokens: int, context_length: int, task: str) -> None:
+    """Raise UserError if a prompt and its new tokens do not fit the model's context; lengths are in tokens."""
+    if not prompts:
+        return
+    longest = max(prompts, key=lambda prompt: len(prompt.token_ids))
+    length = len(longest.token_ids)
+    if length + max_tokens <= context_length:
+        return
+    too_long = sum(len(prompt.token_ids) + max_tokens > context_length for prompt in prompts)
+    room = context_length - length
+    fix = f"use --max-tokens {room} or less" if room > 0 else "use a shorter prompt or a model with a longer context"
+    raise UserError(
+        f"task {task}: {length} prompt tokens of {longest.key.problem_id} and {max_tokens} new ones exceed the model's "
+        f"context of {context_length} ({too_long} of {len(prompts)} prompts do not fit); {fix}"
+    )
+
+
+def _render(problem: Problem, protocol: Protocol, tokenizer: Tokenizer, adds_bos: bool) -> Prompt:
+    if protocol.chat is not None:
+        text = _apply_template(problem, protocol.chat, protocol.name, tokenizer)
+    else:
+        assert protocol.raw is not None
+        text = protocol.raw.prompt.replace(QUESTION, problem.question)
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    bos = tokenizer.bos_token_id
+    num_bos = next((index for index, token in enumerate(ids) if token != bos), len(ids))
+    if num_bos > 1:
+        ids, text = ids[num_bos - 1 :], text[text.find(tokenizer.bos_token, 1) :]
+    elif num_bos == 0 and adds_bos:
+        ids, text = [bos, *ids], tokenizer.bos_token + text
+    return Prompt(problem.key, text, tuple(ids))
+
+
+def _apply_template(problem: Problem, chat: ChatFormat, protocol: str, tokenizer: Tokenizer) -> str:
+    from jinja2.exceptions import TemplateError
+
+    messages = [{"role": "system", "content": chat.system}] if chat.system else []
+    messages.append({"role": "user", "content": chat.user.replace(QUESTION, problem.question)})
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=chat.add_generation_prompt)
+    except TemplateError as error:
+        roles = " and ".join(message["role"] for message in messages)
+        raise UserError(
+            f"the model's chat template refuses the messages of protocol {protocol} ({roles}): {error}; if it takes no "
+            "system message, copy the protocol's TOML, move its text into [chat] user and give that file to --protocol"
+        ) from None
+    assert isinstance(text, str)
+    return text
+
+
+def _adds_bos(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer puts a BOS before plain text."""
+    if tokenizer.bos_token_id is None:
+        return False
+    ids = tokenizer("1", add_special_tokens=True)["input_ids"]
+    return bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def _eos_ids(path: Path) -> set[int]:
+    if not path.is_file():
+        return set()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as a JSON object: {error}") from None
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(type(token) is int for token in ids):
+        raise UserError(f"{path}: eos_token_id is {found!r}; it must be a token id or a list of them")
+    return set(ids)

@@ -1,0 +1,104 @@
+"""Where rows come from: a local folder of JSONL or Parquet files, or the Hugging Face Hub. Rows stay as they are.
+
+A row knows its place, so that a message can name it: `aime24.jsonl:7`, or `math-ai/aime25[test]:7`. Places count
+from 1.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.tasks import HubSource, TaskSpec
+
+
+class Row(NamedTuple):
+    """One row of a source: its columns, and where it stands."""
+
+    place: str
+    values: Mapping[str, Any]
+
+
+def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
+    """Return all rows: of the folder if one is given, else of the Hub.
+
+    Raises UserError for a file that is missing or corrupt, MissingPrerequisite when the Hub cannot be reached.
+    """
+    if data_dir is not None:
+        return list(_read_file(_find_file(spec, data_dir)))
+    if spec.hub is None:
+        raise MissingPrerequisite(
+            f"task {spec.name} is not on the Hub; give a folder that holds {_either(spec.files)} with --data"
+        )
+    return _read_hub(spec, spec.hub)
+
+
+def _find_file(spec: TaskSpec, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"--data {folder} is not a folder; give the folder that holds {_either(spec.files)}")
+    found = [folder / name for name in spec.files if (folder / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise UserError(f"{folder} holds both {names} for task {spec.name}; keep one of them")
+    if not found:
+        there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+        raise UserError(f"task {spec.name}: {folder} holds no {_either(spec.files)} (found: {there}); add it")
+    return found[0]
+
+
+def _read_file(path: Path) -> Iterator[Row]:
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path)
+        return
+    try:
+        # Not splitlines(): JSON may hold U+2028 and other line ends inside its strings.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield Row(f"{path.name}:{number}", _parse_line(line, f"{path}:{number}"))
+
+
+def _parse_line(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not a JSON object ({error}); mend or fetch the file again") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{place}: a JSON {type(row).__name__} where an object is expected; one row a line")
+    return row
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {_one_line(error)}") from None
+    for number, row in enumerate(rows, start=1):
+        yield Row(f"{path.name}:{number}", row)
+
+
+def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise MissingPrerequisite(
+            f"task {spec.name}: cannot get {hub.repo} at {hub.revision[:12]} from the Hub ({_one_line(error)}); "
+            f"offline, put {_either(spec.files)} into a folder and give it with --data DIR"
+        ) from None
+    return [Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1)]
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(names)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
