@@ -1,27 +1,25 @@
-"""Rows -> Problems: ids, errata, golds, tolerances and clusters, every one checked.
+"""Rows -> Problems: ids, golds, tolerances and clusters, every one checked.
 
     {"id": 7, "problem": "What is 17 + 25?", "answer": "042"}
     -> Problem(ProblemKey("sums", "7"), "What is 17 + 25?", Gold(("42",), kind="integer"), cluster="7")
 
-A name does not fix a benchmark, so the number of rows and the digest of every gold are compared with those of the task;
-what a run was really made of is in its `rows_hash`.
+A name does not fix a benchmark, so the number of rows and the digest of every gold are compared with those of the task
+(see `golds`); what a run was really made of is in its `rows_hash`.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.grading.extract import boxed_content
+from tbrm_bench.golds import apply_errata, check_golds, gold_digest, raw_gold
 from tbrm_bench.grading.normalize import normalize_gold
-from tbrm_bench.records import AnswerKind, Gold, Problem, ProblemKey
-from tbrm_bench.sources import Row, read_rows
-from tbrm_bench.tasks import ClusterRule, Columns, Erratum, TaskSpec
-from tbrm_bench.tomlio import did_you_mean
+from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_bench.sources import Row, either, read_rows
+from tbrm_bench.tasks import ClusterRule, Columns, Generator, TaskSpec
 
 PREAMBLE_CHARS = 60
 
@@ -32,14 +30,15 @@ def load_problems(spec: TaskSpec, *, data_dir: Path | None = None) -> list[Probl
     Raises UserError for rows that are not the task's (which, and how they differ), MissingPrerequisite without network.
     """
     if spec.generator is not None:
-        return _generate(spec)
+        return _generate(spec, spec.generator)
     digests = spec.gold_digests()
     rows = read_rows(spec, data_dir)
     ids = _row_ids(spec, rows, list(digests))
-    _check_ids(spec, rows, ids, digests)
-    rows = _apply_errata(spec, rows, ids)
-    _check_golds(spec, rows, ids, digests)
+    # What is wrong with one row is told before what is wrong with all of them.
+    rows = apply_errata(spec, rows, ids)
     problems = [_problem(spec, row, problem_id) for row, problem_id in zip(rows, ids, strict=True)]
+    _check_ids(spec, rows, ids, digests)
+    check_golds(spec, rows, ids, digests)
     return assign_clusters(problems, spec.cluster_rule)
 
 
@@ -53,37 +52,22 @@ def golds_hash(problems: Iterable[Problem]) -> str:
     return _hash([*p.key, _gold_fields(p.gold)] for p in problems)
 
 
-def gold_digest(task: str, problem_id: str, raw: Any) -> str:
-    """Return 8 hex digits of the gold as its source gives it, apart from spaces, $ signs and padding of integers."""
-    return hashlib.sha256("\x1f".join((task, problem_id, canonical_gold(raw))).encode()).hexdigest()[:8]
-
-
 def digest_lines(spec: TaskSpec, data_dir: Path) -> list[str]:
     """Return the lines of tasks/golds/<name>.txt for the rows of a folder, errata applied: `<id> <digest>`."""
     rows = read_rows(spec, data_dir)
     ids = _row_ids(spec, rows, [str(index) for index in range(len(rows))])
-    corrected = _apply_errata(spec, rows, ids)
-    return [
-        f"{problem_id} {gold_digest(spec.name, problem_id, _raw_gold(spec, row))}"
-        for row, problem_id in zip(corrected, ids, strict=True)
-    ]
+    corrected = apply_errata(spec, rows, ids)
+    golds = [raw_gold(_columns(spec), row) for row in corrected]
+    return [f"{name} {gold_digest(spec.name, name, gold)}" for name, gold in zip(ids, golds, strict=True)]
 
 
-def canonical_gold(raw: Any) -> str:
-    """Return a gold as text that does not depend on how a file format spells it: 27.0, "27" and "$027$" are one."""
-    if isinstance(raw, list | tuple):
-        return ",".join(canonical_gold(part) for part in raw)
-    text = re.sub(r"[\s$]+", "", str(raw))
-    return str(int(text.partition(".")[0])) if re.fullmatch(r"[+-]?\d{1,1000}(\.0*)?", text) else text
-
-
-def assign_clusters(problems: list[Problem], rule: ClusterRule) -> list[Problem]:
+def assign_clusters(problems: Sequence[Problem], rule: ClusterRule) -> list[Problem]:
     """Return the problems with the cluster that the rule gives: the id of the first problem of the same group.
 
     `none`: each is alone. `preamble-60`: those whose questions share their first 60 characters. `builtin`: as they are.
     """
     if rule == "builtin":
-        return problems
+        return list(problems)
     if rule == "none":
         return [replace(p, cluster=p.key.problem_id) for p in problems]
     first: dict[str, str] = {}
@@ -98,11 +82,10 @@ def example_problem(spec: TaskSpec) -> Problem:
     return _problem(spec, Row("example", spec.example.row), "example")
 
 
-def _generate(spec: TaskSpec) -> list[Problem]:
+def _generate(spec: TaskSpec, generator: Generator) -> list[Problem]:
     from tbrm_bench.generators import arithmetic
 
-    assert spec.generator is not None
-    problems = arithmetic.generate(num_problems=spec.num_rows, seed=spec.generator.seed)
+    problems = arithmetic.generate(num_problems=spec.num_rows, seed=generator.seed)
     return assign_clusters(problems, spec.cluster_rule)
 
 
@@ -111,86 +94,48 @@ def _columns(spec: TaskSpec) -> Columns:
     return spec.columns
 
 
-def _row_ids(spec: TaskSpec, rows: list[Row], known: list[str]) -> list[str]:
+def _row_ids(spec: TaskSpec, rows: Sequence[Row], known: Sequence[str]) -> list[str]:
     """Return the rows' ids; those of a source without an id column are the task's, in its order."""
-    name = _find_column(rows[0], _columns(spec).id) if rows else None
-    if name is not None:
-        return [str(_value(row, (name,), "id")) for row in rows]
-    return (known + [f"row {number}" for number in range(len(known) + 1, len(rows) + 1)])[: len(rows)]
-
-
-def _check_ids(spec: TaskSpec, rows: list[Row], ids: list[str], digests: Mapping[str, str]) -> None:
-    seen: dict[str, Row] = {}
-    for row, problem_id in zip(rows, ids, strict=True):
-        if problem_id in seen:
-            raise UserError(
-                f"task {spec.name}: id {problem_id!r} stands at {seen[problem_id].place} and again at {row.place}; "
-                "ids must differ, remove one of the rows"
-            )
-        seen[problem_id] = row
-    counts = {spec.num_rows} | ({spec.hub.num_rows} if spec.hub and spec.hub.num_rows else set())
-    extra, missing = [i for i in ids if i not in digests], [i for i in digests if i not in seen]
-    if len(rows) not in counts:
-        differing = f"; {_few('too many', extra)}" if extra else f"; {_few('missing', missing)}" if missing else ""
-        wanted = " or ".join(str(count) for count in sorted(counts))
-        raise UserError(f"task {spec.name}: {len(rows)} rows found, {wanted} expected{differing}")
-    if extra:
-        hint = did_you_mean(extra[0], missing or digests) if len(missing) < 9 else f"the task's first is {missing[0]!r}"
-        raise UserError(
-            f"task {spec.name}: {seen[extra[0]].place} has the id {extra[0]!r}, not one of the task; {hint}"
-        )
-
-
-def _few(label: str, ids: list[str]) -> str:
-    shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-    return f"{label}: {shown}"
-
-
-def _check_golds(spec: TaskSpec, rows: list[Row], ids: list[str], digests: Mapping[str, str]) -> None:
-    differing = []
-    for row, problem_id in zip(rows, ids, strict=True):
-        raw = _raw_gold(spec, row)
-        found = gold_digest(spec.name, problem_id, raw)
-        if found != digests[problem_id]:
-            differing.append(
-                f"gold of {problem_id} at {row.place} is {_short(raw)} (digest {found}, {digests[problem_id]} expected)"
-            )
-    if differing:
-        more = f", and {len(differing) - 1} more rows differ" if len(differing) > 1 else ""
-        raise UserError(f"task {spec.name}: {differing[0]}{more}; another version of the benchmark, or a damaged file")
-
-
-def _apply_errata(spec: TaskSpec, rows: list[Row], ids: list[str]) -> list[Row]:
-    errata = {erratum.id: erratum for erratum in spec.errata}
-    return [
-        _apply(spec, row, errata[problem_id]) if problem_id in errata else row
-        for row, problem_id in zip(rows, ids, strict=True)
-    ]
-
-
-def _apply(spec: TaskSpec, row: Row, erratum: Erratum) -> Row:
     columns = _columns(spec)
-    if erratum.field == "answer":
-        name, found = _find_column(row, columns.answer), _raw_gold(spec, row)
-    else:
-        name, found = _find_column(row, columns.question), _value(row, columns.question, "question")
-    if canonical_gold(found) == canonical_gold(erratum.new):
-        return row
-    if canonical_gold(found) != canonical_gold(erratum.old):
+    if rows and rows[0].find(columns.id) is not None:
+        found = [str(row.need(columns.id, "id")) for row in rows]
+        return [name if name.startswith(columns.id_prefix) else columns.id_prefix + name for name in found]
+    surplus = [f"row {number}" for number in range(len(known) + 1, len(rows) + 1)]
+    return [*known, *surplus][: len(rows)]
+
+
+def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: Mapping[str, str]) -> None:
+    """Raise UserError for an id that stands twice, for another number of rows and for an id that is not the task's."""
+    places: dict[str, str] = {}
+    for row, name in zip(rows, ids, strict=True):
+        if name in places:
+            raise UserError(
+                f"task {spec.name}: id {name!r} stands at {places[name]} and again at {row.place}; remove one of them"
+            )
+        places[name] = row.place
+    extra, missing = [name for name in ids if name not in known], [name for name in known if name not in places]
+    counts = [spec.num_rows] + ([spec.hub.num_rows] if spec.hub and spec.hub.num_rows else [])
+    if len(rows) not in counts:
         raise UserError(
-            f"task {spec.name}: {erratum.field} of {erratum.id} at {row.place} is {_short(found)}, neither "
-            f"{_short(erratum.old)} nor its correction {_short(erratum.new)}; another version of the benchmark"
+            f"task {spec.name}: {len(rows)} rows found, {either(map(str, counts))} expected"
+            + (f"; not of the task: {_few(extra)}" if extra else f"; missing: {_few(missing)}")
         )
-    # A gold that stands in the solution's box gets a column of its own.
-    return Row(row.place, {**row.values, name or columns.answer[0]: erratum.new})
+    if extra:
+        raise UserError(
+            f"task {spec.name}: {len(extra)} ids are not the task's, the first at {places[extra[0]]}: {extra[0]!r} "
+            f"where {missing[0]!r} or the like is expected; use the benchmark's own rows ({spec.source})"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
     columns = _columns(spec)
-    question = _value(row, columns.question, "question")
+    question, context = row.need(columns.question, "question"), row.get(columns.context)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"task {spec.name}: the question of {problem_id} at {row.place} is empty; mend the row")
-    context = _optional(row, columns.context)
     return Problem(
         key=ProblemKey(spec.name, problem_id),
         question=f"{context}\n\n{question}" if context else question,
@@ -201,67 +146,27 @@ def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
 
 def _gold(spec: TaskSpec, row: Row, problem_id: str) -> Gold:
     columns = _columns(spec)
+    tolerance = row.get(columns.abs_tolerance)
     try:
-        answers = normalize_gold(_raw_gold(spec, row), spec.gold_rule)
+        return Gold(
+            answers=normalize_gold(raw_gold(columns, row), spec.gold_rule),
+            kind=spec.answer_kind,
+            abs_tolerance=_tolerance(tolerance) if tolerance else spec.abs_tolerance,
+            rel_tolerance=spec.rel_tolerance,
+            unit=str(row.get(columns.unit) or ""),
+        )
     except UserError as error:
         raise UserError(f"task {spec.name}: {problem_id} at {row.place}: {error}") from None
-    tolerance = _optional(row, columns.abs_tolerance)
-    return Gold(
-        answers=answers,
-        kind=_answer_kind(spec, row),
-        abs_tolerance=_number(spec, row, tolerance) if tolerance else spec.abs_tolerance,
-        rel_tolerance=spec.rel_tolerance,
-        unit=str(_optional(row, columns.unit) or ""),
-    )
 
 
-def _raw_gold(spec: TaskSpec, row: Row) -> Any:
-    columns = _columns(spec)
-    name = _find_column(row, columns.answer)
-    if name is None and columns.solution:
-        solution = _value(row, columns.solution, "solution")
-        gold: Any = boxed_content(str(solution))
-        where = "closed \\boxed{} in the solution"
-    else:
-        gold, where = _value(row, columns.answer, "answer"), "gold"
-    if gold is None or gold == [] or not str(gold).strip():
-        raise UserError(f"task {spec.name}: no {where} at {row.place}; every row needs one")
-    return gold
-
-
-def _answer_kind(spec: TaskSpec, row: Row) -> AnswerKind:
-    name = _optional(row, _columns(spec).answer_kind)
-    if name is None:
-        return spec.answer_kind
-    if name not in spec.answer_kinds:
-        raise UserError(
-            f"task {spec.name}: {row.place} has the answer kind {name!r}; {did_you_mean(name, spec.answer_kinds)}"
-        )
-    return spec.answer_kinds[name]
-
-
-def _number(spec: TaskSpec, row: Row, text: Any) -> float:
+def _tolerance(text: Any) -> float:
     try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"task {spec.name}: the tolerance {text!r} at {row.place} is not a number") from None
-
-
-def _find_column(row: Row, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in row.values), None)
-
-
-def _value(row: Row, names: tuple[str, ...], what: str) -> Any:
-    name = _find_column(row, names)
-    if name is None:
-        found = ", ".join(row.values) or "none"
-        raise UserError(f"{row.place}: no column for the {what}: expected {' or '.join(names)}, found {found}")
-    return row.values[name]
-
-
-def _optional(row: Row, names: tuple[str, ...]) -> Any:
-    name = _find_column(row, names)
-    return None if name is None else row.values[name]
+        number = float(text)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UserError(f"the tolerance {text!r} is not a number of 0 or more; mend the row")
+    return number
 
 
 def _gold_fields(gold: Gold) -> list[Any]:
@@ -271,8 +176,3 @@ def _gold_fields(gold: Gold) -> list[Any]:
 def _hash(items: Iterable[list[Any]]) -> str:
     lines = sorted(json.dumps(item, ensure_ascii=False) for item in items)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

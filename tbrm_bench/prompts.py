@@ -98,7 +98,7 @@ def _render(problem: Problem, protocol: Protocol, tokenizer: Tokenizer, adds_bos
     bos = tokenizer.bos_token_id
     num_bos = next((index for index, token in enumerate(ids) if token != bos), len(ids))
     if num_bos > 1:
-        ids, text = ids[num_bos - 1 :], text[text.find(tokenizer.bos_token, 1) :]
+        ids, text = ids[num_bos - 1 :], tokenizer.bos_token + text.removeprefix(tokenizer.bos_token * num_bos)
     elif num_bos == 0 and adds_bos:
         ids, text = [bos, *ids], tokenizer.bos_token + text
     return Prompt(problem.key, text, tuple(ids))
@@ -118,6 +118,13 @@ def _apply_template(problem: Problem, chat: ChatFormat, protocol: str, tokenizer
             "system message, copy the protocol's TOML, move its text into [chat] user and give that file to --protocol"
         ) from None
     assert isinstance(text, str)
+    for message in messages:
+        # Some templates leave a role out without a word; a prompt would then not be the protocol's.
+        if message["content"].strip() not in text:
+            raise UserError(
+                f"the model's chat template drops the {message['role']} message of protocol {protocol}; copy the "
+                "protocol's TOML, move its text into [chat] user and give that file to --protocol"
+            )
     return text
 
 

@@ -5,7 +5,7 @@ from 1.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,23 @@ class Row(NamedTuple):
     place: str
     values: Mapping[str, Any]
 
+    def find(self, names: tuple[str, ...]) -> str | None:
+        """Return the first of the names that is a column."""
+        return next((name for name in names if name in self.values), None)
+
+    def get(self, names: tuple[str, ...]) -> Any:
+        """Return the value of the first column that is there; None if none is."""
+        name = self.find(names)
+        return None if name is None else self.values[name]
+
+    def need(self, names: tuple[str, ...], what: str) -> Any:
+        """Return the value of the first column that is there; raises UserError if none is."""
+        name = self.find(names)
+        if name is None:
+            found = ", ".join(self.values) or "none"
+            raise UserError(f"{self.place}: no column for the {what}: {either(names)} expected, found: {found}")
+        return self.values[name]
+
 
 def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
     """Return all rows: of the folder if one is given, else of the Hub.
@@ -29,21 +46,21 @@ def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
         return list(_read_file(_find_file(spec, data_dir)))
     if spec.hub is None:
         raise MissingPrerequisite(
-            f"task {spec.name} is not on the Hub; give a folder that holds {_either(spec.files)} with --data"
+            f"task {spec.name} is not on the Hub; give a folder that holds {either(spec.files)} with --data"
         )
     return _read_hub(spec, spec.hub)
 
 
 def _find_file(spec: TaskSpec, folder: Path) -> Path:
     if not folder.is_dir():
-        raise UserError(f"--data {folder} is not a folder; give the folder that holds {_either(spec.files)}")
+        raise UserError(f"--data {folder} is not a folder; give the folder that holds {either(spec.files)}")
     found = [folder / name for name in spec.files if (folder / name).is_file()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise UserError(f"{folder} holds both {names} for task {spec.name}; keep one of them")
     if not found:
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise UserError(f"task {spec.name}: {folder} holds no {_either(spec.files)} (found: {there}); add it")
+        raise UserError(f"task {spec.name}: {folder} holds no {either(spec.files)} (found: {there}); add it")
     return found[0]
 
 
@@ -91,12 +108,13 @@ def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise MissingPrerequisite(
             f"task {spec.name}: cannot get {hub.repo} at {hub.revision[:12]} from the Hub ({_one_line(error)}); "
-            f"offline, put {_either(spec.files)} into a folder and give it with --data DIR"
+            f"offline, put {either(spec.files)} into a folder and give it with --data DIR"
         ) from None
     return [Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1)]
 
 
-def _either(names: tuple[str, ...]) -> str:
+def either(names: Iterable[str]) -> str:
+    """Return the names as alternatives: a or b."""
     return " or ".join(names)
 
 

@@ -14,7 +14,7 @@ docs/tasks.md explains every key. Example, cut short:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -43,19 +43,19 @@ class HubSource:
 class Columns:
     """Column names, by what they hold, in order of preference; a field that is empty is not looked for.
 
-    `question` is needed, and `answer` or else `solution`, whose last box is then the gold. Where a source has none of
-    the `id` columns, its rows are the task's rows in the task's order. `abs_tolerance` overrides the task's, row by
-    row; `answer_kind` holds one of the names in the task's `answer_kinds`.
+    `question` is needed, and `answer` or else `solution`, whose last box is then the gold. An id that does not start
+    with `id_prefix` gets it; where a source has none of the `id` columns, its rows are the task's in the task's order.
+    `context` goes before the question. `abs_tolerance` overrides the task's, row by row.
     """
 
     question: tuple[str, ...]
     answer: tuple[str, ...] = ()
     solution: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    id_prefix: str = ""
     context: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
     abs_tolerance: tuple[str, ...] = ()
-    answer_kind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,6 @@ class TaskSpec:
     gold_rule: str = ""
     abs_tolerance: float = 0.0
     rel_tolerance: float = 0.0
-    answer_kinds: Mapping[str, AnswerKind] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     generator: Generator | None = None
     hub: HubSource | None = None

@@ -26,10 +26,12 @@ from tbrm_bench.errors import UserError
 T = TypeVar("T")
 
 
-def load_toml(path: Path, cls: type[T], **given: Any) -> T:
+def load_toml(path: Path, cls: type[T], *, overrides: Iterable[str] = (), **given: Any) -> T:
     """Return the file as a `cls`; `given` sets fields that are not the file's to set, such as its name.
 
-    Raises UserError for a file that cannot be read, an unknown or missing key and a value of another type.
+    `overrides` are words `key=value` or `table.key=value` that replace the file's values; a value is read as TOML, and
+    as a plain string where it is not TOML. Raises UserError for a file that cannot be read, an unknown or missing key
+    and a value of another type.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -37,6 +39,8 @@ def load_toml(path: Path, cls: type[T], **given: Any) -> T:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
+    for word in overrides:
+        _override(table, word)
     return _build(table, cls, _Place(str(path), ""), given)
 
 
@@ -45,6 +49,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {nearest[0]!r}?" if nearest else f"there is: {', '.join(names)}"
+
+
+def _override(table: dict[str, Any], word: str) -> None:
+    name, separator, text = word.partition("=")
+    if not separator or not name:
+        raise UserError(f"{word!r} is not key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, key = name.split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise UserError(f"{word!r}: {parent!r} is a value, not a table")
+    table[key] = value
 
 
 class _Place(typing.NamedTuple):
