@@ -17,10 +17,11 @@ from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.problems import load_problems, rows_hash
 from tbrm_bench.prompts import check_lengths, load_tokenizer, prompts_hash, render_prompts, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
-from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions, weights_fingerprint
+from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.tasks import load_task
+from tbrm_bench.weights import weights_fingerprint
 
 EngineName = Literal["vllm", "hf"]
 

@@ -1,0 +1,1 @@
+"""Sources that make their rows: no download, the same rows on every machine."""

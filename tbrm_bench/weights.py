@@ -1,0 +1,120 @@
+"""A fingerprint of a model's weights that does not depend on how they are cut into files.
+
+Every tensor is hashed by (name, dtype, shape, bytes) and the digests are combined in the order of names, so re-sharding
+a checkpoint changes nothing and one flipped bit changes everything. The safetensors format is simple enough to read
+without its library and without torch: eight bytes with the header's length, a JSON header, the tensors' bytes
+(https://huggingface.co/docs/safetensors). Pickled weights are hashed as files: nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+
+CHUNK_BYTES = 1 << 22
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor's bytes lie: [start, stop) in its file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    stop: int
+
+
+def weights_fingerprint(model_dir: Path) -> str:
+    """Return the SHA-256 over all weights, 64 hex digits.
+
+    Raises UserError if the folder holds no weights, a file is cut short or malformed, or a tensor stands in two files.
+    """
+    files = sorted(model_dir.glob("*.safetensors"))
+    if not files:
+        return _pickle_fingerprint(model_dir)
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        for tensor in read_header(file):
+            if tensor.name in tensors:
+                raise UserError(
+                    f"tensor {tensor.name} stands in {tensors[tensor.name].file.name} and in {file.name}; "
+                    f"remove the file that does not belong to {model_dir}"
+                )
+            tensors[tensor.name] = tensor
+    ordered = [tensors[name] for name in sorted(tensors)]
+    # hashlib lets go of the interpreter's lock, so threads use all cores.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        digests = list(pool.map(_hash_tensor, ordered))
+    combined = hashlib.sha256()
+    for digest in digests:
+        combined.update(digest)
+    return combined.hexdigest()
+
+
+def read_header(file: Path) -> Iterator[StoredTensor]:
+    """Yield the tensors of a safetensors file; raises UserError when the header does not fit the file."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+            raise UserError(f"{file} is {size} bytes long, but its header claims {length}; download or write it again")
+        try:
+            header: dict[str, Any] = json.loads(stream.read(length))
+            tensors = [
+                _stored(name, entry, file, 8 + length) for name, entry in header.items() if name != "__metadata__"
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{file} has a header that is not safetensors: {error}; write it again") from error
+    end = 8 + length
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop)):
+        if tensor.start != end or tensor.stop < tensor.start:
+            raise UserError(
+                f"{file}: tensor {tensor.name} starts at byte {tensor.start}, expected {end}; write it again"
+            )
+        end = tensor.stop
+    if end != size:
+        raise UserError(f"{file} is {size} bytes long, but its tensors end at byte {end}; download or write it again")
+    yield from tensors
+
+
+def _stored(name: str, entry: dict[str, Any], file: Path, base: int) -> StoredTensor:
+    start, stop = (int(offset) for offset in entry["data_offsets"])
+    return StoredTensor(
+        name, str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), file, base + start, base + stop
+    )
+
+
+def _hash_tensor(tensor: StoredTensor) -> bytes:
+    digest = hashlib.sha256(json.dumps([tensor.name, tensor.dtype, list(tensor.shape)]).encode())
+    with tensor.file.open("rb") as stream:
+        stream.seek(tensor.start)
+        left = tensor.stop - tensor.start
+        while left:
+            chunk = stream.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise UserError(f"{tensor.file} ended while it was read; is something writing to it?")
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.digest()
+
+
+def _pickle_fingerprint(model_dir: Path) -> str:
+    files = sorted(model_dir.glob("pytorch_model*.bin"))
+    if not files:
+        raise UserError(
+            f"{model_dir} holds no weights (*.safetensors or pytorch_model*.bin); is the download complete?"
+        )
+    combined = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            combined.update(hashlib.file_digest(stream, "sha256").digest())
+    return combined.hexdigest()

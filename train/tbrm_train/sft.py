@@ -1,0 +1,146 @@
+"""Supervised training from nothing: how the bundled model `builtin:tiny` was made.
+
+Questions and worked solutions stream from a generator; each is rendered by the protocol that will evaluate the model,
+so that the prompts of training and evaluation are the same tokens. The loss is the mean cross-entropy over the tokens
+of the answers (the closing turn token included), over the whole batch; prompt tokens carry none.
+
+Everything is drawn from the recipe's seed and computed in float32 with a fixed number of threads: on one machine the
+same recipe writes the same bytes.
+
+Legend: B conversations, T tokens, V vocabulary.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tbrm_bench.generators.arithmetic import training_pairs
+from tbrm_bench.prompts import render_prompts
+from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_train.recipe import ModelShape, Optimizer, SftRecipe
+from tbrm_train.tokenizer import TURN_END, train_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100  # the label that cross-entropy leaves out
+RENDER_AHEAD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One training example: the tokens of prompt and answer, and how many of them are prompt."""
+
+    token_ids: list[int]
+    num_prompt: int
+
+
+def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
+    """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is told every step."""
+    import torch
+
+    torch.set_num_threads(recipe.num_threads)
+    torch.manual_seed(recipe.seed)
+    protocol = load_protocol(recipe.protocol)
+    tokenizer = train_tokenizer(_texts(recipe, protocol), vocab_size=recipe.tokenizer.vocab_size)
+    model = build_model(recipe.model, tokenizer)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, recipe.optimizer.weight_decay),
+        lr=recipe.optimizer.learning_rate,
+        betas=(recipe.optimizer.betas[0], recipe.optimizer.betas[1]),
+    )
+    conversations = stream_conversations(recipe.seed, protocol, tokenizer)
+    for step in range(recipe.optimizer.steps):
+        batch = list(itertools.islice(conversations, recipe.optimizer.batch_size))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.optimizer)
+        loss = answer_loss(model, batch, pad_token_id=tokenizer.pad_token_id)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
+        optimizer.step()
+        log(step, loss.item())
+    output = Path(recipe.output)
+    model.to(torch.bfloat16).save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    return output
+
+
+def build_model(shape: ModelShape, tokenizer: Any) -> Any:
+    """Return a Qwen2 model with random weights, tied embeddings, and the tokenizer's end of turn as its only EOS."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads,
+        max_position_embeddings=shape.context_length,
+        tie_word_embeddings=True,
+        use_cache=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.convert_tokens_to_ids(TURN_END),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def stream_conversations(seed: int, protocol: Protocol, tokenizer: Any) -> Iterator[Conversation]:
+    """Yield conversations for ever, each prompt rendered as `tbench eval` renders it."""
+    pairs = training_pairs(seed)
+    while True:
+        chunk = list(itertools.islice(pairs, RENDER_AHEAD))
+        prompts = render_prompts([_as_problem(question) for question, _ in chunk], protocol, tokenizer)
+        for prompt, (_, solution) in zip(prompts, chunk, strict=True):
+            answer = tokenizer.encode(solution + TURN_END, add_special_tokens=False)
+            yield Conversation([*prompt.token_ids, *answer], len(prompt.token_ids))
+
+
+def answer_loss(model: Any, batch: list[Conversation], *, pad_token_id: int) -> "torch.Tensor":
+    """Return the mean cross-entropy over all answer tokens of the batch, a scalar in nats."""
+    import torch
+
+    width = max(len(conversation.token_ids) for conversation in batch)
+    input_ids = torch.full((len(batch), width), pad_token_id)  # (B, T)
+    labels = torch.full_like(input_ids, IGNORED)
+    for row, conversation in enumerate(batch):
+        token_ids = torch.tensor(conversation.token_ids)
+        input_ids[row, : len(token_ids)] = token_ids
+        labels[row, conversation.num_prompt : len(token_ids)] = token_ids[conversation.num_prompt :]
+    # Padding stands on the right, where a causal model's real tokens never look.
+    logits = model(input_ids=input_ids, use_cache=False).logits  # (B, T, V)
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED
+    )
+
+
+def learning_rate(step: int, optimizer: Optimizer) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine that reaches zero after the last step."""
+    if step < optimizer.warmup_steps:
+        return optimizer.learning_rate * (step + 1) / optimizer.warmup_steps
+    progress = (step - optimizer.warmup_steps) / max(1, optimizer.steps - optimizer.warmup_steps)
+    return optimizer.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices, not gains and biases."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _texts(recipe: SftRecipe, protocol: Protocol) -> Iterator[str]:
+    if protocol.chat is not None:
+        yield protocol.chat.system
+    for question, solution in itertools.islice(training_pairs(recipe.seed), recipe.tokenizer.num_texts):
+        yield f"{question}\n{solution}"
+
+
+def _as_problem(question: str) -> Problem:
+    return Problem(ProblemKey("training", ""), question, Gold(answers=("",)), cluster="")
