@@ -1,0 +1,118 @@
+"""run.json: what decides a score, written first and never changed; and the flock that keeps writers apart."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.provenance import digest
+from tbrm_bench.store.files import write_text_atomically
+
+SCHEMA = 1
+RUN_JSON = "run.json"
+WRITER_LOCK = "writer.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """The content of run.json; `about` describes the first command and decides nothing."""
+
+    lock: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+    @property
+    def lock_hash(self) -> str:
+        """The digest of the lock, 64 hex digits."""
+        return digest(self.lock)
+
+
+def write_run_file(run_dir: Path, run: RunFile) -> None:
+    """Write run.json, whole or not at all."""
+    content = {"schema": SCHEMA, "lock_hash": run.lock_hash, "lock": run.lock, "about": run.about}
+    write_text_atomically(run_dir / RUN_JSON, json.dumps(content, indent=2) + "\n")
+
+
+def read_run_file(run_dir: Path) -> RunFile:
+    """Read and check run.json; raises UserError if the folder is no run, damaged, or of another schema."""
+    file = run_dir / RUN_JSON
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{run_dir} is not a run directory: it holds no {RUN_JSON}") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else content
+        raise UserError(f"{file} has schema {found!r}, this version reads {SCHEMA}; use the version that wrote it")
+    try:
+        run = RunFile(lock=content["lock"], about=content["about"])
+        stored = content["lock_hash"]
+    except KeyError as error:
+        raise UserError(f"{file} lacks the key {error}; restore it from a copy") from None
+    if stored != run.lock_hash:
+        raise UserError(
+            f"{file} was changed by hand: lock_hash is {stored[:12]}, its lock hashes to {run.lock_hash[:12]}; "
+            "restore it from a copy"
+        )
+    return run
+
+
+def diff_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (dotted field, value in the first, value in the second) of every field that differs; absent is None."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in [*first, *(key for key in second if key not in first)]:
+        one, other = first.get(key), second.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [(f"{key}.{field}", a, b) for field, a, b in diff_locks(one, other)]
+        elif one != other:
+            found.append((key, one, other))
+    return found
+
+
+def refuse_another_lock(run_dir: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise UserError that names the fields in which two locks differ."""
+    # What `asked` says is compared as it would be read back: tuples are lists in JSON.
+    differences = diff_locks(stored, json.loads(json.dumps(asked)))
+    if differences:
+        fields = "; ".join(f"{field} is {_short(old)}, asked for {_short(new)}" for field, old, new in differences[:3])
+        more = f" (and {len(differences) - 3} more fields)" if len(differences) > 3 else ""
+        raise UserError(f"{run_dir} holds a run under another lock: {fields}{more}; choose another folder with --out")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+class WriterLock:
+    """Held by the one process that writes to a run; the kernel frees it when that process ends, however it ends."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Take the lock; raises RunFailed that names the holder."""
+        self.file = run_dir / WRITER_LOCK
+        self.stream = self.file.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.stream.seek(0)
+            holder = self.stream.read().strip() or "another process"
+            self.stream.close()
+            raise RunFailed(f"{run_dir} is being written by {holder}; wait for it, or stop it and try again") from None
+        self.stream.truncate(0)
+        self.stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self.stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the lock; the file stays, because removing it would race with the next holder."""
+        self.stream.close()

@@ -1,0 +1,241 @@
+"""What the stages of a run read and write: problems and targets once, a sample when it is finished, grades when known.
+
+Every write is committed when the call returns. Every read is a stream, so that memory does not grow with a run.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.records import Gold, Grade, GradedSample, Problem, Sample, SampleKey, Status
+from tbrm_bench.store import schema
+from tbrm_bench.store.files import told_to_people
+from tbrm_bench.store.lock import (
+    RUN_JSON,
+    WRITER_LOCK,
+    RunFile,
+    WriterLock,
+    read_run_file,
+    refuse_another_lock,
+    write_run_file,
+)
+
+DATABASE = "samples.sqlite"
+OWN_FILES = (RUN_JSON, WRITER_LOCK, DATABASE)
+PAGE_ROWS = 256
+
+
+class RunStore:
+    """One open run directory; use it as a context manager. `open_writer`, `open_grader` and `open_reader` make it."""
+
+    def __init__(
+        self, run_dir: Path, run: RunFile, connection: sqlite3.Connection, writer: WriterLock | None = None
+    ) -> None:
+        """Hold what the three constructors below have opened."""
+        self.run_dir = run_dir
+        self.lock: Mapping[str, Any] = run.lock
+        self.lock_hash = run.lock_hash
+        self.about: Mapping[str, Any] = run.about
+        self._connection = connection
+        self._writer = writer
+
+    @classmethod
+    def open_writer(cls, run_dir: Path, *, lock: Mapping[str, Any], about: Mapping[str, Any]) -> "RunStore":
+        """Start a run, or go on with the one in this folder.
+
+        Raises UserError if the folder holds a run under another lock or other files, or cannot be written to, RunFailed
+        if another process writes to it or the disk is full.
+        """
+        with told_to_people(run_dir):
+            run_dir.mkdir(parents=True, exist_ok=True)
+            if not (run_dir / RUN_JSON).exists():
+                _refuse_other_files(run_dir)
+            writer = WriterLock(run_dir)
+            try:
+                if not (run_dir / RUN_JSON).exists():
+                    write_run_file(run_dir, RunFile(lock, about))
+                run = read_run_file(run_dir)
+                refuse_another_lock(run_dir, run.lock, lock)
+                return cls(run_dir, run, schema.connect_writer(run_dir / DATABASE), writer)
+            except BaseException:
+                writer.__exit__(None, None, None)
+                raise
+
+    @classmethod
+    def open_grader(cls, run_dir: Path) -> "RunStore":
+        """Open an existing run for writing under the lock that it has."""
+        run = read_run_file(run_dir)
+        if not (run_dir / DATABASE).is_file():
+            raise UserError(f"{run_dir} holds no {DATABASE}: nothing was generated yet; start the run first")
+        return cls.open_writer(run_dir, lock=run.lock, about=run.about)
+
+    @classmethod
+    def open_reader(cls, run_dir: Path) -> "RunStore":
+        """Open an existing run for reading; it may be written to at the same time, or lie on a read-only medium."""
+        run = read_run_file(run_dir)
+        with told_to_people(run_dir):
+            return cls(run_dir, run, schema.connect_reader(run_dir / DATABASE))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file and let the next writer in."""
+        self._connection.close()
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)
+
+    def put_problems(self, problems: Iterable[Problem], num_samples: Mapping[str, int]) -> None:
+        """Store problems with their golds, and raise the target of each task to `num_samples` if it is lower."""
+        with self._transaction() as connection:
+            position = connection.execute("SELECT count(*) FROM problems").fetchone()[0]
+            for problem in problems:
+                row = schema.problem_row(problem, position)
+                inserted = connection.execute(schema.INSERT_PROBLEM, row).rowcount
+                assert inserted or self._stored_problem(problem) == problem, (
+                    f"{problem.key} differs from the stored one"
+                )
+                position += inserted
+            for task, number in num_samples.items():
+                connection.execute(
+                    "INSERT INTO targets SELECT ?, count(*), ? FROM targets WHERE true "
+                    "ON CONFLICT DO UPDATE SET num_samples = max(num_samples, excluded.num_samples)",
+                    (task, number),
+                )
+
+    def tasks(self) -> list[str]:
+        """Return the tasks in the order in which they were first asked for."""
+        return [task for (task,) in self._read("SELECT task FROM targets ORDER BY position")]
+
+    def num_samples(self, task: str) -> int:
+        """Return the target k of a task."""
+        return int(next(self._read("SELECT num_samples FROM targets WHERE task = ?", (task,)))[0])
+
+    def num_problems(self, task: str) -> int:
+        """Return how many problems a task has in this run."""
+        return int(next(self._read("SELECT count(*) FROM problems WHERE task = ?", (task,)))[0])
+
+    def problems(self, task: str | None = None) -> Iterator[Problem]:
+        """Yield the problems in their order."""
+        for row in self._read(
+            "SELECT task, problem_id, question, gold, cluster FROM problems WHERE ?1 IS NULL OR task = ?1 "
+            "ORDER BY position",
+            (task,),
+        ):
+            yield schema.to_problem(*row)
+
+    def missing(self, task: str) -> Iterator[SampleKey]:
+        """Yield the samples that the target asks for and the store lacks: problem by problem, index by index."""
+        target = self.num_samples(task)
+        names = [
+            name for (name,) in self._read("SELECT problem_id FROM problems WHERE task = ? ORDER BY position", (task,))
+        ]
+        # One short query a problem: a cursor that stays open would keep the log from being folded into the file.
+        for name in names:
+            query = "SELECT sample_index FROM samples WHERE task = ? AND problem_id = ?"
+            present = {index for (index,) in self._read(query, (task, name))}
+            yield from (SampleKey(task, name, index) for index in range(target) if index not in present)
+
+    def count_samples(self) -> int:
+        """Return how many samples are stored."""
+        return int(next(self._read("SELECT count(*) FROM samples"))[0])
+
+    def add_samples(self, samples: Iterable[Sample]) -> None:
+        """Store samples in one transaction. A stored sample is never changed: the same one again does nothing."""
+        with self._transaction() as connection:
+            for sample in samples:
+                row = schema.sample_row(sample)
+                if not connection.execute(schema.INSERT_SAMPLE, row).rowcount:
+                    stored = next(self.samples_where("task = ? AND problem_id = ? AND sample_index = ?", sample.key))
+                    assert stored == sample, f"{sample.key} was generated twice, with different outcomes"
+
+    def samples(self, task: str | None = None) -> Iterator[Sample]:
+        """Yield the stored samples, in the order in which they were stored."""
+        return self.samples_where("?1 IS NULL OR task = ?1", (task,))
+
+    def samples_where(self, condition: str, values: tuple[Any, ...]) -> Iterator[Sample]:
+        """Yield the stored samples that meet an SQL condition on `samples`."""
+        query = f"SELECT samples.rowid, {schema.SAMPLE_COLUMNS} FROM samples WHERE ({condition})"
+        return (schema.to_sample(row[1:]) for row in self._pages(query, values))
+
+    def ungraded(self, grader: str) -> Iterator[tuple[Sample, Gold]]:
+        """Yield the samples without a grade of this grader, each with its gold; grades may be added meanwhile."""
+        query = (
+            f"SELECT samples.rowid, {schema.SAMPLE_COLUMNS}, gold FROM samples JOIN problems USING (task, problem_id) "
+            "LEFT JOIN grades ON grades.task = samples.task AND grades.problem_id = samples.problem_id AND "
+            "grades.sample_index = samples.sample_index AND grader = ? WHERE status IS NULL"
+        )
+        for row in self._pages(query, (grader,)):
+            yield schema.to_sample(row[1:-1]), schema.to_gold(row[-1])
+
+    def add_grades(self, grades: Iterable[tuple[SampleKey, Grade]], grader: str) -> None:
+        """Store verdicts in one transaction; a verdict of the same grader on the same sample is replaced."""
+        with self._transaction() as connection:
+            connection.executemany(schema.UPSERT_GRADE, (schema.grade_row(key, grade, grader) for key, grade in grades))
+
+    def graders(self) -> list[str]:
+        """Return the graders with stored verdicts, the last one to start last."""
+        return [name for (name,) in self._read("SELECT grader FROM grades GROUP BY grader ORDER BY max(rowid)")]
+
+    def grades(self, grader: str) -> Iterator[tuple[SampleKey, Grade]]:
+        """Yield the stored verdicts of a grader."""
+        query = "SELECT task, problem_id, sample_index, status, extracted, rule FROM grades WHERE grader = ?"
+        for task, problem_id, sample_index, *grade in self._read(query, (grader,)):
+            yield SampleKey(task, problem_id, sample_index), schema.to_grade(*grade)
+
+    def graded(self, task: str, grader: str) -> Iterator[GradedSample]:
+        """Yield every stored sample of a task with its verdict by this grader; no verdict is None."""
+        query = (
+            "SELECT problem_id, sample_index, status, extracted, finish_reason, length(token_ids) / 4 FROM samples "
+            "LEFT JOIN (SELECT * FROM grades WHERE grader = ?) USING (task, problem_id, sample_index) WHERE task = ?"
+        )
+        for problem_id, sample_index, status, extracted, finish_reason, num_tokens in self._read(query, (grader, task)):
+            key = SampleKey(task, problem_id, sample_index)
+            yield GradedSample(key, Status(status) if status else None, extracted, finish_reason, num_tokens)
+
+    def _stored_problem(self, problem: Problem) -> Problem | None:
+        query = "SELECT task, problem_id, question, gold, cluster FROM problems WHERE task = ? AND problem_id = ?"
+        return next((schema.to_problem(*row) for row in self._read(query, problem.key)), None)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        assert self._writer is not None, "the store was opened for reading"
+        with told_to_people(self.run_dir):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        with told_to_people(self.run_dir):
+            yield from self._connection.execute(query, values)
+
+    def _pages(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query whose first column is samples.rowid, in its order, without holding a cursor."""
+        last = -1
+        joint = "AND" if "WHERE" in query else "WHERE"
+        while True:
+            page = list(
+                self._read(f"{query} {joint} samples.rowid > {last} ORDER BY samples.rowid LIMIT {PAGE_ROWS}", values)
+            )
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1][0]
+
+
+def _refuse_other_files(run_dir: Path) -> None:
+    """A folder that is not ours is not written to; what a killed start has left behind is ours."""
+    others = [entry.name for entry in run_dir.iterdir() if not entry.name.lstrip(".").startswith(OWN_FILES)]
+    if others:
+        raise UserError(f"{run_dir} holds other files ({min(others)}) and no {RUN_JSON}; give an empty folder to --out")

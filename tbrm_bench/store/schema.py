@@ -1,0 +1,142 @@
+"""The tables of samples.sqlite, and how records become rows.
+
+Text is stored as UTF-8 that may hold NUL and lone surrogates (a tokenizer can emit both), so that what is read back is
+what was written, byte for byte. Token ids are little-endian unsigned 32-bit integers in one BLOB.
+"""
+
+import array
+import dataclasses
+import json
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
+from tbrm_bench.store.lock import SCHEMA
+
+# Ordinary tables: WITHOUT ROWID keeps whole rows in the inner pages of the tree, which long completions would bloat.
+TABLES = """
+CREATE TABLE IF NOT EXISTS targets (
+    task TEXT PRIMARY KEY, position INTEGER NOT NULL, num_samples INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS problems (
+    task TEXT NOT NULL, problem_id TEXT NOT NULL, position INTEGER NOT NULL, question TEXT NOT NULL, gold TEXT NOT NULL,
+    cluster TEXT NOT NULL, PRIMARY KEY (task, problem_id));
+CREATE TABLE IF NOT EXISTS samples (
+    task TEXT NOT NULL, problem_id TEXT NOT NULL, sample_index INTEGER NOT NULL, seed INTEGER NOT NULL,
+    text TEXT NOT NULL, token_ids BLOB NOT NULL, finish_reason TEXT NOT NULL, num_prompt_tokens INTEGER NOT NULL,
+    PRIMARY KEY (task, problem_id, sample_index));
+CREATE TABLE IF NOT EXISTS grades (
+    task TEXT NOT NULL, problem_id TEXT NOT NULL, sample_index INTEGER NOT NULL, grader TEXT NOT NULL,
+    status TEXT NOT NULL, extracted TEXT, rule TEXT NOT NULL,
+    PRIMARY KEY (task, problem_id, sample_index, grader));
+"""
+
+INSERT_PROBLEM = "INSERT INTO problems VALUES (?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT)) ON CONFLICT DO NOTHING"
+INSERT_SAMPLE = "INSERT INTO samples VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?) ON CONFLICT DO NOTHING"
+UPSERT_GRADE = (
+    "INSERT INTO grades VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT DO UPDATE SET "
+    "status = excluded.status, extracted = excluded.extracted, rule = excluded.rule"
+)
+SAMPLE_COLUMNS = (
+    "samples.task, samples.problem_id, samples.sample_index, samples.seed, samples.text, samples.token_ids, "
+    "samples.finish_reason, samples.num_prompt_tokens"
+)
+
+
+def connect_writer(file: Path) -> sqlite3.Connection:
+    """Open or create the file for its one writer."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A killed process loses nothing that was committed. A power cut may lose the last transactions and damages nothing;
+    # what it loses is generated again, the same. FULL would sync the disk once a sample.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    _check_version(file, version if version else SCHEMA)
+    for statement in TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
+    return _configure(connection)
+
+
+def connect_reader(file: Path) -> sqlite3.Connection:
+    """Open an existing file for reading, beside a writer or on a medium that cannot be written to."""
+    if not file.is_file():
+        raise UserError(f"{file.parent} holds no {file.name}: nothing was generated yet; start the run first")
+    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.OperationalError:
+        # In a read-only folder the shared memory of the WAL cannot be made. Without a WAL nothing is being written.
+        wal = file.with_name(file.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        connection = sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", uri=True, isolation_level=None)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    _check_version(file, version)
+    return _configure(connection)
+
+
+def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogatepass")
+    return connection
+
+
+def _check_version(file: Path, version: int) -> None:
+    if version != SCHEMA:
+        raise UserError(f"{file} has schema {version}, this version reads {SCHEMA}; use the version that wrote it")
+
+
+def problem_row(problem: Problem, position: int) -> tuple[Any, ...]:
+    """Return the row of `problems`."""
+    gold = json.dumps(dataclasses.asdict(problem.gold))
+    return (*problem.key, position, encode(problem.question), gold, encode(problem.cluster))
+
+
+def to_problem(task: str, problem_id: str, question: str, gold: str, cluster: str) -> Problem:
+    """Undo `problem_row`."""
+    return Problem(key=ProblemKey(task, problem_id), question=question, gold=to_gold(gold), cluster=cluster)
+
+
+def to_gold(text: str) -> Gold:
+    """Read a gold as `problem_row` wrote it."""
+    values = json.loads(text)
+    return Gold(**{**values, "answers": tuple(values["answers"])})
+
+
+def sample_row(sample: Sample) -> tuple[Any, ...]:
+    """Return the row of `samples`."""
+    token_ids = array.array("I", sample.token_ids)
+    if sys.byteorder == "big":
+        token_ids.byteswap()
+    text = encode(sample.text)
+    return (*sample.key, sample.seed, text, token_ids.tobytes(), sample.finish_reason, sample.num_prompt_tokens)
+
+
+def to_sample(row: tuple[Any, ...]) -> Sample:
+    """Undo `sample_row`."""
+    task, problem_id, sample_index, seed, text, blob, finish_reason, num_prompt_tokens = row
+    token_ids = array.array("I", blob)
+    if sys.byteorder == "big":
+        token_ids.byteswap()
+    key = SampleKey(task, problem_id, sample_index)
+    return Sample(key, seed, text, tuple(token_ids), finish_reason, num_prompt_tokens)
+
+
+def grade_row(key: SampleKey, grade: Grade, grader: str) -> tuple[Any, ...]:
+    """Return the row of `grades`."""
+    extracted = None if grade.extracted is None else encode(grade.extracted)
+    return (*key, grader, grade.status.value, extracted, grade.rule)
+
+
+def to_grade(status: str, extracted: str | None, rule: str) -> Grade:
+    """Undo `grade_row`."""
+    return Grade(Status(status), extracted, rule)
+
+
+def encode(text: str) -> bytes:
+    """Return the bytes that are stored for a text; the statements cast them back to TEXT."""
+    return text.encode("utf-8", "surrogatepass")
