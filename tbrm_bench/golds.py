@@ -20,14 +20,12 @@ from tbrm_bench.tasks import Columns, Erratum, TaskSpec
 
 def raw_gold(columns: Columns, row: Row) -> Any:
     """Return the gold as the source gives it; raises UserError if the row has none."""
-    if row.find(columns.answer) is None and columns.solution:
-        expected = (*columns.answer, *columns.solution)
-        gold: Any = boxed_content(str(row.need(columns.solution, "answer" if len(expected) > 1 else "solution")))
-        what = r"closed \boxed{} in the solution"
-    else:
-        gold, what = row.need(columns.answer, "answer"), "answer"
+    gold = row.need((*columns.answer, *columns.solution), "answer")
+    what = "answer"
+    if row.find(columns.answer) is None:
+        gold, what = boxed_content(str(gold)), r"closed \boxed{} in the solution"
     if gold is None or not canonical_gold(gold):
-        raise UserError(f"{row.place}: no {what}; every row needs one")
+        raise UserError(f"{row.place}: there is no {what}; every row needs one")
     return gold
 
 

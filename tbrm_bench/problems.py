@@ -146,10 +146,10 @@ def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
 
 def _gold(spec: TaskSpec, row: Row, problem_id: str) -> Gold:
     columns = _columns(spec)
-    tolerance = row.get(columns.abs_tolerance)
+    raw, tolerance = raw_gold(columns, row), row.get(columns.abs_tolerance)
     try:
         return Gold(
-            answers=normalize_gold(raw_gold(columns, row), spec.gold_rule),
+            answers=normalize_gold(raw, spec.gold_rule),
             kind=spec.answer_kind,
             abs_tolerance=_tolerance(tolerance) if tolerance else spec.abs_tolerance,
             rel_tolerance=spec.rel_tolerance,

@@ -31,12 +31,21 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Token
     except ImportError:
         raise MissingExtra("transformers", "hf") from None
     try:
-        return AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(model_dir), local_files_only=True, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"no tokenizer can be loaded from {model_dir} ({reason}); put the base model's tokenizer files there"
-        ) from None
+        raise _no_tokenizer(model_dir, " ".join(str(error).split())[:200]) from None
+    # From a config.json alone transformers makes a tokenizer with an empty vocabulary, which loses every character.
+    if "1" not in tokenizer.decode(tokenizer("1", add_special_tokens=False)["input_ids"]):
+        raise _no_tokenizer(model_dir, "its vocabulary cannot spell 1")
+    return tokenizer
+
+
+def _no_tokenizer(model_dir: Path, reason: str) -> UserError:
+    return UserError(
+        f"no tokenizer can be loaded from {model_dir} ({reason}); put the base model's tokenizer files there"
+    )
 
 
 def render_prompts(problems: Iterable[Problem], protocol: Protocol, tokenizer: Tokenizer) -> list[Prompt]:

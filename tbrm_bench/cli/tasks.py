@@ -1,0 +1,158 @@
+"""`tbench tasks`: which benchmarks there are, what each is made of, and whether the rows at hand are the right ones."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tbrm_bench.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from tbrm_bench.task_check import TaskCheck
+
+app = typer.Typer(
+    help="List, show, check and export the benchmarks.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A name from `tbench tasks list`.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the tasks' rows, in place of the Hub.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("list")
+def list_tasks(json_: AsJson = False) -> None:
+    """List tasks, suites and protocols."""
+    from tbrm_bench.protocols import load_protocol, protocol_names
+    from tbrm_bench.tasks import load_suite, load_task, suite_names, task_names
+
+    tasks = [load_task(name) for name in task_names()]
+    suites = [load_suite(name) for name in suite_names()]
+    protocols = [load_protocol(name) for name in protocol_names()]
+    tables = {
+        "tasks": [
+            {"task": t.name, "rows": t.num_rows, "golds": t.gold_rule or t.source, "title": t.title} for t in tasks
+        ],
+        "suites": [{"suite": s.name, "protocol": s.protocol, "tasks": " ".join(s.tasks)} for s in suites],
+        "protocols": [{"protocol": p.name, "template": p.template, "title": p.title} for p in protocols],
+    }
+    if json_:
+        print(json.dumps(tables, indent=2, ensure_ascii=False))
+        return
+    for rows in tables.values():
+        _print_table(rows)
+
+
+@app.command("show")
+def show_task(task: TaskName, json_: AsJson = False) -> None:
+    """Show where a task's rows come from, how its golds are read and what was corrected."""
+    from tbrm_bench.tasks import load_task
+
+    facts = asdict(load_task(task))
+    if json_:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for name, value in _flatten("", facts):
+        print(f"{name:24} {value}")
+
+
+@app.command("check")
+def check_tasks(
+    suite: Annotated[str | None, typer.Option(help="Check the tasks of a suite.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Check a task; may be repeated (default: all).")] = None,
+    data: DataDir = None,
+    json_: AsJson = False,
+) -> None:
+    """Check rows, golds and grader: counts, digests, and every gold in several spellings through its own grader."""
+    from tbrm_bench.task_check import check_task
+    from tbrm_bench.tasks import load_suite, load_task, task_names
+
+    if suite and task:
+        raise UserError(f"--suite {suite} and --task {task[0]} were both given; give one of them")
+    names = load_suite(suite).tasks if suite else dict.fromkeys(task or task_names())
+    checks = [check_task(load_task(name), data_dir=data) for name in names]
+    if json_:
+        print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        _print_checks(checks)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("export")
+def export_task(
+    task: TaskName,
+    out: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write, one problem a line.")],
+    data: DataDir = None,
+) -> None:
+    """Write a task's problems as they are asked and graded: ids, questions, normalised golds, tolerances, clusters."""
+    from tbrm_bench.problems import load_problems
+    from tbrm_bench.tasks import load_task
+
+    problems = load_problems(load_task(task), data_dir=data)
+    rows = ({"id": p.key.problem_id, "question": p.question, **asdict(p.gold), "cluster": p.cluster} for p in problems)
+    try:
+        out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}; give another file") from None
+    typer.echo(f"{len(problems)} problems in {out}", err=True)
+
+
+@app.command("digest")
+def digest_task(task: TaskName, data: Annotated[Path, typer.Option(help="Folder with the task's rows.")]) -> None:
+    """Print the lines of tasks/golds/TASK.txt for the rows of a folder: for those who add a task."""
+    from tbrm_bench.problems import digest_lines
+    from tbrm_bench.tasks import load_task
+
+    print("\n".join(digest_lines(load_task(task), data)))
+
+
+def _print_checks(checks: Sequence["TaskCheck"]) -> None:
+    _print_table(
+        {
+            "task": check.task,
+            "rows": check.num_problems,
+            "clusters": check.num_clusters,
+            "golds": f"{check.num_golds_passed}/{check.num_problems}",
+            "spellings": check.num_forms,
+            "rows hash": check.rows_hash[:12],
+            "": "ok" if check.passed else "FAILED",
+        }
+        for check in checks
+    )
+    for check in checks:
+        for failure in check.failures[:10]:
+            print(f"{check.task}: {failure}")
+        if len(check.failures) > 10:
+            print(f"{check.task}: and {len(check.failures) - 10} more; --json prints all")
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    Console().print(table)
+
+
+def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """Yield (dotted name, value) of everything in nested tables that is set."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else key, item)
+    elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value):
+            yield from _flatten(f"{prefix}.{number}", item)
+    elif value not in (None, "", (), [], {}):
+        yield prefix, " ".join(map(str, value)) if isinstance(value, list | tuple) else value

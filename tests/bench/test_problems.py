@@ -1,0 +1,318 @@
+"""Rows become problems or one clear line: laws over invented rows, and the real ones where they are at hand."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.golds import canonical_gold, gold_digest
+from tbrm_bench.problems import assign_clusters, digest_lines, golds_hash, load_problems, rows_hash
+from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_bench.tasks import Columns, Erratum, HubSource, TaskSpec, load_task, task_names
+
+ROWS: list[dict[str, Any]] = [
+    {"id": 7, "problem": "What is 20 + 3?", "answer": "023"},
+    {"id": 8, "problem": "What is 2 - 5?", "answer": "-3"},
+    {"id": 9, "problem": "What is 9 * 9?", "answer": "81"},
+]
+SPEC = TaskSpec(
+    name="sums",
+    title="Sums",
+    source="invented",
+    paper="",
+    licence="none",
+    notes="",
+    num_rows=3,
+    answer_kind="integer",
+    cluster_rule="none",
+    gold_rule="integer",
+    files=("sums.jsonl", "sums.parquet"),
+    columns=Columns(
+        question=("problem", "question"), answer=("answer", "gold"), solution=("solution",), id=("id",), unit=("unit",)
+    ),
+)
+Load = Callable[..., list[Problem]]
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load rows as the task `sums`, whose digests are those of ROWS."""
+    digests = {str(row["id"]): gold_digest("sums", str(row["id"]), row["answer"]) for row in ROWS}
+    monkeypatch.setattr(TaskSpec, "gold_digests", lambda _: digests)
+
+    def call(rows: list[dict[str, Any]], spec: TaskSpec = SPEC) -> list[Problem]:
+        write(tmp_path, rows)
+        return load_problems(spec, data_dir=tmp_path)
+
+    return call
+
+
+def test_rows_become_problems_in_their_order(load: Load) -> None:
+    first, second, third = load(ROWS)
+    assert first == Problem(ProblemKey("sums", "7"), "What is 20 + 3?", Gold(("23",), kind="integer"), cluster="7")
+    assert [second.gold.answers, third.gold.answers] == [("-3",), ("81",)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: {**row, "answer": f"{int(row['answer'])}"},
+        lambda row: {**row, "answer": float(row["answer"])},
+        lambda row: {**row, "answer": f"${row['answer']}$"},
+        lambda row: {"id": row["id"], "question": row["problem"], "gold": row["answer"]},
+        lambda row: {
+            **{k: row[k] for k in ("id", "problem")},
+            "solution": f"\\boxed{{1}}, no: \\boxed{{{row['answer']}}}.",
+        },
+        lambda row: {k: row[k] for k in ("problem", "answer")},
+        lambda row: {**row, "id": str(row["id"]), "more": None},
+    ],
+    ids=["unpadded", "float", "dollars", "other-columns", "boxed-solution", "no-id-column", "more-columns"],
+)
+def test_what_differs_between_sources_of_one_benchmark_does_not_differ_in_problems(
+    load: Load, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    assert load([change(row) for row in ROWS]) == load(ROWS)
+
+
+def test_jsonl_and_parquet_hold_the_same_problems(load: Load, tmp_path: Path) -> None:
+    from_jsonl = load(ROWS)
+    (tmp_path / "sums.jsonl").unlink()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "sums.parquet")
+    assert load_problems(SPEC, data_dir=tmp_path) == from_jsonl
+
+
+def test_a_folder_in_the_shape_of_the_hub_is_read_by_its_loader(load: Load, tmp_path: Path) -> None:
+    from_jsonl = load(ROWS)
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    shutil.copy(tmp_path / "sums.jsonl", hub / "test.jsonl")
+    spec = replace(SPEC, hub=HubSource(repo=str(hub), split="test", revision="main"))
+    assert load_problems(spec) == from_jsonl
+
+
+@pytest.mark.usefixtures("load")
+def test_the_hub_out_of_reach_says_what_to_do_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("Couldn't reach\nthe Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(MissingPrerequisite) as raised:
+        load_problems(load_task("math500"))
+    for part in ("math500", "HuggingFaceH4/MATH-500", "--data", "math500.jsonl", "Couldn't reach the Hub"):
+        assert part in str(raised.value)
+    with pytest.raises(MissingPrerequisite, match=r"holds sums.jsonl or sums.parquet with --data"):
+        load_problems(SPEC)
+
+
+NO_ANSWER = {"id": 9, "problem": "What is 9 * 9?"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROWS[0], "{broken", ROWS[2]], ["sums.jsonl:2", "not a JSON object"]),
+        ([ROWS[0], "[1, 2]", ROWS[2]], ["sums.jsonl:2", "a JSON list"]),
+        ([ROWS[0], "[" * 100_000, ROWS[2]], ["sums.jsonl:2"]),
+        (ROWS[:2], ["2 rows found, 3 expected", "missing: 9"]),
+        ([], ["0 rows found, 3 expected"]),
+        ([*ROWS, {**ROWS[0], "id": 10}], ["4 rows found, 3 expected", "not of the task: 10"]),
+        ([*ROWS[:2], ROWS[1]], ["'8'", "sums.jsonl:2", "sums.jsonl:3"]),
+        ([*ROWS[:2], {**ROWS[2], "id": 5}], ["sums.jsonl:3", "'5'", "'9'"]),
+        ([*ROWS[:2], {**ROWS[2], "problem": " "}], ["question of 9", "sums.jsonl:3", "empty"]),
+        ([*ROWS[:2], {**ROWS[2], "problem": None}], ["question of 9", "empty"]),
+        ([*ROWS[:2], {**NO_ANSWER, "answer": None}], ["sums.jsonl:3", "there is no answer"]),
+        ([*ROWS[:2], {**NO_ANSWER, "answer": ""}], ["sums.jsonl:3", "there is no answer"]),
+        ([*ROWS[:2], {**NO_ANSWER, "solution": "\\boxed{81"}], ["sums.jsonl:3", "no closed \\boxed{}"]),
+        ([*ROWS[:2], {**NO_ANSWER, "reply": 81}], ["answer or gold or solution expected", "id, problem, reply"]),
+        ([*ROWS[:2], {"id": 9, "prompt": "?", "answer": 81}], ["problem or question expected", "id, prompt, answer"]),
+        ([*ROWS[:2], {**ROWS[2], "answer": "eighty"}], ["9 at sums.jsonl:3", "'eighty'", "integer"]),
+        ([*ROWS[:2], {**ROWS[2], "answer": "82"}], ["gold of 9 at sums.jsonl:3 is '82'", "digest"]),
+        ([ROWS[0], {**ROWS[1], "answer": 3}, {**ROWS[2], "answer": "82"}], ["gold of 8", "is 3", "and 1 more differ"]),
+    ],
+)
+def test_rows_that_are_not_the_benchmark_are_told_by_row(
+    load: Load, tmp_path: Path, rows: list[dict[str, Any] | str], said: list[str]
+) -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (tmp_path / "sums.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError) as raised:
+        load_problems(SPEC, data_dir=tmp_path)
+    for part in said:
+        assert part in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("load")
+def test_a_folder_without_the_file_or_with_an_unreadable_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no sums.jsonl or sums.parquet \(found: nothing\)"):
+        load_problems(SPEC, data_dir=tmp_path)
+    (tmp_path / "sums.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match=r"sums.parquet cannot be read as Parquet"):
+        load_problems(SPEC, data_dir=tmp_path)
+    (tmp_path / "sums.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"both sums.jsonl and sums.parquet"):
+        load_problems(SPEC, data_dir=tmp_path)
+    (tmp_path / "sums.parquet").unlink()
+    with pytest.raises(UserError, match=r"sums.jsonl cannot be read"):
+        load_problems(SPEC, data_dir=tmp_path)
+    with pytest.raises(UserError, match="is not a folder"):
+        load_problems(SPEC, data_dir=tmp_path / "gone")
+
+
+@pytest.mark.usefixtures("load")
+def test_line_ends_inside_a_string_do_not_end_a_row(tmp_path: Path) -> None:
+    rows = [{**row, "problem": f"{row['problem']}\u2028\x85?"} for row in ROWS]
+    (tmp_path / "sums.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    assert load_problems(SPEC, data_dir=tmp_path)[0].question == "What is 20 + 3?\u2028\x85?"
+
+
+def test_an_erratum_corrects_the_old_value_leaves_the_new_one_and_refuses_any_other(load: Load) -> None:
+    spec = replace(SPEC, errata=(Erratum("9", "answer", old="18", new="81", provenance="digits swapped"),))
+    for old in ("18", 18.0, "018", "$18$"):
+        assert load([*ROWS[:2], {**ROWS[2], "answer": old}], spec) == load(ROWS)
+    assert load([*ROWS[:2], {**NO_ANSWER, "solution": "\\boxed{18}"}], spec) == load(ROWS)
+    assert load(ROWS, spec) == load(ROWS)
+    with pytest.raises(UserError, match=r"answer of 9 at sums.jsonl:3 is '19', neither '18' nor its correction '81'"):
+        load([*ROWS[:2], {**ROWS[2], "answer": "19"}], spec)
+    asked = replace(SPEC, errata=(Erratum("7", "question", old="Whats 20 + 3?", new="What is 20 + 3?", provenance=""),))
+    assert load([{**ROWS[0], "problem": "Whats 20 + 3?"}, *ROWS[1:]], asked) == load(ROWS)
+
+
+def test_tolerance_unit_and_context_come_from_the_row(load: Load) -> None:
+    columns = Columns(
+        question=("problem",),
+        answer=("answer",),
+        id=("id",),
+        context=("context",),
+        unit=("unit",),
+        abs_tolerance=("error",),
+    )
+    spec = replace(SPEC, columns=columns, abs_tolerance=0.5, rel_tolerance=0.25)
+    told = {**ROWS[0], "context": "Count.", "unit": "km", "error": "1e-1"}
+    first, second, _ = load([told, {**ROWS[1], "context": None, "unit": None, "error": None}, ROWS[2]], spec)
+    assert first.question == "Count.\n\nWhat is 20 + 3?"
+    assert (first.gold.unit, first.gold.abs_tolerance, first.gold.rel_tolerance) == ("km", 0.1, 0.25)
+    assert (second.question, second.gold.unit, second.gold.abs_tolerance) == ("What is 2 - 5?", "", 0.5)
+    for wrong in ("wide", "-1", "nan", "inf"):
+        with pytest.raises(UserError, match=f"tolerance '{wrong}'"):
+            load([{**told, "error": wrong}, *ROWS[1:]], spec)
+
+
+PROBLEM = Problem(ProblemKey("t", "1"), "Q", Gold(("1",), "integer", 0.0, 0.0, ""), "1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PROBLEM, key=ProblemKey("t", "2")),
+        replace(PROBLEM, question="Q "),
+        replace(PROBLEM, cluster="2"),
+        replace(PROBLEM, gold=Gold(("2",), "integer")),
+        replace(PROBLEM, gold=Gold(("1", "1"), "integer")),
+        replace(PROBLEM, gold=Gold(("1",), "auto")),
+        replace(PROBLEM, gold=Gold(("1",), "integer", abs_tolerance=0.1)),
+        replace(PROBLEM, gold=Gold(("1",), "integer", rel_tolerance=0.1)),
+        replace(PROBLEM, gold=Gold(("1",), "integer", unit="km")),
+    ],
+)
+def test_whatever_decides_a_score_is_in_the_rows_hash(other: Problem) -> None:
+    assert rows_hash([PROBLEM]) != rows_hash([other])
+    same_gold = other.gold == PROBLEM.gold and other.key == PROBLEM.key
+    assert (golds_hash([PROBLEM]) == golds_hash([other])) == same_gold
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_rows_is_not_in_the_rows_hash(order: list[int]) -> None:
+    rows = [replace(PROBLEM, key=ProblemKey("t", str(index))) for index in range(6)]
+    assert rows_hash(rows) == rows_hash([rows[index] for index in order])
+
+
+@given(st.lists(st.text("ab", min_size=58, max_size=63), min_size=1, max_size=8))
+def test_a_cluster_is_a_shared_preamble_named_by_its_first_problem(questions: list[str]) -> None:
+    rows = [replace(PROBLEM, key=ProblemKey("t", str(i)), question=text) for i, text in enumerate(questions)]
+    clustered = assign_clusters(rows, "preamble-60")
+    for p in clustered:
+        for q in clustered:
+            assert (p.cluster == q.cluster) == (p.question[:60] == q.question[:60])
+        assert int(p.cluster) <= int(p.key.problem_id)
+    assert [p.cluster for p in assign_clusters(rows, "none")] == [p.key.problem_id for p in rows]
+    assert assign_clusters(rows, "builtin") == rows
+
+
+@given(st.integers(), st.integers(0, 5))
+def test_an_integer_gold_has_one_canonical_spelling(number: int, zeros: int) -> None:
+    padded = f"-{'0' * zeros}{-number}" if number < 0 else "0" * zeros + str(number)
+    assert {canonical_gold(text) for text in (number, padded, f" ${padded}$", f"{padded}.0")} == {str(number)}
+    assert canonical_gold(f"{number}.5") != canonical_gold(number)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_digest_tells_golds_of_different_problems_apart(one: str, other: str) -> None:
+    assert (gold_digest("t", one, "5") == gold_digest("t", other, "5")) == (one == other)
+
+
+def test_generated_rows_are_the_same_every_time() -> None:
+    spec = load_task("arithmetic")
+    rows = load_problems(spec)
+    assert len(rows) == spec.num_rows == len({p.key for p in rows})
+    assert rows_hash(rows) == rows_hash(load_problems(spec))
+
+
+@pytest.mark.parametrize("name", [name for name in task_names() if name != "arithmetic"])
+def test_the_real_rows_are_the_tasks(real_data: Path, tmp_path: Path, name: str) -> None:
+    spec = load_task(name)
+    rows = load_problems(spec, data_dir=real_data)
+    assert len(rows) == spec.num_rows
+    assert {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in digest_lines(spec, real_data)} == (
+        spec.gold_digests()
+    )
+    # Any one row left out, or given another's gold, is found.
+    lines = (real_data / f"{name}.jsonl").read_text().splitlines()
+    (tmp_path / f"{name}.jsonl").write_text("\n".join(lines[:-2]))
+    with pytest.raises(UserError, match=f"{len(lines) - 2} rows found, {len(lines)}"):
+        load_problems(spec, data_dir=tmp_path)
+
+
+def test_known_traps_in_the_real_rows(real_data: Path) -> None:
+    def golds(name: str) -> dict[str, Gold]:
+        return {p.key.problem_id: p.gold for p in load_problems(load_task(name), data_dir=real_data)}
+
+    aime, amc, olympiad = golds("aime24"), golds("amc23"), golds("olympiadbench")
+    assert (aime["67"].answers, aime["63"].answers) == (("25",), ("385",))
+    assert (amc["0"].answers, amc["17"].answers) == (("27",), ("-1",))
+    assert (olympiad["2349"].answers, olympiad["2592"].abs_tolerance) == (("221", "8"), 0.1)
+    assert not olympiad["1970"].answers[0].endswith(".")
+    assert sum(bool(gold.unit) for gold in olympiad.values()) == 8
+    minerva = load_problems(load_task("minerva_math"), data_dir=real_data)
+    assert len({p.cluster for p in minerva}) == 211
+    assert sum(r"\times 10^" in p.gold.answers[0] for p in minerva) >= 58
+
+
+def test_the_hubs_shorter_copy_passes_and_has_a_hash_of_its_own(real_data: Path, tmp_path: Path) -> None:
+    spec = load_task("olympiadbench")
+    lines = (real_data / "olympiadbench.jsonl").read_text().splitlines()
+    (tmp_path / "olympiadbench.jsonl").write_text("\n".join(lines[1:]))
+    shorter = load_problems(spec, data_dir=tmp_path)
+    assert len(shorter) == 674
+    assert rows_hash(shorter) != rows_hash(load_problems(spec, data_dir=real_data))
+
+
+def test_an_integer_rule_never_sees_a_gold_before_its_erratum(load: Load) -> None:
+    spec = replace(SPEC, errata=(Erratum("9", "answer", old="LXXXI", new="81", provenance="a Roman numeral"),))
+    assert load([*ROWS[:2], {**ROWS[2], "answer": "LXXXI"}], spec) == load(ROWS)
