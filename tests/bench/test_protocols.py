@@ -1,11 +1,12 @@
 """Protocols: those shipped say what their sources say, and a mistake in one is told before anything is generated."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.protocols import Protocol, TaskSampling, load_protocol, protocol_names
+from tbrm_bench.protocols import ChatFormat, Protocol, RawFormat, TaskSampling, load_protocol, protocol_names
 from tbrm_bench.tasks import load_suite
 
 SMALL = ("aime24", "aime25", "amc23")
@@ -112,3 +113,10 @@ def test_an_unknown_name_and_a_missing_file(tmp_path: Path) -> None:
         load_protocol("greedi")
     with pytest.raises(UserError, match=r"gone.toml cannot be read: No such file"):
         load_protocol(str(tmp_path / "gone.toml"))
+
+
+def test_every_key_and_every_protocol_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text()
+    names = {field.name for cls in (Protocol, ChatFormat, RawFormat, TaskSampling) for field in fields(cls)}
+    for name in (names - {"name", "chat", "raw"}) | set(protocol_names()):
+        assert f"`{name}`" in page or f"`[{name}" in page, name

@@ -1,6 +1,7 @@
 """Task files: all that are shipped hold together, and a mistake in one is told with its place and the way out."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,17 @@ import pytest
 from tbrm_bench.errors import UserError
 from tbrm_bench.problems import example_problem
 from tbrm_bench.protocols import protocol_names
-from tbrm_bench.tasks import TaskSpec, check_task, load_suite, load_task, suite_names, task_names
+from tbrm_bench.tasks import (
+    Columns,
+    Erratum,
+    HubSource,
+    TaskSpec,
+    check_task,
+    load_suite,
+    load_task,
+    suite_names,
+    task_names,
+)
 from tbrm_bench.tomlio import load_toml
 
 TBRM6 = {"aime24": 30, "aime25": 30, "amc23": 40, "math500": 500, "minerva_math": 272, "olympiadbench": 675}
@@ -98,3 +109,10 @@ def test_an_unknown_name_brings_the_nearest() -> None:
         load_suite("tbrm5")
     with pytest.raises(UserError, match=r"there is: .*amc23"):
         load_task("zzz")
+
+
+def test_every_key_and_every_task_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    names = {field.name for cls in (TaskSpec, Columns, Erratum, HubSource) for field in fields(cls)}
+    for name in (names - {"name"}) | set(task_names()) | set(suite_names()):
+        assert f"`{name}`" in page or f"`[{name}]`" in page or f"`[[{name}]]`" in page, name
