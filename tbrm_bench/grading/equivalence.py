@@ -1,50 +1,174 @@
-"""Is the answer equal to the gold? (working skeleton)"""
+"""Is this answer equal to the gold? The fast rules first, then, in a worker, high precision, then SymPy.
+
+    string     the same text once spaces are gone
+    integer    both are digits
+    choice     a letter; text: words
+    ...        what `compare` finds for the shapes of both
+    sympy      math-verify, for integrals, sums and limits, which `parse` does not read
+
+`decide_fast` never takes long and never starts anything: it returns a verdict, or the question for a worker.
+`decide_fully` answers it there. An answer that `parse` cannot read, and that is no such construct, is wrong: unreadable.
+
+Example: decide_fast("0.5", Gold(("\\\\frac12",))) is (True, "rational"); of 2\\sqrt{3} and \\sqrt{12} a worker decides.
+"""
 
 import dataclasses
+import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tbrm_bench.grading import words
+from tbrm_bench.grading.compare import Comparer, Policy
 from tbrm_bench.grading.latex import clean
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
+from tbrm_bench.grading.numeric import Verdict
+from tbrm_bench.grading.parse import readings
+from tbrm_bench.grading.tree import Tree
+from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, word_unit
 from tbrm_bench.records import Gold
+
+_INTEGER = re.compile(r"[+-]?\d{1,300}")
+_SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
+_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """What a worker is asked."""
+    """What a worker is asked; `symbolic` when it will need SymPy."""
 
     request: dict[str, Any]
     symbolic: bool
 
 
 class Undecided(NamedTuple):
-    """The fast rules cannot tell; a worker must."""
+    """The fast rules cannot tell; a worker can."""
 
     question: Question
 
 
+class ReadGold(NamedTuple):
+    """A gold as the rules need it, made once."""
+
+    text: str  # without spaces
+    integer: int | None
+    choice: str | None
+    words: str | None
+    trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
+    policy: Policy
+
+
+@lru_cache(maxsize=16384)
+def read_gold(gold: Gold) -> ReadGold:
+    """Read a gold."""
+    cleaned = [clean(answer) for answer in gold.answers]
+    single = cleaned[0] if len(cleaned) == 1 else None
+    trees = [readings(answer) for answer in cleaned]
+    is_text = single is not None and (
+        gold.kind == "text" or (bool(trees[0]) and trees[0][0][0] == "text") or not trees[0]
+    )
+    return ReadGold(
+        text="".join(",".join(cleaned).split()),
+        integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
+        choice=words.choice(single, with_text=False) if is_text and single is not None else None,
+        words=words.bare(single) or None if is_text and single is not None else None,
+        trees=tuple(tree[0] for tree in trees) if all(trees) else None,
+        policy=Policy(
+            absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
+        ),
+    )
+
+
 def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
-    """Return (equal, rule) or what to ask a worker."""
-    pred, golds = clean(answer), [clean(value) for value in gold.answers]
-    if pred.replace(" ", "") == ",".join(golds).replace(" ", ""):
+    """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds."""
+    if len(answer) > MAX_ANSWER_CHARS:
+        return "".join(answer.split()) == "".join(",".join(gold.answers).split()), "too_long"
+    known = read_gold(gold)
+    cleaned = clean(answer)
+    if "".join(cleaned.split()) == known.text:
         return True, "string"
-    if len(golds) == 1 and _is_int(golds[0]) and _is_int(pred):
-        return int(golds[0]) == int(pred), "integer"
-    request = {"op": "grade", "pred": answer, "gold": dataclasses.asdict(gold)}
-    return Undecided(Question(request, symbolic=True))
-
-
-def _is_int(text: str) -> bool:
-    return len(text) < 1000 and text.lstrip("+-").isdecimal()
-
-
-def load_symbolic() -> None:
-    """Import SymPy and math-verify."""
-    import math_verify  # noqa: F401
+    if known.integer is not None and _INTEGER.fullmatch(cleaned):
+        return int(cleaned) == known.integer, "integer"
+    verdict, rule = _by_words(cleaned, known)
+    if verdict is None:
+        verdict, rule = _by_shape(cleaned, known, precise=False)
+    if verdict is not None:
+        return verdict, rule
+    request = {"op": "grade", "answer": answer, "gold": dataclasses.asdict(gold)}
+    return Undecided(Question(request, symbolic=rule == "symbolic"))
 
 
 def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
-    """Decide in a worker."""
-    from math_verify import parse, verify
+    """Answer a question in a worker; (None, rule) when even that cannot tell."""
+    if request["op"] == "equal":
+        first, second = (readings(clean(request[name])) for name in ("left", "right"))
+        return Comparer(Policy(), precise=True).answers(first[:1], second[0])
+    fields = request["gold"]
+    gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
+    known = read_gold(gold)
+    verdict, rule = _by_shape(clean(request["answer"]), known, precise=True)
+    if verdict is None and rule in ("symbolic", "undefined"):
+        return _by_sympy(request["answer"], gold)
+    return verdict, rule
 
-    gold = parse("$" + ",".join(request["gold"]["answers"]) + "$", parsing_timeout=None)
-    pred = parse("$" + request["pred"] + "$", parsing_timeout=None)
-    return verify(gold, pred, timeout_seconds=None), "sympy"
+
+def load_symbolic() -> None:
+    """Import SymPy and math-verify, which takes a second."""
+    import math_verify  # noqa: F401
+
+
+def _by_words(cleaned: str, known: ReadGold) -> Verdict:
+    if known.choice is not None:
+        letter = words.choice(cleaned, with_text=True)
+        return letter == known.choice, "choice"
+    if known.words is not None:
+        if words.bare(cleaned) == known.words:
+            return True, "text"
+        if known.trees is None or known.trees[0][0] == "text":
+            return (None if known.trees is None else False), "text"
+    return None, ""
+
+
+def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
+    preds = readings(cleaned)
+    if known.trees is None or not preds:
+        return (None, "symbolic") if known.trees is None or _SYMBOLIC.search(cleaned) else (False, "unreadable")
+    comparer = Comparer(known.policy, precise=precise)
+    verdict, rule = False, "unreadable"
+    for pred in preds:
+        own, own_rule = comparer.answers(known.trees, pred)
+        if own is True:
+            return True, _spelling(own_rule, cleaned)
+        if own is None or rule == "unreadable":
+            verdict, rule = own, own_rule  # type: ignore[assignment]
+    return verdict, rule
+
+
+def _spelling(rule: str, cleaned: str) -> str:
+    return "scientific" if rule in ("integer", "rational") and _SCIENTIFIC.search(cleaned) else rule
+
+
+def _gold_unit(unit: str) -> tuple[Any, Any]:
+    text = clean(unit).replace("{", "").replace("}", "")
+    if not text:
+        return NO_UNIT
+    if "circ" in text:
+        return DEGREE
+    if text == "%":
+        return PERCENT
+    base, _, power = text.partition("^")
+    dimensions, factor = word_unit(base)
+    if power.isdigit():
+        return tuple((name, count * int(power)) for name, count in dimensions), factor ** int(power)
+    return dimensions, factor
+
+
+def _by_sympy(answer: str, gold: Gold) -> Verdict:
+    """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    configs = (LatexExtractionConfig(), ExprExtractionConfig())
+    wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
+    given = parse(f"${answer}$", extraction_config=configs, parsing_timeout=None)
+    if not wanted or not given or isinstance(given[0], str):
+        return False, "unreadable"
+    return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"

@@ -33,7 +33,7 @@ _FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)", re.IG
 _ANSWER = re.compile(r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=)", re.IGNORECASE)
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
-_MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\\?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%)?")
 
 
@@ -110,7 +110,7 @@ def _boxed(text: str) -> Extraction | None:
             begin = start
         else:
             break
-    answer = ", ".join(dict.fromkeys(content for content in reversed(contents) if content))
+    answer = ", ".join(content for content in reversed(contents) if content)
     if not answer:
         return Extraction(None, "empty_box")
     if len(contents) == 1 and (percent := re.match(r"\s*\\?%", text[stop : stop + 4])):
@@ -175,7 +175,7 @@ def _after_anchor(text: str, start: int) -> str | None:
 
 def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
     """Return the formula and those joined to it by commas, "and", "or", as one list."""
-    values = []
+    values: list[str] = []
     position = 0
     while formula is not None and len(values) < MAX_ITEMS:
         values.append(next(group for group in formula.groups() if group is not None).strip())

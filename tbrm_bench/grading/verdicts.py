@@ -13,7 +13,7 @@
 from tbrm_bench.grading.extract import Extraction
 from tbrm_bench.records import FinishReason, Grade, Status
 
-LIMIT_RULES = ("time_limit", "memory_limit", "recursion_limit")
+LIMIT_RULES = ("time_limit", "memory_limit", "recursion_limit", "too_large")
 
 
 def grade_without_answer(found: Extraction, finish_reason: FinishReason) -> Grade:

@@ -1,0 +1,138 @@
+"""Sets of real numbers: intervals, unions, inequalities in one unknown; compared piece by piece, brackets included.
+
+    (2, \\infty)   x > 2   x \\in (2, \\infty)          one interval, open at 2
+    (-\\infty, 0) \\cup \\{1\\}                         an interval and a point
+    \\mathbb{R} \\setminus \\{0\\}                      the same as (-\\infty, 0) \\cup (0, \\infty)
+
+Pieces whose ends are known numbers are put in order and joined where they touch, so that two spellings of one set are
+one list of pieces.
+"""
+
+from collections.abc import Callable, Sequence
+
+from tbrm_bench.grading.balls import FLOATS, Undefined, evaluate
+from tbrm_bench.grading.limits import MAX_ITEMS
+from tbrm_bench.grading.numeric import Verdict
+from tbrm_bench.grading.tree import Tree, symbols
+
+MINUS_INFINITY: Tree = ("-", ("c", "inf"))
+INFINITY: Tree = ("c", "inf")
+# low end, whether it belongs to the piece, high end, whether it belongs to the piece
+Piece = tuple[Tree, bool, Tree, bool]
+
+
+def as_set(tree: Tree) -> list[Piece] | None:
+    """Return the pieces of a set of real numbers in order; None if the tree is no such set."""
+    pieces = _pieces(tree)
+    if pieces is None or len(pieces) > MAX_ITEMS:
+        return None
+    try:
+        return _merged(sorted(pieces, key=lambda piece: (_end(piece[0]), not piece[1], _end(piece[2]))))
+    except (Undefined, TypeError, KeyError):
+        return pieces
+
+
+def same_set(gold: list[Piece] | None, pred: list[Piece] | None, equal: Callable[[Tree, Tree], Verdict]) -> Verdict:
+    """Compare two sets, given how to compare two numbers."""
+    if gold is None or pred is None:
+        return False, "kind"
+    if len(gold) != len(pred):
+        return False, "interval"
+    verdict: bool | None = True
+    for (low, has_low, high, has_high), other in zip(gold, pred, strict=True):
+        if (has_low, has_high) != (other[1], other[3]):
+            return False, "interval"
+        for mine, theirs in ((low, other[0]), (high, other[2])):
+            same = equal(mine, theirs)[0]
+            if same is False:
+                return False, "interval"
+            verdict = None if same is None else verdict
+    return verdict, "interval"
+
+
+def _pieces(tree: Tree) -> list[Piece] | None:
+    kind = tree[0]
+    if kind == "br" and len(tree) == 5 and tree[1] != "<":
+        return [(tree[3], tree[1] == "[", tree[4], tree[2] == "]")]
+    if kind == "set":
+        return [(point, True, point, True) for point in tree[1:]]
+    if kind == "c":
+        return {"R": [(MINUS_INFINITY, False, INFINITY, False)], "empty": []}.get(tree[1])
+    if kind == "union":
+        left, right = _pieces(tree[1]), _pieces(tree[2])
+        return None if left is None or right is None else left + right
+    if kind == "minus":
+        return _without_points(_pieces(tree[1]), _pieces(tree[2]))
+    if kind == "rel" and tree[1] == "in":
+        return _pieces(tree[3])
+    if kind == "rel":
+        return _half_line(tree[1], tree[2], tree[3])
+    if kind == "chain":
+        return _between(tree[1], tree[2])
+    return None
+
+
+def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
+    if left[0] != "s":
+        flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
+        if right[0] != "s" or operator not in flipped:
+            return None
+        return _half_line(flipped[operator], right, left)
+    if symbols(right):
+        return None
+    if operator == "!=":
+        return [(MINUS_INFINITY, False, right, False), (right, False, INFINITY, False)]
+    if operator in ("<", "<="):
+        return [(MINUS_INFINITY, False, right, operator == "<=")]
+    if operator in (">", ">="):
+        return [(right, operator == ">=", INFINITY, False)]
+    return None
+
+
+def _between(operators: Sequence[str], sides: Sequence[Tree]) -> list[Piece] | None:
+    if len(sides) != 3 or sides[1][0] != "s" or symbols(sides[0]) or symbols(sides[2]):
+        return None
+    if set(operators) <= {"<", "<="}:
+        return [(sides[0], operators[0] == "<=", sides[2], operators[1] == "<=")]
+    if set(operators) <= {">", ">="}:
+        return [(sides[2], operators[1] == ">=", sides[0], operators[0] == ">=")]
+    return None
+
+
+def _without_points(pieces: list[Piece] | None, points: list[Piece] | None) -> list[Piece] | None:
+    """Cut single points out of intervals."""
+    if pieces is None or points is None or any(low != high for low, _, high, _ in points):
+        return None
+    for point, _, _, _ in points:
+        place = _end(point)
+        cut: list[Piece] = []
+        for low, has_low, high, has_high in pieces:
+            if _end(low) < place < _end(high):
+                cut += [(low, has_low, point, False), (point, False, high, has_high)]
+            elif low != high:
+                cut.append((low, has_low and _end(low) != place, high, has_high and _end(high) != place))
+            elif _end(low) != place:
+                cut.append((low, has_low, high, has_high))
+        pieces = cut
+    return pieces
+
+
+def _end(tree: Tree) -> float:
+    if tree in (INFINITY, MINUS_INFINITY):
+        return float("inf") if tree == INFINITY else float("-inf")
+    value = evaluate(tree, {}, FLOATS)[0]
+    if isinstance(value, complex):
+        raise Undefined("an end that is not real")
+    return float(value)
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Join pieces that touch in a point of one of them; only where the ends are the same tree."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1][2] == piece[0] and (merged[-1][3] or piece[1]):
+            low, has_low, _, _ = merged[-1]
+            merged[-1] = (low, has_low, piece[2], piece[3])
+        else:
+            merged.append(piece)
+    return merged

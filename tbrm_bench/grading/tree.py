@@ -1,0 +1,73 @@
+"""The shapes of a read answer: nested tuples whose first element names the shape.
+
+    ("n", Fraction)                    a number, exact: 0.5, 12, 4.5e33
+    ("c", name)                        a constant: pi, e, i, inf, R, empty
+    ("s", name)                        a symbol: x, x_0, lambda_red, f(x)
+    ("+", a, b, ...) ("*", a, b, ...)  ("/", a, b)  ("-", a)  ("^", a, b)  ("root", a, n)
+    ("f", name, a, ...)                a function: sin, ln, log (argument, base), floor, abs, fact, binom, max, ...
+    ("+-", a, b) ("-+", a, b)          a plus-minus b: two values
+    ("list", a, ...)                   a, b, c without brackets: any order        ("set", a, ...)  {a, b, c}
+    ("br", "(", "]", a, b)             a bracketed row: tuple, point, interval; brackets and order count
+    ("rel", op, a, b)                  a relation; op is = < <= > >= != in approx; ("chain", ops, sides) for 1 < x < 2
+    ("union" | "inter" | "minus", a, b)  of sets
+    ("mat", (row, ...))                a matrix, each row a tuple
+    ("q", a, unit)                     a quantity; percent and degrees are units
+    ("base", digits, base)             digits in a base
+    ("text", words)                    words
+
+Tuples compare and hash as values, cost nothing to make, and hold no code.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+Tree = tuple[Any, ...]
+
+ZERO: Tree = ("n", Fraction(0))
+ONE: Tree = ("n", Fraction(1))
+
+
+def number(value: int | Fraction) -> Tree:
+    """Return the tree of an exact number."""
+    return ("n", Fraction(value))
+
+
+def children(tree: Tree) -> Iterator[Tree]:
+    """Yield the direct parts of a tree that are trees."""
+    for part in tree[1:]:
+        if isinstance(part, tuple):
+            if part and isinstance(part[0], str):
+                yield part
+            else:  # the rows of a matrix, the sides of a chain
+                for inner in part:
+                    if isinstance(inner, tuple) and inner and isinstance(inner[0], str):
+                        yield inner
+                    elif isinstance(inner, tuple):
+                        yield from (cell for cell in inner if isinstance(cell, tuple) and cell)
+
+
+def walk(tree: Tree) -> Iterator[Tree]:
+    """Yield the tree and everything below it."""
+    stack = [tree]
+    while stack:
+        top = stack.pop()
+        yield top
+        if top[0] != "q":
+            stack.extend(children(top))
+        else:
+            stack.append(top[1])
+
+
+def symbols(tree: Tree) -> set[str]:
+    """Return the names of the free symbols."""
+    return {part[1] for part in walk(tree) if part[0] == "s"}
+
+
+def depth(tree: Tree) -> int:
+    """Return how many levels a tree has, without recursion."""
+    deepest, level = 0, [tree]
+    while level:
+        deepest += 1
+        level = [part for top in level for part in children(top)]
+    return deepest
