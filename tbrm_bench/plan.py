@@ -87,6 +87,15 @@ class Plan:
     grader_workers: int
 
     @property
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not meant."""
+        return [
+            f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"
+            for task in self.tasks
+            if task.sampling.temperature == 0 and task.num_samples > 1
+        ]
+
+    @property
     def num_samples(self) -> int:
         """The number of samples of the complete run."""
         return sum(len(task.problems) * task.num_samples for task in self.tasks)

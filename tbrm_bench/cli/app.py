@@ -55,7 +55,7 @@ def _options(
 def main() -> None:
     """Run the command line and leave with an exit code of `ExitCode`."""
     try:
-        sys.exit(app(standalone_mode=False) or ExitCode.DONE)
+        sys.exit(app(prog_name="tbench", standalone_mode=False) or ExitCode.DONE)
     except (UserError, TyperException) as error:
         if "--debug" in sys.argv:
             raise
@@ -67,5 +67,5 @@ def main() -> None:
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has left (`tbench show RUN | head`); say nothing more to it, not even at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(ExitCode.FAILED)

@@ -1,6 +1,7 @@
 """`tbench eval MODEL`: generate, grade and score; the same command again goes on where the last one stopped."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,6 +65,8 @@ def evaluate(
 
     A run that was interrupted, killed or asked for fewer samples goes on with the same command.
     """
+    # Before anything imports torch, which prints its start-up notes past Python's stderr.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from tbrm_bench.plan import EvalOptions, Settings, prepare
     from tbrm_bench.settings import parse_settings
 
@@ -83,6 +86,8 @@ def evaluate(
         settings=parse_settings(Settings, set_ or []),
     )
     plan = prepare(options)
+    for warning in plan.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if dry_run:
         _print_plan(plan, as_json=json_)
     else:

@@ -60,7 +60,7 @@ def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
             group["lr"] = learning_rate(step, recipe.optimizer)
         loss = answer_loss(model, batch, pad_token_id=tokenizer.pad_token_id)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
         optimizer.step()
         log(step, loss.item())
