@@ -4,7 +4,7 @@ Every comparison returns (verdict, rule): True or False with the rule that decid
 cannot tell and a worker must. What is a matter of taste is a named field of Policy, with a strict default.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,12 +13,23 @@ from tbrm_bench.grading.exact import canonical, exact, in_base
 from tbrm_bench.grading.intervals import as_set, same_set
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numeric import Verdict
+from tbrm_bench.grading.shapes import (
+    either,
+    has_no_value,
+    infinity,
+    is_set_like,
+    may_rename,
+    peel,
+    rule_of,
+    scaled,
+    spread,
+    without_name,
+)
 from tbrm_bench.grading.tree import Tree, number, symbols, walk
 from tbrm_bench.grading.units import NO_UNIT, PERCENT, Unit
 from tbrm_bench.grading.words import bare, spelt_number
 
 INEQUALITIES = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-_SHAPES = frozenset(("text", "list", "set", "br", "rel", "chain", "union", "inter", "minus", "mat"))
 ANGLE = (("angle", 1),)
 
 
@@ -73,11 +84,11 @@ class Comparer:
     def item(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
-            return True, _rule_of(gold)
-        gold, pred = _point_named(gold), _point_named(pred)
+            return True, rule_of(gold)
+        gold, pred = without_name(gold), without_name(pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return self._relation(gold, pred)
-        if "set" in (gold[0], pred[0]) and _is_set_like(gold) and _is_set_like(pred):
+        if "set" in (gold[0], pred[0]) and is_set_like(gold) and is_set_like(pred):
             return same_set(as_set(gold), as_set(pred), self.value)
         if gold[0] == "br" or pred[0] == "br":
             return self._row(gold, pred)
@@ -103,10 +114,10 @@ class Comparer:
 
     def value(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare two expressions."""
-        infinite = [_infinity(gold), _infinity(pred)]
+        infinite = [infinity(gold), infinity(pred)]
         if any(infinite):
             return infinite[0] == infinite[1], "infinity"
-        if _has_no_value(gold) or _has_no_value(pred):
+        if has_no_value(gold) or has_no_value(pred):
             return False, "kind"
         policy = self.policy
         if policy.absolute_tolerance or policy.relative_tolerance:
@@ -117,8 +128,8 @@ class Comparer:
 
     def quantity(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare two values that may carry units, percent signs or degrees."""
-        gold, gold_unit = _peel(gold)
-        pred, pred_unit = _peel(pred)
+        gold, gold_unit = peel(gold)
+        pred, pred_unit = peel(pred)
         gold_unit = gold_unit if gold_unit != NO_UNIT else self.policy.unit
         if gold_unit == pred_unit == NO_UNIT:
             return self.value(gold, pred)
@@ -127,7 +138,7 @@ class Comparer:
         if gold_unit[0] == pred_unit[0]:
             if gold_unit[1] == pred_unit[1]:
                 return self.value(gold, pred)
-            return self.value(_scaled(gold, gold_unit[1]), _scaled(pred, pred_unit[1]))[0], "unit"
+            return self.value(scaled(gold, gold_unit[1]), scaled(pred, pred_unit[1]))[0], "unit"
         if NO_UNIT not in (gold_unit, pred_unit) or not self.policy.missing_unit:
             return False, "unit"
         verdict = self.value(gold, pred)
@@ -142,12 +153,12 @@ class Comparer:
             return False, "unit"
         hundredth = Fraction(1, 100)
         shares = [
-            _scaled(tree, hundredth) if unit == PERCENT else tree
+            scaled(tree, hundredth) if unit == PERCENT else tree
             for tree, unit in ((gold, gold_unit), (pred, pred_unit))
         ]
         verdict = self.value(*shares)[0]
         if verdict is not True and self.policy.missing_percent:
-            verdict = _either(verdict, self.value(gold, pred)[0])
+            verdict = either(verdict, self.value(gold, pred)[0])
         return verdict, "percent"
 
     def _radians(self, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
@@ -176,7 +187,7 @@ class Comparer:
             if len(pairs) == 2 and pairs != {"()", "<>"}:
                 return False, "interval" if len(gold) == 5 else "tuple"
             return self.all_items(gold[3:], pred[3:], "tuple" if gold[1] + gold[2] in ("()", "<>") else "interval")
-        if _is_set_like(gold) and _is_set_like(pred):
+        if is_set_like(gold) and is_set_like(pred):
             return same_set(as_set(gold), as_set(pred), self.value)
         if "mat" in (gold[0], pred[0]) and self.policy.vector_as_tuple:
             row, column = (gold, pred) if gold[0] == "br" else (pred, gold)
@@ -216,7 +227,7 @@ class Comparer:
         return False, "relation"
 
     def _equations(self, gold: Tree, pred: Tree) -> Verdict:
-        if _is_name(gold[2]) and _is_name(pred[2]) and _may_rename(gold, pred):
+        if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
             return self.item(gold[3], pred[3])[0], "equation"
         sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
         return numeric.proportional(sides[0], sides[1], precise=self.precise)
@@ -253,104 +264,3 @@ class Comparer:
         if "approx" in operators:
             return (True if True in verdicts else None if None in verdicts else False), "approximation"
         return (False if False in verdicts else None if None in verdicts else True), "equation"
-
-
-def spread(tree: Tree) -> list[Tree]:
-    """Return the values that an answer stands for: the items of a list or set, both values of a plus-minus sign."""
-    if tree[0] in ("list", "set"):
-        return [part for item in tree[1:] for part in spread(item)][: MAX_ITEMS + 1]
-    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[3][0] in ("list", "set", "+-", "-+", "+", "*", "/"):
-        values = spread(tree[3])
-        return [tree] if values == [tree[3]] else [("rel", "=", tree[2], value) for value in values]
-    return list(_signs(tree))
-
-
-def _signs(tree: Tree) -> Iterator[Tree]:
-    """Yield the tree with its plus-minus signs read as plus, then as minus; the tree itself if it has none."""
-    if tree[0] in ("rel", "chain", "mat") or not any(part[0] in ("+-", "-+") for part in walk(tree)):
-        yield tree
-        return
-    yield _with_sign(tree, "+-")
-    yield _with_sign(tree, "-+")
-
-
-def _with_sign(tree: Tree, plus: str) -> Tree:
-    if tree[0] in ("+-", "-+"):
-        right = _with_sign(tree[2], plus)
-        return ("+", _with_sign(tree[1], plus), right if tree[0] == plus else ("-", right))
-    if tree[0] == "mat":
-        return tree
-    return (
-        tree[0],
-        *(
-            _with_sign(part, plus) if isinstance(part, tuple) and part and isinstance(part[0], str) else part
-            for part in tree[1:]
-        ),
-    )
-
-
-def _rule_of(gold: Tree) -> str:
-    value = exact(gold)
-    if value is None:
-        return {"br": "tuple", "mat": "matrix", "rel": "equation", "union": "interval", "q": "unit"}.get(
-            gold[0], "same"
-        )
-    return "integer" if value.denominator == 1 else "rational"
-
-
-def _is_set_like(tree: Tree) -> bool:
-    return tree[0] in ("br", "union", "inter", "minus", "set", "c")
-
-
-def _point_named(tree: Tree) -> Tree:
-    """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
-    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == "br" and tree[3][0] == "br":
-        return tree[3]  # type: ignore[no-any-return]
-    return tree
-
-
-def _has_no_value(tree: Tree) -> bool:
-    """Whether a shape inside keeps an expression from having a value: words in a product, a list in a root."""
-    return any(part[0] in _SHAPES or (part[0] == "c" and part[1] not in ("pi", "e", "i", "inf")) for part in walk(tree))
-
-
-def _infinity(tree: Tree) -> int:
-    if tree == ("c", "inf"):
-        return 1
-    if tree == ("-", ("c", "inf")):
-        return -1
-    return 1 if tree == ("+", ("c", "inf")) else 0
-
-
-def _peel(tree: Tree) -> tuple[Tree, Unit]:
-    """Return a value and its unit; a sign before the quantity belongs to the value."""
-    if tree[0] == "-" and tree[1][0] == "q":
-        return ("-", tree[1][1]), tree[1][2]
-    if tree[0] != "q":
-        return tree, NO_UNIT
-    value, unit = tree[1], tree[2]
-    while value[0] == "q":  # $5 dollars
-        value = value[1]
-    return value, unit
-
-
-def _scaled(tree: Tree, factor: Fraction) -> Tree:
-    return tree if factor == 1 else ("*", number(factor), tree)
-
-
-def _is_name(tree: Tree) -> bool:
-    return tree[0] == "s"
-
-
-def _may_rename(gold: Tree, pred: Tree) -> bool:
-    """Whether two definitions are of the same thing: one name, or a function that is called y here and f(x) there."""
-    if gold[2] == pred[2]:
-        return True
-    is_function = any("(" in str(tree[2][1]) for tree in (gold, pred))
-    return is_function and pred[2] not in walk(pred[3]) and bool(symbols(gold[3]) or "(" in str(pred[2][1]))
-
-
-def _either(left: bool | None, right: bool | None) -> bool | None:
-    if True in (left, right):
-        return True
-    return None if None in (left, right) else False

@@ -5,64 +5,11 @@ from contextlib import contextmanager
 
 from tbrm_bench.grading.limits import MAX_DEPTH
 from tbrm_bench.grading.tokens import Token, Unreadable
+from tbrm_bench.grading.vocabulary import NO_ATOMS
 
 END = Token("EOF", "")
 _ATOM_KINDS = frozenset(("NUMBER", "WORD", "TEXT", "BEGIN"))
 _ATOM_OPS = frozenset(("(", "[", "{", "\\{"))
-_NO_ATOM_COMMANDS = frozenset(
-    [
-        "cdot",
-        "times",
-        "ast",
-        "bullet",
-        "div",
-        "pm",
-        "mp",
-        "le",
-        "leq",
-        "leqslant",
-        "ge",
-        "geq",
-        "geqslant",
-        "lt",
-        "gt",
-        "ne",
-        "neq",
-        "in",
-        "approx",
-        "equiv",
-        "simeq",
-        "sim",
-        "cup",
-        "cap",
-        "setminus",
-        "backslash",
-        "rfloor",
-        "rceil",
-        "rvert",
-        "rangle",
-        "rVert",
-        "vee",
-        "lor",
-        "wedge",
-        "land",
-        "mid",
-        "to",
-        "rightarrow",
-        "Rightarrow",
-        "iff",
-        "implies",
-        "quad",
-        "circ",
-        "degree",
-        "prime",
-        "over",
-        "choose",
-        "mod",
-        "bmod",
-        "pmod",
-    ]
-)
 
 
 class Cursor:
@@ -109,7 +56,7 @@ class Cursor:
         if token.kind == "OP":
             return token.value in _ATOM_OPS or (token.value in ("|", "\\|") and not self.bars)
         if token.kind == "COMMAND":
-            return token.value not in _NO_ATOM_COMMANDS
+            return token.value not in NO_ATOMS
         if token.kind in ("WORD", "TEXT") and token.value.lower() in ("and", "or"):
             return False
         return token.kind in _ATOM_KINDS

@@ -1,8 +1,8 @@
 """Exact arithmetic on trees: fractions where a value is rational and small enough to write down, one form for the rest.
 
 `exact` returns the rational value of a tree, or None: the root of 2, a symbol, a number beyond the limits. `canonical`
-returns a tree that is the same for answers that differ in order and spelling only. Examples: exact of `\\frac{\\sqrt{16}}{2}`
-is 2; `x+1` and `1+x`, `\\sqrt{3}/3` and `\\frac13\\sqrt3` have one canonical form each.
+returns a tree that is the same for answers that differ in order and spelling only. Examples: exact of
+`\\frac{\\sqrt{16}}{2}` is 2; `x+1` and `1+x`, `\\sqrt{3}/3` and `\\frac13\\sqrt3` have one canonical form each.
 """
 
 import operator
@@ -21,7 +21,23 @@ def exact(tree: Tree) -> Fraction | None:
     kind = tree[0]
     if kind == "n":
         return tree[1]  # type: ignore[no-any-return]
-    if kind in ("s", "c", "text", "rel", "chain", "list", "set", "br", "mat", "union", "inter", "minus", "+-", "-+", "base"):
+    if kind in (
+        "s",
+        "c",
+        "text",
+        "rel",
+        "chain",
+        "list",
+        "set",
+        "br",
+        "mat",
+        "union",
+        "inter",
+        "minus",
+        "+-",
+        "-+",
+        "base",
+    ):
         return None
     if kind == "q":
         return _quantity(tree)
@@ -146,7 +162,7 @@ def _logarithm(value: Fraction, base: Fraction) -> Fraction | None:
 
 @lru_cache(maxsize=32768)
 def canonical(tree: Tree) -> Tree:
-    """Return one form for trees that differ in the order of sums and products, in signs and in how quotients are written."""
+    """Return one form for trees that differ in the order of sums and products, in signs, in how quotients stand."""
     value = exact(tree)
     if value is not None:
         return number(value)
@@ -242,7 +258,7 @@ def _canonical_product(tree: Tree) -> Tree:
     for base, count in sorted(exponents.items(), key=lambda term: repr(term[0])):
         if not count:
             continue
-        value = power(Fraction(base[1]), count) if base[0] == "n" else None
+        value = power(_value(base), count) if base[0] == "n" else None
         if value is not None:
             coefficient *= value
         else:
@@ -252,6 +268,12 @@ def _canonical_product(tree: Tree) -> Tree:
     if coefficient == 1 and len(factors) == 1:
         return factors[0]
     return ("*", *factors) if coefficient == 1 else ("*", number(coefficient), *factors)
+
+
+def _value(tree: Tree) -> Fraction:
+    value = tree[1]
+    assert isinstance(value, Fraction)
+    return value
 
 
 def _push_power(

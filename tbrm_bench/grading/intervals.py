@@ -10,7 +10,8 @@ one list of pieces.
 
 from collections.abc import Callable, Sequence
 
-from tbrm_bench.grading.balls import FLOATS, Undefined, evaluate
+from tbrm_bench.grading.balls import FLOATS, Undefined
+from tbrm_bench.grading.evaluate import evaluate
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numeric import Verdict
 from tbrm_bench.grading.tree import Tree, symbols

@@ -1,7 +1,7 @@
 """Small linear-time tools on LaTeX text: matching braces, splitting at top level, undoing typography.
 
-`clean` takes away what changes how an answer looks and never what it means. Example: `\\left( 1{,}234,\\;\\dfrac12 \\right)$`
-becomes `(1234, \\frac12)`; `\\text{ cm}` and every bracket stay.
+`clean` takes away what changes how an answer looks and never what it means. Example:
+`$\\left( 1{,}234,\\;\\dfrac12 \\right)$` becomes `(1234, \\frac12)`; `\\text{ cm}` and every bracket stay.
 """
 
 import re
@@ -71,8 +71,8 @@ _UNICODE = str.maketrans(
         "∩": r"\cap ",
         "∈": r"\in ",
         "∅": r"\emptyset ",
-        "ℝ": r"\mathbb{R}",
-        "ℤ": r"\mathbb{Z}",
+        "\u211d": r"\mathbb{R}",
+        "\u2124": r"\mathbb{Z}",
         "⌊": r"\lfloor ",
         "⌋": r"\rfloor ",
         "⌈": r"\lceil ",
@@ -107,7 +107,7 @@ _SUB_RUN = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
 
 
 def ascii_math(text: str) -> str:
-    """Spell Unicode digits and mathematical symbols in LaTeX: `½` as `\\frac{1}{2}`, `x²` as `x^{2}`, `−` as `-`."""
+    """Spell Unicode digits and mathematical symbols in LaTeX: `½` as `\\frac{1}{2}`, `x²` as `x^{2}`, `≤` as `\\le`."""
     if text.isascii():
         return text
     text = _SUPER_RUN.sub(lambda run: "^{" + "".join(_SUPERSCRIPTS[char] for char in run.group()) + "}", text)
@@ -141,10 +141,8 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\s*\{,\}\s*(?=\d{3}(?!\d))", ""),
         (r"(?<=\d),\\!\s*(?=\d{3}(?!\d))", ""),
         (r"(?<=\d)(?:(?<!\\)\\[,!;: ]|~)\s*(?=\d{3}(?!\d))", ""),
-        (
-            r"(?<!\\)\\[,;:!> ]|~|\\q?quad(?![a-zA-Z])|\\(?:enspace|thinspace|hfill|hspace\*?\{[^{}]*\}|phantom\{[^{}]*\})",
-            " ",
-        ),
+        (r"(?<!\\)\\[,;:!> ]|~|\\(?:q?quad|enspace|thinspace|hfill)(?![a-zA-Z])", " "),
+        (r"\\(?:hspace\*?|phantom)\{[^{}]*\}", " "),
         (r"\\%", "%"),
         (r"\\#|\\&(?=amp;)", " "),
         (r"\s+", " "),

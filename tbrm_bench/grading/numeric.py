@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache, lru_cache
 
-from tbrm_bench.grading.balls import FLOATS, Field, TooLarge, Undefined, evaluate, precise_field
+from tbrm_bench.grading.balls import FLOATS, Field, TooLarge, Undefined, precise_field
+from tbrm_bench.grading.evaluate import evaluate
 from tbrm_bench.grading.exact import canonical, exact
 from tbrm_bench.grading.limits import MAX_SYMBOLS
 from tbrm_bench.grading.tree import Tree, symbols, walk

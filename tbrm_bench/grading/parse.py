@@ -1,4 +1,4 @@
-"""Read a cleaned answer into a tree: a recursive descent over LaTeX and plain mathematics, bounded and without side effects.
+"""Read a cleaned answer into a tree: a recursive descent over LaTeX and plain mathematics, bounded, free of effects.
 
     answer   = item { ("," | ";" | "and" | "or") item }          lists
     item     = sets { relation sets }                            equations, inequalities, membership
@@ -17,21 +17,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from tbrm_bench.grading import atoms
+from tbrm_bench.grading import atoms, scripts
 from tbrm_bench.grading.cursor import Cursor
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.tokens import Unreadable, tokenize
 from tbrm_bench.grading.tree import Tree, depth, number
 from tbrm_bench.grading.units import DEGREE, PERCENT, is_unit_word
+from tbrm_bench.grading.vocabulary import JOINT_COMMANDS, JOINTS, OVER, RELATIONS, SET_OPERATIONS, TIMES
 from tbrm_bench.grading.words import spelt_number
-
-RELATIONS = {
-    "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=",
-    "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "lt": "<", "gt": ">",
-    "ne": "!=", "neq": "!=", "in": "in", "approx": "approx", "equiv": "=", "simeq": "approx", "sim": "approx", ":=": "=",
-}  # fmt: skip
-SET_OPERATIONS = {"cup": "union", "cap": "inter", "setminus": "minus", "backslash": "minus"}
-TIMES = ("*", "cdot", "times", "ast", "bullet")
 
 
 @lru_cache(maxsize=16384)
@@ -86,9 +79,9 @@ class Parser:
     def _separator(self) -> bool:
         token = self.cursor.peek()
         is_one = (token.kind == "OP" and token.value in (",", ";")) or (
-            token.kind in ("TEXT", "WORD") and token.value.strip(" ,").lower() in ("and", "or", "", "or else")
+            token.kind in ("TEXT", "WORD") and token.value.strip(" ,").lower() in JOINTS
         )
-        if is_one or (token.kind == "COMMAND" and token.value in ("vee", "lor", "wedge", "land")):
+        if is_one or (token.kind == "COMMAND" and token.value in JOINT_COMMANDS):
             self.cursor.next()
             return True
         return False
@@ -147,13 +140,13 @@ class Parser:
             if token.kind in ("OP", "COMMAND") and token.value in TIMES:
                 self.cursor.next()
                 left = _multiply(left, self.signed_power())
-            elif token.kind in ("OP", "COMMAND") and token.value in ("/", "div", ":"):
+            elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
                 left = ("/", left, self.signed_power())
             elif token.kind == "TEXT" or (token.kind == "WORD" and is_unit_word(token.value)):
-                if token.value.strip(" ,").lower() in ("and", "or", "", "or else"):
+                if token.value.strip(" ,").lower() in JOINTS:
                     return left
-                left = ("q", left, atoms.unit(self.cursor))
+                left = ("q", left, scripts.unit(self.cursor))
             elif self.cursor.starts_atom():
                 left = self._implicit(left)
             else:
@@ -206,11 +199,11 @@ class Parser:
             elif token.kind == "OP" and token.value == "%":
                 self.cursor.next()
                 base = ("q", base, PERCENT)
-            elif token.value == "(" and base[0] == "s" and (call := atoms.application(self.cursor)):
+            elif token.value == "(" and base[0] == "s" and (call := scripts.application(self.cursor)):
                 base = ("s", base[1] + call)
             elif token.kind == "OP" and token.value == "_":
                 self.cursor.next()
-                base = atoms.subscripted(base, atoms.script_name(self.cursor))
+                base = scripts.subscripted(base, scripts.script_name(self.cursor))
             elif token.kind == "OP" and token.value == "^":
                 self.cursor.next()
                 base = self._exponent(base)
@@ -221,7 +214,7 @@ class Parser:
                 return base
 
     def _exponent(self, base: Tree) -> Tree:
-        name = atoms.special_exponent(self.cursor)
+        name = scripts.special_exponent(self.cursor)
         if name == "degree":
             return ("q", base, DEGREE)
         if name is not None:
@@ -261,7 +254,7 @@ class Parser:
     def bracketed(
         self, closers: tuple[str, ...], read: Callable[[tuple[str, ...]], Tree] | None = None
     ) -> tuple[Tree, str]:
-        """Read a list up to one of the closing brackets; return it and the bracket."""
+        """Read a list up to one of the closing brackets; return both."""
         with self.cursor.deeper():
             inner = (read or self.items)(closers)
         closing = self.cursor.next()

@@ -1,7 +1,7 @@
 """The caller's side of one worker process: start it, ask it, kill it when it is late, start the next one.
 
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
-    worker.ask({"op": "equal", "pred": "\\\\sqrt{12}", "gold": "2\\\\sqrt{3}"})   -> Answer(verdict=True, rule="numeric")
+    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
 
 A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`; the next question starts a
 fresh process. One thread at a time may ask.

@@ -71,3 +71,15 @@ def depth(tree: Tree) -> int:
         deepest += 1
         level = [part for top in level for part in children(top)]
     return deepest
+
+
+def items_of(tree: Tree) -> tuple[Tree, ...]:
+    """Return the items of a list; any other tree is its own only item."""
+    return tree[1:] if tree[0] == "list" else (tree,)
+
+
+def name_of(tree: Tree) -> str:
+    """Return a tree as one short name."""
+    if tree[0] in ("s", "c", "text", "n"):
+        return str(tree[1])
+    return str(tree[0]) + "(" + ",".join(name_of(part) for part in tree[1:] if isinstance(part, tuple)) + ")"

@@ -1,13 +1,13 @@
 """The process in which a hard verdict is reached: it reads one JSON request a line and writes one JSON reply a line.
 
-It is started as `python -m tbrm_bench.grading.worker`, not by multiprocessing: it never imports the caller's main module
-(and with it torch or vLLM), needs no `if __name__ == "__main__"` there, and starts without copying the caller's memory.
+It is started as `python -m tbrm_bench.grading.worker`, not by multiprocessing: it never imports the caller's main
+module (and with it torch or vLLM), needs no `if __name__ == "__main__"` there, and starts without copying the caller's memory.
 
-    {"op": "load", "module": "sympy"}                                        -> {"verdict": null, "rule": "loaded"}
-    {"op": "equal", "pred": "\\\\sqrt{12}", "gold": "2\\\\sqrt{3}", "votes": false, ...} -> {"verdict": true, "rule": "numeric"}
+    {"op": "load"}                                              ->  {"verdict": null, "rule": "loaded"}
+    {"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}, ...} ->  {"verdict": true, "rule": "numeric"}
 
-A request over its limit of processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code
-runs at that moment; the caller sees the process end. Memory beyond the limit raises MemoryError here.
+A request over its limit of processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever
+code runs at that moment; the caller sees the process end. Memory beyond the limit raises MemoryError here.
 """
 
 import ctypes
