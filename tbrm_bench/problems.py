@@ -55,7 +55,7 @@ def golds_hash(problems: Iterable[Problem]) -> str:
 def digest_lines(spec: TaskSpec, data_dir: Path) -> list[str]:
     """Return the lines of tasks/golds/<name>.txt for the rows of a folder, errata applied: `<id> <digest>`."""
     rows = read_rows(spec, data_dir)
-    ids = _row_ids(spec, rows, [str(index) for index in range(len(rows))])
+    ids = _own_ids(_columns(spec), rows) or [str(index) for index in range(len(rows))]
     corrected = apply_errata(spec, rows, ids)
     golds = [raw_gold(_columns(spec), row) for row in corrected]
     return [f"{name} {gold_digest(spec.name, name, gold)}" for name, gold in zip(ids, golds, strict=True)]
@@ -95,13 +95,23 @@ def _columns(spec: TaskSpec) -> Columns:
 
 
 def _row_ids(spec: TaskSpec, rows: Sequence[Row], known: Sequence[str]) -> list[str]:
-    """Return the rows' ids; those of a source without an id column are the task's, in its order."""
-    columns = _columns(spec)
-    if rows and rows[0].find(columns.id) is not None:
-        found = [str(row.need(columns.id, "id")) for row in rows]
-        return [name if name.startswith(columns.id_prefix) else columns.id_prefix + name for name in found]
+    """Return the rows' ids; where a source has none, or other ones throughout, the task's in its order.
+
+    The order is not taken on trust: the digest of a gold holds its id.
+    """
+    own = _own_ids(_columns(spec), rows)
+    if not set(own).isdisjoint(known):
+        return own
     surplus = [f"row {number}" for number in range(len(known) + 1, len(rows) + 1)]
     return [*known, *surplus][: len(rows)]
+
+
+def _own_ids(columns: Columns, rows: Sequence[Row]) -> list[str]:
+    """Return the ids that the source gives, prefixed; none if it has no column of ids."""
+    if not rows or rows[0].find(columns.id) is None:
+        return []
+    found = [str(row.need(columns.id, "id")) for row in rows]
+    return [name if name.startswith(columns.id_prefix) else columns.id_prefix + name for name in found]
 
 
 def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: Mapping[str, str]) -> None:

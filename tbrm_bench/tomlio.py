@@ -45,10 +45,13 @@ def load_toml(path: Path, cls: type[T], *, overrides: Iterable[str] = (), **give
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the nearest known one, else all of them."""
-    names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"there is: {', '.join(names)}"
+    """Return the end of an error about an unknown name: the nearest known ones, else all of them."""
+    likeness = {other: difflib.SequenceMatcher(None, name, other).ratio() for other in sorted(known)}
+    best = max(likeness.values(), default=0.0)
+    if best < 0.6:
+        return f"there is: {', '.join(likeness) or 'nothing'}"
+    nearest = [repr(other) for other, ratio in likeness.items() if ratio == best]
+    return f"did you mean {' or '.join(nearest)}?"
 
 
 def _override(table: dict[str, Any], word: str) -> None:

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="List, show, check and export the benchmarks.",
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A name from `tbench tasks list`.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the tasks' rows, in place of the Hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
 
 
 @app.command("list")
@@ -33,7 +39,7 @@ def list_tasks(json_: AsJson = False) -> None:
     tasks = [load_task(name) for name in task_names()]
     suites = [load_suite(name) for name in suite_names()]
     protocols = [load_protocol(name) for name in protocol_names()]
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = {
         "tasks": [
             {"task": t.name, "rows": t.num_rows, "golds": t.gold_rule or t.source, "title": t.title} for t in tasks
         ],
@@ -80,7 +86,8 @@ def check_tasks(
     else:
         _print_checks(checks)
     if not all(check.passed for check in checks):
-        raise typer.Exit(ExitCode.FAILED)
+        only_unreachable = all(check.passed or check.unreachable for check in checks)
+        raise typer.Exit(ExitCode.MISSING if only_unreachable else ExitCode.FAILED)
 
 
 @app.command("export")

@@ -79,8 +79,18 @@ def test_rows_become_problems_in_their_order(load: Load) -> None:
         },
         lambda row: {k: row[k] for k in ("problem", "answer")},
         lambda row: {**row, "id": str(row["id"]), "more": None},
+        lambda row: {**row, "id": f"other-{row['id']}"},
     ],
-    ids=["unpadded", "float", "dollars", "other-columns", "boxed-solution", "no-id-column", "more-columns"],
+    ids=[
+        "unpadded",
+        "float",
+        "dollars",
+        "other-columns",
+        "boxed-solution",
+        "no-id-column",
+        "more-columns",
+        "other-ids",
+    ],
 )
 def test_what_differs_between_sources_of_one_benchmark_does_not_differ_in_problems(
     load: Load, change: Callable[[dict[str, Any]], dict[str, Any]]
@@ -129,6 +139,7 @@ NO_ANSWER = {"id": 9, "problem": "What is 9 * 9?"}
         ([ROWS[0], "{broken", ROWS[2]], ["sums.jsonl:2", "not a JSON object"]),
         ([ROWS[0], "[1, 2]", ROWS[2]], ["sums.jsonl:2", "a JSON list"]),
         ([ROWS[0], "[" * 100_000, ROWS[2]], ["sums.jsonl:2"]),
+        ([{**ROWS[1], "id": 1}, {**ROWS[0], "id": 2}, {**ROWS[2], "id": 3}], ["gold of 7 at sums.jsonl:1 is '-3'"]),
         (ROWS[:2], ["2 rows found, 3 expected", "missing: 9"]),
         ([], ["0 rows found, 3 expected"]),
         ([*ROWS, {**ROWS[0], "id": 10}], ["4 rows found, 3 expected", "not of the task: 10"]),
