@@ -133,7 +133,7 @@ def _product_and_term(level: int, steps: tuple[str, ...], term: int, draw: _Draw
     return Exercise(level, f"{product} {'-' if subtract else '+'} {term}", steps + last, total)
 
 
-def _sum(first: int, second: int, subtract: int) -> tuple[tuple[str], int]:
+def _sum(first: int, second: int, subtract: int) -> tuple[tuple[str, ...], int]:
     """Return the one step of a sum, or of the difference of the larger and the smaller number."""
     if not subtract:
         return (f"{first} + {second} = {first + second}",), first + second

@@ -1,0 +1,95 @@
+"""The wheel, away from the clone: it holds what it needs and nothing else, and it runs."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_WHEEL_BYTES = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def run(python: Path, *words: str, cwd: Path) -> str:
+    """Run the installed command with nothing of the clone or of this process in reach."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    command = [str(python), "-m", "tbrm_bench", *words]
+    done = subprocess.run(command, cwd=cwd, env=keep | {"HOME": str(cwd)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def make_venv(folder: Path, *, with_pip: bool) -> Path:
+    venv.create(folder, with_pip=with_pip, symlinks=True)
+    return folder / "bin" / "python"
+
+
+def test_the_wheel_holds_the_data_and_no_clutter(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "tbrm_bench/_data/tasks/suites.toml",
+        "tbrm_bench/_data/tasks/aime24.toml",
+        "tbrm_bench/_data/tasks/protocols/tbrm-paper.toml",
+        "tbrm_bench/builtin_models/tiny/model.safetensors",
+        "tbrm_bench/py.typed",
+        "tbrm_train/cli.py",
+    ):
+        assert wanted in names
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"tbrm_bench", "tbrm_train"}
+    assert not [name for name in names if "__pycache__" in name or "tests/" in name]
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
+
+
+def test_nothing_in_the_wheel_names_a_path_of_this_machine(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    for name in archive.namelist():
+        assert str(ROOT).encode() not in archive.read(name), name
+
+
+def test_the_installed_wheel_runs_outside_the_clone(wheel: Path, tmp_path: Path) -> None:
+    python = make_venv(tmp_path / "venv", with_pip=False)
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    # Dependencies come from this environment: a path in a .pth file runs none of that folder's own .pth files, so the
+    # editable install of the clone stays out of reach.
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    where = "import tbrm_bench, tbrm_train; print(tbrm_bench.__file__, tbrm_train.__file__)"
+    found = subprocess.run([str(python), "-c", where], cwd=elsewhere, capture_output=True, text=True, check=True)
+    assert found.stdout.count(str(site)) == 2
+    assert {task["task"] for task in json.loads(run(python, "tasks", "list", "--json", cwd=elsewhere))["tasks"]} >= {
+        "aime24",
+        "arithmetic",
+    }
+    plan = json.loads(run(python, "eval", "builtin:tiny", "--limit", "5", "--dry-run", "--json", cwd=elsewhere))
+    assert plan["num_samples"] == 5 * 8
+
+
+@pytest.mark.network
+def test_the_base_install_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """Everything from the package index, without the clone, torch or any extra: what a laptop gets."""
+    python = make_venv(tmp_path / "venv", with_pip=True)
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=tmp_path)
+    assert "tbench" in run(python, "--version", cwd=tmp_path)
+    assert "eval" in run(python, "--help", cwd=tmp_path)
+    assert run(python, "tasks", "check", "--task", "arithmetic", cwd=tmp_path)
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is not None)"
+    assert subprocess.run([str(python), "-c", code], check=False).returncode == 0, (
+        "the base install must not bring torch"
+    )
