@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tbrm_bench.grading import functions, units
 from tbrm_bench.grading.limits import MAX_POWER_BITS
+from tbrm_bench.grading.scripts import script_name
 from tbrm_bench.grading.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.tree import Tree, items_of, name_of
 from tbrm_bench.grading.vocabulary import (
@@ -109,7 +110,7 @@ def _text(parser: "Parser", token: Token) -> Tree:
         tokens = tokenize(content.replace("^", " ^ "), grouped=True)
         parser.cursor.insert(tokens)
         return atom(parser)
-    if len(content) == 1 and content.isalpha() and not parser.cursor.at_end():
+    if len(content) == 1 and content.isalpha() and (content.islower() or not parser.cursor.at_end()):
         return ("s", content)
     return ("text", content)
 

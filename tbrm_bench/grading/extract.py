@@ -31,6 +31,7 @@ _GAP = re.compile(
 _THINK_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)", re.IGNORECASE)
 _ANSWER = re.compile(r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=)", re.IGNORECASE)
+_DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -47,16 +48,14 @@ class Extraction:
 
 def extract(text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False) -> Extraction:
     """Return the final answer of a completion, untouched apart from the spaces around it."""
-    if "<" in text:
-        text, open_think = remove_think(text)
-    else:
-        open_think = False
+    whole = text
+    text, open_think = remove_think(text) if "<" in text else (text, False)
     boxed = _boxed(text)
     if boxed is not None:
         return boxed
     if strict_boxed or finish_reason == "length" or open_think:
         return Extraction(None, "inside_think" if open_think else "none")
-    return _without_box(text[-MAX_SCAN_CHARS:])
+    return _without_box(text[-MAX_SCAN_CHARS:], is_whole=text is whole)
 
 
 def remove_think(text: str) -> tuple[str, bool]:
@@ -138,7 +137,7 @@ def _read_box(text: str, start: int) -> tuple[str, int] | None:
     return value.group().strip(), value.end()
 
 
-def _without_box(text: str) -> Extraction:
+def _without_box(text: str, *, is_whole: bool) -> Extraction:
     stripped = text.strip()
     if not stripped:
         return Extraction(None, "none")
@@ -153,7 +152,7 @@ def _without_box(text: str) -> Extraction:
             if anchors:
                 answer = _after_anchor(stripped, anchors[-1].end())
                 return Extraction(answer, source if answer else "none")  # type: ignore[arg-type]
-    return _last_value(stripped)
+    return _last_value(stripped, is_whole=is_whole)
 
 
 def _after_anchor(text: str, start: int) -> str | None:
@@ -187,7 +186,10 @@ def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
     return ", ".join(values) or None
 
 
-def _last_value(text: str) -> Extraction:
+def _last_value(text: str, *, is_whole: bool) -> Extraction:
+    # A word alone is an answer when it is all that was said, and none behind a thought.
+    if not is_whole and not _DIGIT_OR_COMMAND.search(text):
+        return Extraction(None, "none")
     if "\n" not in text and len(text) <= 200 and not _looks_like_prose(text):
         return Extraction(text, "fallback")  # a bare answer
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
@@ -206,7 +208,7 @@ def _looks_like_prose(text: str) -> bool:
     if "$" in text or r"\(" in text:
         return not _MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
-    return len(words) > 3
+    return len(words) >= 3 and (text.endswith(".") or any(char.isdigit() for char in text))
 
 
 def _right_side(formula: str) -> str:

@@ -35,7 +35,7 @@ def call(parser: "Parser", name: str) -> Tree:
         tree = ("f", "log", arguments[0], ("n", Fraction(10)))
     elif name == "ln" and base is not None:
         tree = ("f", "log", arguments[0], base)
-    elif exponent == ("-", ("n", Fraction(1))) and name in ("sin", "cos", "tan"):
+    elif exponent == ("n", Fraction(-1)) and name in ("sin", "cos", "tan"):
         return ("f", f"arc{name}", *arguments)
     else:
         tree = ("f", name, *arguments)

@@ -24,7 +24,10 @@ Piece = tuple[Tree, bool, Tree, bool]
 
 def as_set(tree: Tree) -> list[Piece] | None:
     """Return the pieces of a set of real numbers in order; None if the tree is no such set."""
-    pieces = _pieces(tree)
+    try:
+        pieces = _pieces(tree)
+    except (Undefined, TypeError, KeyError):
+        return None
     if pieces is None or len(pieces) > MAX_ITEMS:
         return None
     try:
@@ -62,6 +65,8 @@ def _pieces(tree: Tree) -> list[Piece] | None:
     if kind == "union":
         left, right = _pieces(tree[1]), _pieces(tree[2])
         return None if left is None or right is None else left + right
+    if kind == "inter":
+        return _overlap(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "minus":
         return _without_points(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "rel" and tree[1] == "in":
@@ -71,6 +76,31 @@ def _pieces(tree: Tree) -> list[Piece] | None:
     if kind == "chain":
         return _between(tree[1], tree[2])
     return None
+
+
+def _overlap(left: list[Piece] | None, right: list[Piece] | None) -> list[Piece] | None:
+    if left is None or right is None:
+        return None
+    pieces: list[Piece] = []
+    for mine in left:
+        for other in right:
+            low, has_low = _later(mine[:2], other[:2])
+            high, has_high = _earlier(mine[2:], other[2:])
+            if _end(low) < _end(high) or (_end(low) == _end(high) and has_low and has_high):
+                pieces.append((low, has_low, high, has_high))
+    return pieces
+
+
+def _later(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, bool]:
+    if _end(left[0]) == _end(right[0]):
+        return left[0], left[1] and right[1]
+    return left if _end(left[0]) > _end(right[0]) else right
+
+
+def _earlier(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, bool]:
+    if _end(left[0]) == _end(right[0]):
+        return left[0], left[1] and right[1]
+    return left if _end(left[0]) < _end(right[0]) else right
 
 
 def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:

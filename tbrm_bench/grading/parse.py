@@ -13,6 +13,7 @@ A comma inside a number has two readings; `readings` returns both where they dif
 Unreadable; nothing is ever evaluated here.
 """
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -26,6 +27,8 @@ from tbrm_bench.grading.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.vocabulary import JOINT_COMMANDS, JOINTS, OVER, RELATIONS, SET_OPERATIONS, TIMES
 from tbrm_bench.grading.words import spelt_number
 
+_SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+
 
 @lru_cache(maxsize=16384)
 def readings(text: str) -> tuple[Tree, ...]:
@@ -38,6 +41,8 @@ def readings(text: str) -> tuple[Tree, ...]:
             continue
         if tree not in found:
             found.append(tree)
+    if not found and _SPACED_THOUSANDS.fullmatch(text):
+        return readings(text.replace(" ", ""))
     if not found and (spelt := spelt_number(text)) is not None:
         found.append(number(spelt))
     return tuple(found)
@@ -52,6 +57,8 @@ class Parser:
 
     def answer(self) -> Tree:
         """Read everything."""
+        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+            self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():
             raise Unreadable(f"rest {self.cursor.peek()}")
@@ -62,6 +69,7 @@ class Parser:
     def items(self, closers: tuple[str, ...]) -> Tree:
         """Read a list up to a closing bracket or the end; a single item stands for itself."""
         items: list[Tree] = []
+        joints: set[str] = set()
         while True:
             while self._separator():
                 pass
@@ -70,10 +78,14 @@ class Parser:
             items.append(self.item())
             if len(items) > MAX_ITEMS:
                 raise Unreadable("too many items")
+            joint = self.cursor.peek().value.strip(" ,").lower()
             if not self._separator():
                 break
+            joints.add(joint)
         if not items:
             raise Unreadable("nothing")
+        if len(items) == 2 and len(joints) == 1 and all(_is_inequality(item) for item in items):
+            return _joined(items, joints.pop())
         return items[0] if len(items) == 1 else ("list", *items)
 
     def _separator(self) -> bool:
@@ -261,6 +273,17 @@ class Parser:
         if closing.value not in closers:
             raise Unreadable("bracket not closed")
         return inner, closing.value
+
+
+def _is_inequality(tree: Tree) -> bool:
+    return tree[0] == "chain" or (tree[0] == "rel" and tree[1] in ("<", "<=", ">", ">=", "in"))
+
+
+def _joined(items: list[Tree], joint: str) -> Tree:
+    """Return x < 1 or x > 4 as a union, x > 1 and x < 4 as an intersection."""
+    if joint in ("or", "vee", "lor"):
+        return ("union", *items)
+    return ("inter", *items) if joint in ("and", "wedge", "land") else ("list", *items)
 
 
 def _add(total: Tree | None, operator: str, term: Tree) -> Tree:

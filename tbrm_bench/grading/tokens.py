@@ -43,6 +43,7 @@ _REST = rf"""
 """
 _PLAIN = re.compile(rf"(?P<NUMBER>{_PLAIN_NUMBER}){_REST}", re.VERBOSE)
 _GROUPED = re.compile(rf"(?P<NUMBER>{_GROUPED_NUMBER}|{_PLAIN_NUMBER}){_REST}", re.VERBOSE)
+_UNIT_LETTERS = frozenset("gmshJNWVKL")
 _MATH_LETTERS = frozenset(("mathrm", "mathbf", "mathit", "mathsf", "mathcal", "rm", "bf", "boldsymbol"))
 
 
@@ -73,7 +74,9 @@ def _token(match: re.Match[str], kind: str | None, spaced: bool) -> Token:
     if match["TEXT"]:
         content = " ".join(match["content"].replace("\\", " ").split())
         command = match["TEXT"][1 : match["TEXT"].index("{")].strip(" *")
-        if command in _MATH_LETTERS and len(content) == 1:  # \mathrm{e} is the number, \mathbf{x} a symbol
+        if (
+            command in _MATH_LETTERS and len(content) == 1 and content not in _UNIT_LETTERS
+        ):  # \mathrm{e} is the number, \mathbf{x} a symbol
             return Token("WORD" if content.isalpha() else "NUMBER" if content.isdigit() else "OP", content, spaced)
         return Token("TEXT", content, spaced)
     if match["BEGIN"]:

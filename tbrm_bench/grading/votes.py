@@ -46,7 +46,7 @@ def _form(answer: str) -> tuple[Tree, Unit]:
     cleaned = clean(answer) if len(answer) <= MAX_ANSWER_CHARS else answer
     letter = choice(cleaned, with_text=True)
     trees = readings(cleaned)
-    if letter is not None and (not trees or trees[0][0] == "text" or not cleaned.isalpha()):
+    if letter is not None and (not trees or trees[0][0] == "text" or not cleaned.islower()):
         return ("text", letter.lower()), NO_UNIT
     if not trees or trees[0][0] == "text":
         return ("text", bare(cleaned) or cleaned), NO_UNIT

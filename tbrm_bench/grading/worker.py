@@ -1,7 +1,8 @@
 """The process in which a hard verdict is reached: it reads one JSON request a line and writes one JSON reply a line.
 
 It is started as `python -m tbrm_bench.grading.worker`, not by multiprocessing: it never imports the caller's main
-module (and with it torch or vLLM), needs no `if __name__ == "__main__"` there, and starts without copying the caller's memory.
+module, and with it torch or vLLM; it needs no `if __name__ == "__main__"` there, and starts without copying the
+caller's memory.
 
     {"op": "load"}                                              ->  {"verdict": null, "rule": "loaded"}
     {"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}, ...} ->  {"verdict": true, "rule": "numeric"}
@@ -44,10 +45,12 @@ def main() -> None:
 
 
 def _decide(request: dict[str, Any]) -> tuple[bool | None, str]:
-    from tbrm_bench.grading.equivalence import decide_fully
+    from tbrm_bench.grading import equivalence, votes
 
     try:
-        return decide_fully(request)
+        if request["op"] == "equal":
+            return votes.equal_in_worker(request["left"], request["right"])
+        return equivalence.decide_fully(request)
     except MemoryError:
         return None, "memory_limit"
     except RecursionError:
