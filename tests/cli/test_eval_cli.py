@@ -50,7 +50,7 @@ def row(number: int, answer: str = "7") -> str:
         (["--samples", "0"], 2, ["--samples is 0", "at least 1"]),
         (["--max-tokens", "-3"], 2, ["--max-tokens is -3"]),
         (["--limit", "0"], 2, ["--limit is 0"]),
-        (["--samples", "many"], 2, ["many"]),
+        (["--samples", "many"], 2, ["--samples", "integer"]),
         (["--suite", "quickstart", "--task", "arithmetic"], 2, ["--suite", "--task"]),
         (["--engine", "llama"], 2, ["llama", "vllm"]),
         (["--set", "dtipe=float32"], 2, ["dtipe", "dtype"]),
