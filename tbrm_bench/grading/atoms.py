@@ -109,7 +109,7 @@ def _text(parser: "Parser", token: Token) -> Tree:
     if any(char.isdigit() for char in content):
         tokens = tokenize(content.replace("^", " ^ "), grouped=True)
         parser.cursor.insert(tokens)
-        return atom(parser)
+        return parser.signed_power()
     if len(content) == 1 and content.isalpha() and (content.islower() or not parser.cursor.at_end()):
         return ("s", content)
     return ("text", content)

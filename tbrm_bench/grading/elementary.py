@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from tbrm_bench.grading.balls import Ball, Field, TooLarge, Undefined, add, divide, multiply, principal_log
-from tbrm_bench.grading.limits import MAX_GAMMA
+from tbrm_bench.grading.limits import MAX_ANGLE, MAX_GAMMA
 
 # The size of each function's derivative, given argument and value.
 _DERIVATIVES: dict[str, Callable[[Any, Any, Any], Any]] = {
@@ -59,6 +59,8 @@ def apply(name: str, balls: Sequence[Ball], field: Field) -> Ball:
 
 def _elementary(name: str, ball: Ball, field: Field) -> Ball:
     argument, error = ball
+    if abs(argument) > MAX_ANGLE:  # its digits behind the point would cost as many digits before it
+        raise TooLarge("angle")
     value = getattr(field.functions, _LIBRARY_NAMES.get(name, name))(argument)
     if field.is_real(argument) and not value.imag:
         value = value.real

@@ -130,7 +130,10 @@ def _read_box(text: str, start: int) -> tuple[str, int] | None:
         end = match_brace(text, index)
         if end is None:
             return None
-        return _BOX.sub("", text[index + 1 : end]).strip().strip("$").strip(), end + 1
+        content = _BOX.sub("", text[index + 1 : end]).strip().strip("$").strip()
+        if content.startswith("{") and match_brace(content, 0) == len(content) - 1:  # a box in a box
+            content = content[1:-1].strip()
+        return content, end + 1
     value = _BARE_BOX_VALUE.match(text, command.end())
     if value is None:
         return None
@@ -208,7 +211,7 @@ def _looks_like_prose(text: str) -> bool:
     if "$" in text or r"\(" in text:
         return not _MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
-    return len(words) >= 3 and (text.endswith(".") or any(char.isdigit() for char in text))
+    return len(words) >= 3
 
 
 def _right_side(formula: str) -> str:

@@ -15,6 +15,7 @@ MAX_TREE_DEPTH = 100  # of what was read; 1/2/3/4 is three deep
 MAX_POWER_BITS = 14_000  # of a number that a power or a factorial may expand to; Python prints at most 4,300 digits
 MAX_FACTORIAL = 1_000
 MAX_GAMMA = 1e7  # largest argument of a factorial that is approximated
+MAX_ANGLE = 1e40  # largest argument of a trigonometric function
 MAX_LOG = 1e30  # natural logarithm of the largest number that is approximated
 MAX_ITEMS = 64  # of a list, a set, a tuple; of the values that plus-minus signs stand for
 MAX_SYMBOLS = 24  # distinct free symbols of one answer

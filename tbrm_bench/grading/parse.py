@@ -19,6 +19,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tbrm_bench.grading import atoms, scripts
+from tbrm_bench.grading.build import add, is_inequality, is_mixed, joined, multiply
 from tbrm_bench.grading.cursor import Cursor
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.tokens import Unreadable, tokenize
@@ -84,8 +85,8 @@ class Parser:
             joints.add(joint)
         if not items:
             raise Unreadable("nothing")
-        if len(items) == 2 and len(joints) == 1 and all(_is_inequality(item) for item in items):
-            return _joined(items, joints.pop())
+        if len(items) == 2 and len(joints) == 1 and all(map(is_inequality, items)):
+            return joined(items, joints.pop())
         return items[0] if len(items) == 1 else ("list", *items)
 
     def _separator(self) -> bool:
@@ -142,7 +143,7 @@ class Parser:
                 operator = "+"
             else:
                 return total
-            total = _add(total, operator, self.product())
+            total = add(total, operator, self.product())
 
     def product(self) -> Tree:
         """Read a product, its division signs and the unit behind it."""
@@ -151,7 +152,7 @@ class Parser:
             token = self.cursor.peek()
             if token.kind in ("OP", "COMMAND") and token.value in TIMES:
                 self.cursor.next()
-                left = _multiply(left, self.signed_power())
+                left = multiply(left, self.signed_power())
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
                 left = ("/", left, self.signed_power())
@@ -169,9 +170,9 @@ class Parser:
         if left[0] == "n" and token.kind == "NUMBER":
             return self._mixed_number(left)
         right = self.power()
-        if _is_mixed(left, right, token.value):
+        if is_mixed(left, right, token.value):
             return ("n", left[1] + Fraction(right[1][1], right[2][1]))
-        return _multiply(left, right)
+        return multiply(left, right)
 
     def _mixed_number(self, left: Tree) -> Tree:
         """Read `2 1/3`; two numbers side by side are nothing else."""
@@ -195,10 +196,11 @@ class Parser:
 
     def power(self) -> Tree:
         """Read an atom and what is written behind it."""
+        named = self.cursor.peek().kind != "OP"  # f(x) is a value of f, (f)(x) a product
         with self.cursor.deeper():
-            return self.suffixes(atoms.atom(self))
+            return self.suffixes(atoms.atom(self), named=named)
 
-    def suffixes(self, base: Tree) -> Tree:
+    def suffixes(self, base: Tree, *, named: bool) -> Tree:
         """Read factorials, primes, percent signs, degrees, subscripts and exponents behind `base`."""
         while True:
             token = self.cursor.peek()
@@ -211,7 +213,7 @@ class Parser:
             elif token.kind == "OP" and token.value == "%":
                 self.cursor.next()
                 base = ("q", base, PERCENT)
-            elif token.value == "(" and base[0] == "s" and (call := scripts.application(self.cursor)):
+            elif token.value == "(" and named and base[0] == "s" and (call := scripts.application(self.cursor)):
                 base = ("s", base[1] + call)
             elif token.kind == "OP" and token.value == "_":
                 self.cursor.next()
@@ -273,40 +275,3 @@ class Parser:
         if closing.value not in closers:
             raise Unreadable("bracket not closed")
         return inner, closing.value
-
-
-def _is_inequality(tree: Tree) -> bool:
-    return tree[0] == "chain" or (tree[0] == "rel" and tree[1] in ("<", "<=", ">", ">=", "in"))
-
-
-def _joined(items: list[Tree], joint: str) -> Tree:
-    """Return x < 1 or x > 4 as a union, x > 1 and x < 4 as an intersection."""
-    if joint in ("or", "vee", "lor"):
-        return ("union", *items)
-    return ("inter", *items) if joint in ("and", "wedge", "land") else ("list", *items)
-
-
-def _add(total: Tree | None, operator: str, term: Tree) -> Tree:
-    if operator in ("pm", "mp"):
-        return ("+-" if operator == "pm" else "-+", total if total is not None else ("n", Fraction(0)), term)
-    if operator == "-":
-        term = ("n", -term[1]) if term[0] == "n" else ("q", ("-", term[1]), term[2]) if term[0] == "q" else ("-", term)
-    if total is None:
-        return term
-    return (*total, term) if total[0] == "+" else ("+", total, term)
-
-
-def _multiply(left: Tree, right: Tree) -> Tree:
-    return (*left, right) if left[0] == "*" else ("*", left, right)
-
-
-def _is_mixed(left: Tree, right: Tree, command: str) -> bool:
-    """Whether `left right` is a mixed number such as 1\\frac{4}{5}."""
-    return (
-        command == "frac"
-        and left[0] == "n"
-        and right[0] == "/"
-        and right[1][0] == right[2][0] == "n"
-        and left[1].denominator == right[1][1].denominator == right[2][1].denominator == 1
-        and 0 < right[1][1] < right[2][1]
-    )
