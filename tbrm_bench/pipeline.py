@@ -2,7 +2,7 @@
 
     missing keys --engine--> samples --store--> grader pool --store--> grades --score--> results.json
 
-This process is the store's only writer. A sample is committed before the next one is looked at, then handed to the
+This process is the store's only writer. What an engine's step finishes is committed at once, then handed to the
 grader; a run that is killed anywhere goes on from what is stored.
 """
 
@@ -43,10 +43,10 @@ class Progress:
             self.generation_started = time.monotonic()
         self._tell()
 
-    def sampled(self, sample: Sample) -> None:
-        """Count one new sample."""
-        self.num_done += 1
-        self.num_tokens += len(sample.token_ids)
+    def sampled(self, samples: list[Sample]) -> None:
+        """Count new samples."""
+        self.num_done += len(samples)
+        self.num_tokens += sum(len(sample.token_ids) for sample in samples)
         self._tell()
 
     def graded(self, grade: Grade) -> None:
@@ -91,10 +91,11 @@ def _generate(plan: Plan, store: RunStore, grading: "Grading", progress: Progres
     progress.enter("loading the model")
     with plan.engine as engine:
         progress.enter("generating")
-        for sample in engine.generate(_requests(plan, store)):
-            store.add_samples([sample])
-            progress.sampled(sample)
-            grading.submit(sample)
+        for samples in engine.generate(_requests(plan, store)):
+            store.add_samples(samples)
+            progress.sampled(samples)
+            for sample in samples:
+                grading.submit(sample)
             grading.collect(wait=False)
 
 

@@ -1,8 +1,9 @@
 """What every engine is to the rest of the project.
 
-An engine takes an iterable of requests and yields samples as they finish, in any order. It draws requests lazily, so
-that memory does not grow with the number of samples, and it draws the tokens of a request from that request's seed
-alone, so that a sample does not depend on its neighbours.
+An engine takes an iterable of requests and yields samples as they finish, in any order, those that finish together in
+one list, so that they are stored together. It draws requests lazily, so that memory does not grow with the number of
+samples, and it draws the tokens of a request from that request's seed alone, so that a sample does not depend on its
+neighbours.
 """
 
 import json
@@ -39,8 +40,8 @@ class Engine(Protocol):
         """Return what goes into the lock: name, version, dtype, device kind, tensor_parallel."""
         ...
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
-        """Yield one Sample a request, as they finish."""
+    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+        """Yield one Sample a request, as they finish, in lists that are not empty."""
         ...
 
     def __enter__(self) -> Self: ...

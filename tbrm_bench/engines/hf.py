@@ -74,13 +74,13 @@ class HfEngine:
         """Drop the model."""
         self.model = None
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
         """Yield samples batch by batch, in the order of the requests."""
         for sampling, group in itertools.groupby(requests, key=lambda request: request.sampling):
             while batch := list(itertools.islice(group, self.config.max_num_seqs or DEFAULT_BATCH_SIZE)):
-                yield from self._generate_batch(batch, sampling)
+                yield self._generate_batch(batch, sampling)
 
-    def _generate_batch(self, batch: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Sample]:
+    def _generate_batch(self, batch: Sequence[SampleRequest], sampling: Sampling) -> list[Sample]:
         import torch
         from transformers import GenerationConfig
 
@@ -108,8 +108,7 @@ class HfEngine:
                 logits_processor=_processors(batch, sampling),
                 tokenizer=self.tokenizer if sampling.stop else None,
             )
-        for request, row in zip(batch, output[:, width:].tolist(), strict=True):
-            yield self._to_sample(request, row)
+        return [self._to_sample(request, row) for request, row in zip(batch, output[:, width:].tolist(), strict=True)]
 
     def _to_sample(self, request: SampleRequest, row: list[int]) -> Sample:
         sampling = request.sampling

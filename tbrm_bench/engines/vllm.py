@@ -141,8 +141,8 @@ class VllmEngine:
             options["max_num_seqs"] = config.max_num_seqs
         return options
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
-        """Yield samples as they finish; at most two full batches of requests wait inside vLLM."""
+    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+        """Yield what finished in one step of the engine; at most two full batches of requests wait inside vLLM."""
         assert self.llm is not None, "use the engine as a context manager"
         engine = self.llm.llm_engine
         window = 2 * engine.vllm_config.scheduler_config.max_num_seqs
@@ -159,9 +159,9 @@ class VllmEngine:
                     self._submit(request, running)
                 if not running:
                     return
-                for output in engine.step():
-                    if output.finished:
-                        yield _to_sample(running.pop(output.request_id), output)
+                finished = [output for output in engine.step() if output.finished]
+                if finished:
+                    yield [_to_sample(running.pop(output.request_id), output) for output in finished]
         finally:
             if running:
                 engine.abort_request(list(running))

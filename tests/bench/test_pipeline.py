@@ -36,12 +36,14 @@ class Loaded:
     def identity(self) -> Any:
         return self.engine.identity()
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[Sample]:
-        for sample in self.engine.generate(requests):
-            if self.num_generated == self.fail_after:
+    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+        for samples in self.engine.generate(requests):
+            left = len(samples) if self.fail_after is None else self.fail_after - self.num_generated
+            self.num_generated += len(samples[:left])
+            if samples[:left]:
+                yield samples[:left]
+            if left < len(samples):
                 raise self.fault
-            self.num_generated += 1
-            yield sample
 
     def __enter__(self) -> Self:
         return self
