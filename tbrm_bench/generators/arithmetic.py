@@ -7,8 +7,9 @@
     level 5   42 * 6 - 135      such a product and a term of three digits
 
 An expression belongs to the test or to the training side by a hash of its text, so the two never meet, whatever the
-seeds. On the test side expressions are drawn without repetition; every second one is asked twice, in different words,
-and these twins form a cluster: a model that knows one knows the other, so they are not two independent questions.
+seeds ("8 + 17" and "17 + 8" are two expressions, though). On the test side expressions are drawn without repetition;
+every second one is asked twice, in different words, and these twins form a cluster: a model that knows one knows the
+other, so they are not two independent questions.
 
 Everything is a function of (seed, level, index) through SHA-256, not of Python's random module, so that the rows are
 the same in every version.
@@ -25,6 +26,9 @@ from tbrm_bench.records import Gold, Problem, ProblemKey
 TASK = "arithmetic"
 LEVELS = (1, 2, 3, 4, 5)
 PHRASINGS = ("What is {}?", "Compute {}.")
+# The numbers of a sum or difference, by level. They overlap, in training for good; in tests level 2 leaves out what
+# level 1 may ask.
+SUM_RANGES = {1: (1, 30), 2: (10, 500)}
 # One expression in four is kept for tests.
 HELD_OUT_SHARE = 4
 # Level 4 has about 150 test expressions, so about 230 questions; beyond that there is nothing new to draw.
@@ -86,7 +90,7 @@ def _test_questions(level: int, seed: int) -> Iterator[tuple[str, str, Exercise]
     while True:
         exercise = _exercise(level, _Draw(f"test/{seed}/{level}/{index}"))
         index += 1
-        if exercise.expression in seen or not exercise.held_out:
+        if exercise.expression in seen or not exercise.held_out or (level == 2 and _is_of_level_1(exercise)):
             continue
         number = len(seen)
         seen.add(exercise.expression)
@@ -109,8 +113,8 @@ class _Draw:
 
 
 def _exercise(level: int, draw: _Draw) -> Exercise:
-    if level in (1, 2):
-        low, high = (1, 30) if level == 1 else (10, 500)
+    if level in SUM_RANGES:
+        low, high = SUM_RANGES[level]
         steps, value = _sum(draw(low, high), draw(low, high), draw(0, 1))
         return Exercise(level, steps[0].partition(" =")[0], steps, value)
     if level == 3:
@@ -120,6 +124,11 @@ def _exercise(level: int, draw: _Draw) -> Exercise:
     if level == 4:
         return Exercise(level, steps[0].partition(" =")[0], steps, _value(steps))
     return _product_and_term(level, steps, draw(100, 400), draw)
+
+
+def _is_of_level_1(exercise: Exercise) -> bool:
+    first, _, second = exercise.expression.split()
+    return max(int(first), int(second)) <= SUM_RANGES[1][1]
 
 
 def _product_and_term(level: int, steps: tuple[str, ...], term: int, draw: _Draw) -> Exercise:
