@@ -110,9 +110,8 @@ def main() -> None:
         cases = cases_of(golds, chosen.count, random.Random(chosen.seed))
         ours, agreed = time_ours(cases)
         theirs, their_agreed = time_math_verify(cases[: chosen.math_verify_count])
-        print(
-            f"{name:<14}{len(cases):>7}{ours:>10.0f}{theirs:>15.0f}{ours / theirs:>8.0f}{agreed:>12.3f}{their_agreed:>11.3f}"
-        )
+        rates = f"{ours:>10.0f}{theirs:>15.0f}{ours / theirs:>8.0f}"
+        print(f"{name:<14}{len(cases):>7}{rates}{agreed:>12.3f}{their_agreed:>11.3f}")
 
 
 if __name__ == "__main__":

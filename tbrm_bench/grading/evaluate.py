@@ -20,7 +20,7 @@ from tbrm_bench.grading.balls import (
     rounded,
 )
 from tbrm_bench.grading.elementary import apply
-from tbrm_bench.grading.exact import exact
+from tbrm_bench.grading.exact import canonical, exact
 from tbrm_bench.grading.tree import Tree
 
 Point = Mapping[str, Fraction]
@@ -29,7 +29,7 @@ Point = Mapping[str, Fraction]
 def evaluate(tree: Tree, point: Point, field: Field) -> Ball:
     """Return the ball of a tree at a point (symbol -> value). Raises Undefined."""
     try:
-        value, error = _evaluate(tree, point, field)
+        value, error = _evaluate(canonical(tree), point, field)  # every rational part of which is one number
     except OverflowError as problem:
         raise TooLarge(str(problem)) from problem
     except (ZeroDivisionError, ValueError) as problem:
@@ -40,10 +40,9 @@ def evaluate(tree: Tree, point: Point, field: Field) -> Ball:
 
 
 def _evaluate(tree: Tree, point: Point, field: Field) -> Ball:
-    value = exact(tree)
-    if value is not None:
-        return rounded(field.real(value), field)
     kind = tree[0]
+    if kind == "n":
+        return rounded(field.real(tree[1]), field)
     if kind == "s":
         return rounded(field.real(point[tree[1]]), field)
     if kind == "c":

@@ -35,7 +35,12 @@ _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.])[+-]?\\?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%)?")
+# A number that the last line states: "so there are 12 apples.", "3 + 4 = 7"; not any that happens to stand there.
+_STATED_NUMBER = re.compile(
+    r"(?:=|:|\b(?:is|are|be|was|were|equals?|gives?|gets?|got|have|has|find|obtain|total(?:s|ling)?|makes?|leaves?|costs?)\b)"
+    r"[^=:\d]{0,40}?(?P<number>(?<![\w.])[+-]?\\?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%)?)"
+    r"(?:\s+[A-Za-z]+){0,4}[\s.!*]*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +206,9 @@ def _last_value(text: str, *, is_whole: bool) -> Extraction:
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         value = next(group for group in formulas[-1].groups() if group is not None).strip()
         return Extraction(_right_side(value), "fallback")
-    numbers = _NUMBER.findall(line)
-    if numbers:
-        return Extraction(numbers[-1].strip().rstrip(","), "fallback")
+    stated = _STATED_NUMBER.search(line)
+    if stated:
+        return Extraction(stated["number"].strip().rstrip(","), "fallback")
     return Extraction(None, "none")
 
 

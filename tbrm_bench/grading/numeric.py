@@ -116,7 +116,7 @@ def _meet(gold: Tree, pred: Tree, field: Field, num_points: int) -> Verdict:
             continue
         if abs(first[0] - second[0]) > first[1] + second[1]:
             return False, "numeric"
-        if first[1] + second[1] <= SMALL * max(1.0, abs(first[0])):
+        if field is FLOATS or first[1] + second[1] <= SMALL * max(1.0, abs(first[0])):
             num_met += 1
         if num_met == num_points or not names:
             break
