@@ -138,7 +138,7 @@ class Comparer:
         if gold_unit[0] == pred_unit[0]:
             if gold_unit[1] == pred_unit[1]:
                 return self.value(gold, pred)
-            return self.value(scaled(gold, gold_unit[1]), scaled(pred, pred_unit[1]))[0], "unit"
+            return self.value(gold, scaled(pred, pred_unit[1] / gold_unit[1]))[0], "unit"
         if NO_UNIT not in (gold_unit, pred_unit) or not self.policy.missing_unit:
             return False, "unit"
         verdict = self.value(gold, pred)
@@ -151,12 +151,8 @@ class Comparer:
             return self.value(gold, pred)
         if gold_unit[0] and pred_unit[0]:
             return False, "unit"
-        hundredth = Fraction(1, 100)
-        shares = [
-            scaled(tree, hundredth) if unit == PERCENT else tree
-            for tree, unit in ((gold, gold_unit), (pred, pred_unit))
-        ]
-        verdict = self.value(*shares)[0]
+        # On the gold's scale, for which its tolerance is meant.
+        verdict = self.value(gold, scaled(pred, Fraction(100) if gold_unit == PERCENT else Fraction(1, 100)))[0]
         if verdict is not True and self.policy.missing_percent:
             verdict = either(verdict, self.value(gold, pred)[0])
         return verdict, "percent"

@@ -59,9 +59,7 @@ class GraderPool:
         answer = found.answer
         result = self._result(gold, answer)
         if isinstance(result, Future):
-            result.add_done_callback(
-                lambda done: None if done.cancelled() else self._done.put((key, grade_of(answer, *done.result())))
-            )
+            result.add_done_callback(lambda done: self._finish(key, answer, done))
         else:
             self._done.put((key, grade_of(answer, *result)))
 
@@ -96,10 +94,17 @@ class GraderPool:
         """Close."""
         self.close()
 
+    def _finish(self, key: SampleKey, answer: str, done: "Future[Answer]") -> None:
+        if done.cancelled():
+            return
+        failure = done.exception()
+        verdict = done.result() if failure is None else Answer(None, f"exception:{type(failure).__name__}")
+        self._done.put((key, grade_of(answer, *verdict)))
+
     def _result(self, gold: Gold, answer: str) -> tuple[bool | None, str] | Future[Answer]:
         cached = self._cache.get((gold, answer))
         if cached is not None:
-            return cached.result() if isinstance(cached, Future) and cached.done() else cached
+            return cached
         verdict = decide_fast(answer, gold)
         result = self._workers.submit(verdict.question) if isinstance(verdict, Undecided) else verdict
         if len(self._cache) >= MAX_CACHED:

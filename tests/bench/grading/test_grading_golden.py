@@ -61,3 +61,18 @@ def test_a_different_answer_of_the_same_form_is_never_accepted() -> None:
         for right in values:
             forward = grade(rf"\boxed{{{left}}}", right).status
             assert forward == grade(rf"\boxed{{{right}}}", left).status, (left, right)
+
+
+def test_every_rule_that_decides_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "grading.md").read_text(encoding="utf-8")
+    rules = {
+        grade(
+            case["prediction"],
+            gold_of(case),
+            finish_reason=case.get("finish_reason", "stop"),
+            strict_boxed=case.get("strict_boxed", False),
+        ).rule
+        for case in CASES
+    }
+    assert len(rules) > 15
+    assert {rule for rule in rules if f"`{rule}`" not in page} == set()

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -100,3 +101,18 @@ def test_a_tolerance_is_kept_exactly_when_the_gold_has_one(gold: object, off: in
     assert (grade(answer, exact).status is Status.CORRECT) == (off == 0)
     lenient = Gold((str(gold),), abs_tolerance=0.1)
     assert (grade(rf"\boxed{{{answer}}}", lenient).status is Status.CORRECT) == (off <= 100)
+
+
+@pytest.mark.parametrize(
+    ("answer", "unit", "right"),
+    [
+        (r"4.25\%", "%", True), ("4.25", "%", True), (r"4.35\%", "%", False), ("0.042", "%", True), ("0.1", "%", False),
+        (r"10\%", "%", False), (r"4.2 \text{ km}", "%", False), (r"4200 \text{ m}", "km", True),
+        (r"4250 \text{ m}", "km", True), (r"4.2 \text{ m}", "km", False), ("4.3", "km", True),
+        ("4.2", r"^{\circ}", True),
+        (r"42 \text{ dm}^2", "$m^2$", False), (r"420 \text{ dm}^2", "$m^2$", True),
+    ],
+)  # fmt: skip
+def test_units_and_tolerance_of_the_gold_are_on_its_own_scale(answer: str, unit: str, right: bool) -> None:
+    gold = Gold(("4.2",), abs_tolerance=0.1, unit=unit)
+    assert (grade(rf"\boxed{{{answer}}}", gold).status is Status.CORRECT) == right

@@ -205,3 +205,12 @@ def test_bombs_are_wrong_at_once(name: str) -> None:
         found = grade(rf"\boxed{{{BOMBS[name]}}}", gold)
         assert found.status in (Status.WRONG, Status.TIMEOUT)
         assert time.monotonic() - started < 3
+
+
+def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with GraderPool() as pool:
+        pool.submit(key(0), r"\boxed{\sqrt{12}}", HARD, "stop")
+        ((_, found),) = pool.drain(wait=True)
+    assert found.status is Status.ERROR
+    assert found.rule == "exception:FileNotFoundError"
