@@ -59,7 +59,9 @@ def _override(table: dict[str, Any], word: str) -> None:
     if not separator or not name:
         raise UserError(f"{word!r} is not key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value: Any = tomllib.loads(f"value = {text}")
+        # A line break in the text must not smuggle in, and lose, a second key.
+        value = value["value"] if len(value) == 1 else text
     except tomllib.TOMLDecodeError:
         value = text
     *parents, key = name.split(".")

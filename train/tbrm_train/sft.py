@@ -4,23 +4,26 @@ Questions and worked solutions stream from a generator; each is rendered by the 
 so that the prompts of training and evaluation are the same tokens. The loss is the mean cross-entropy over the tokens
 of the answers (the closing turn token included), over the whole batch; prompt tokens carry none.
 
-Everything is drawn from the recipe's seed and computed in float32 with a fixed number of threads: on one machine the
-same recipe writes the same bytes.
+Everything is drawn from the recipe's seed and computed on the CPU in float32 with a fixed number of threads: on one
+machine the same recipe writes the same bytes. The folder holds the weights in bfloat16.
 
 Legend: B conversations, T tokens, V vocabulary.
 """
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.generators.arithmetic import training_pairs
 from tbrm_bench.prompts import render_prompts
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_train.folder import disk_errors, new_folder
 from tbrm_train.recipe import ModelShape, Optimizer, SftRecipe
 from tbrm_train.tokenizer import TURN_END, train_tokenizer
 
@@ -40,34 +43,67 @@ class Conversation:
 
 
 def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
-    """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is told every step."""
+    """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is told every step.
+
+    The process's own random state and number of threads are left as they were. Raises UserError if the folder is
+    taken, RunFailed if it cannot be written or the loss is not finite.
+    """
+    _quiet_libraries()
     import torch
 
-    torch.set_num_threads(recipe.num_threads)
-    torch.manual_seed(recipe.seed)
-    protocol = load_protocol(recipe.protocol)
-    tokenizer = train_tokenizer(_texts(recipe, protocol), vocab_size=recipe.tokenizer.vocab_size)
-    model = build_model(recipe.model, tokenizer)
+    output = Path(recipe.output)
+    num_threads = torch.get_num_threads()
+    with new_folder(output) as draft, torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(recipe.num_threads)
+            torch.manual_seed(recipe.seed)
+            protocol = load_protocol(recipe.protocol)
+            tokenizer = train_tokenizer(_texts(recipe, protocol), vocab_size=recipe.tokenizer.vocab_size)
+            model = build_model(recipe.model, tokenizer)
+            _optimize(model, tokenizer, protocol, recipe, log)
+            _save(model, tokenizer, draft, output)
+        finally:
+            torch.set_num_threads(num_threads)
+    return output
+
+
+def _optimize(
+    model: Any, tokenizer: Any, protocol: Protocol, recipe: SftRecipe, log: Callable[[int, float], None]
+) -> None:
+    import torch
+
+    settings = recipe.optimizer
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, recipe.optimizer.weight_decay),
-        lr=recipe.optimizer.learning_rate,
-        betas=(recipe.optimizer.betas[0], recipe.optimizer.betas[1]),
+        _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
     )
     conversations = stream_conversations(recipe.seed, protocol, tokenizer)
-    for step in range(recipe.optimizer.steps):
-        batch = list(itertools.islice(conversations, recipe.optimizer.batch_size))
+    for step in range(settings.steps):
+        batch = list(itertools.islice(conversations, settings.batch_size))
+        _check_lengths(batch, recipe.model.context_length)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe.optimizer)
+            group["lr"] = learning_rate(step, settings)
         loss = answer_loss(model, batch, pad_token_id=tokenizer.pad_token_id)
+        if not math.isfinite(loss.item()):
+            rate = settings.learning_rate
+            raise RunFailed(f"the loss of step {step + 1} is {loss.item()}; lower optimizer.learning_rate {rate}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
         log(step, loss.item())
-    output = Path(recipe.output)
-    model.to(torch.bfloat16).save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    return output
+
+
+def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:
+    import torch
+    from safetensors import SafetensorError
+
+    with disk_errors(output):
+        try:
+            model.to(torch.bfloat16).save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+        except SafetensorError as error:
+            # A full disk, told by safetensors in an error of its own.
+            raise OSError(str(error)) from None
 
 
 def build_model(shape: ModelShape, tokenizer: Any) -> Any:
@@ -133,6 +169,24 @@ def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _check_lengths(batch: list[Conversation], context_length: int) -> None:
+    longest = max(len(conversation.token_ids) for conversation in batch)
+    if longest > context_length:
+        raise UserError(
+            f"a training conversation has {longest} tokens, model.context_length is {context_length}; raise it or use "
+            "a protocol with a shorter prompt"
+        )
+
+
+def _quiet_libraries() -> None:
+    """Keep notes of libraries off stdout, which is for data, and bars off stderr."""
+    # transformers imports deepspeed where it is installed, which else prints which accelerator it has found.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 def _texts(recipe: SftRecipe, protocol: Protocol) -> Iterator[str]:
