@@ -241,7 +241,8 @@ class Comparer:
         """Compare an equation's right side with a bare value."""
         if gold[0] != "rel" or gold[1] not in ("=", "approx", "in"):
             return False, "relation"
-        if not symbols(gold[2]) or (symbols(gold[2]) & symbols(gold[3])):
+        named = symbols(gold[2]) or gold[2][0] == "text"  # Area = 12
+        if not named or (symbols(gold[2]) & symbols(gold[3])):
             return False, "relation"
         return self.item(gold[3], pred)[0], "equation"
 
@@ -251,9 +252,8 @@ class Comparer:
         if any(operator not in ("=", "approx", "in") for operator in operators):
             return False, "relation"
         unknown = bool(symbols(gold))
-        values = (
-            [side for side in sides if unknown or not symbols(side) or side[0] == "br"] if not unknown else [sides[-1]]
-        )
+        constants = [side for side in sides if side[0] == "br" or not (symbols(side) or side[0] == "text")]
+        values = [sides[-1]] if unknown else constants
         if not values:
             return self.item(gold, sides[-1])[0], "equation"
         verdicts = [self.item(gold, side)[0] for side in values]

@@ -29,7 +29,7 @@ _GAP = re.compile(
     r"(?:[\s$,;&]|\\[,;:!\s()\[\]]|\\q?quad|\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)?\s*\}|\band\b|\bor\b|,)*"
 )
 _THINK_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-_FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)", re.IGNORECASE)
+_FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
 _ANSWER = re.compile(r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=)", re.IGNORECASE)
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)

@@ -163,4 +163,7 @@ def clean(answer: str) -> str:
 
 def strip_stops(text: str) -> str:
     """Take away spaces, the full stop, and loose commas and colons around an answer."""
-    return text.strip().strip(",;:").rstrip(".").strip().strip(",;:").strip()
+    text = text.strip()
+    if text.endswith("\\\\"):
+        text = text[:-2]
+    return text.strip(" ,;:").rstrip(".").strip().strip(",;:").strip()

@@ -11,10 +11,12 @@ from tbrm_bench.grading.cursor import Cursor
 from tbrm_bench.grading.tokens import Unreadable
 from tbrm_bench.grading.tree import Tree
 from tbrm_bench.grading.vocabulary import GREEK
+from tbrm_bench.grading.words import NUMBER_WORDS
 
 
 def subscripted(base: Tree, name: str) -> Tree:
     """Return a symbol with an index, or digits in a base."""
+    name = str(NUMBER_WORDS.get(name, name))
     if base[0] == "n" and base[1].denominator == 1 and name.isdigit() and len(name) < 4:
         return ("base", str(base[1]), int(name))
     if base[0] not in ("s", "c"):
