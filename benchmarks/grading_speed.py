@@ -6,7 +6,9 @@
 Each mix holds completions in the forms in which models write, half of them right (the gold, respelt) and half wrong
 (the gold of another problem). The printed columns: completions, verdicts/s of both, their ratio, and the share of
 verdicts that is what it should be. Ours includes everything: extraction, the worker process, its start and its IPC;
-math-verify runs in this process with its timeouts off. Neither grades a completion twice.
+math-verify runs in this process with its timeouts off. Answers repeat, as k samples of one problem do, and ours caches
+them (math-verify only its last few); and most right answers are the gold's own text in another wrapping, which is the
+easy case. So this measures throughput on a run's mix, not accuracy: `tests/golden` does that.
 """
 
 import argparse
