@@ -12,6 +12,7 @@ them are checked. docs/train.md explains every key. Example, cut short:
     hidden_size = 128
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class SftRecipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> SftRecipe:
     """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
     recipe = load_toml(path, SftRecipe, overrides=overrides)
-    for key, value, holds, wanted in (*_ranges(recipe), *_shapes(recipe.model)):
+    for key, value, holds, wanted in itertools.chain(_ranges(recipe), _shapes(recipe.model)):
         if not holds:
             raise UserError(f"{path}: {key} is {value}; {wanted}")
     if not recipe.output:
@@ -124,7 +125,7 @@ def _ranges(recipe: SftRecipe) -> Iterator[tuple[str, object, bool, str]]:
 
 
 def _shapes(model: ModelShape) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield what the sizes of a model owe each other; each is at least 1."""
+    """Yield what the sizes of a model owe each other; each is known to be at least 1."""
     heads = model.num_heads
     yield "model.hidden_size", model.hidden_size, model.hidden_size % heads == 0, f"num_heads {heads} must divide it"
     yield "model.num_kv_heads", model.num_kv_heads, heads % model.num_kv_heads == 0, f"it must divide num_heads {heads}"

@@ -101,9 +101,11 @@ def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:
         try:
             model.to(torch.bfloat16).save_pretrained(draft)
             tokenizer.save_pretrained(draft)
-        except SafetensorError as error:
-            # A full disk, told by safetensors in an error of its own.
-            raise OSError(str(error)) from None
+        except Exception as error:
+            # A full disk is told by safetensors in an error of its own, by tokenizers in a bare Exception.
+            if isinstance(error, SafetensorError) or type(error) is Exception:
+                raise OSError(str(error)) from None
+            raise
 
 
 def build_model(shape: ModelShape, tokenizer: Any) -> Any:
