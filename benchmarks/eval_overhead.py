@@ -18,7 +18,8 @@ from typing import Self
 
 from tbrm_bench.engines.vllm import VllmEngine, sampling_params
 from tbrm_bench.pipeline import run
-from tbrm_bench.plan import EvalOptions, Plan, prepare
+from tbrm_bench.plan import EvalOptions, Plan
+from tbrm_bench.prepare import prepare
 from tbrm_bench.records import SampleKey, SampleRequest
 from tbrm_bench.store import RunStore
 from tbrm_bench.tasks import load_suite

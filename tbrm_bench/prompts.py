@@ -80,20 +80,22 @@ def stop_token_ids(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) ->
     return tuple(sorted(ids))
 
 
-def check_lengths(prompts: Sequence[Prompt], max_tokens: int, context_length: int, task: str) -> None:
-    """Raise UserError if a prompt and its new tokens do not fit the model's context; lengths are in tokens."""
-    if not prompts:
-        return
-    longest = max(prompts, key=lambda prompt: len(prompt.token_ids))
-    length = len(longest.token_ids)
-    if length + max_tokens <= context_length:
-        return
-    too_long = sum(len(prompt.token_ids) + max_tokens > context_length for prompt in prompts)
-    room = context_length - length
-    fix = f"use --max-tokens {room} or less" if room > 0 else "use a shorter prompt or a model with a longer context"
+def shortened_caps(
+    prompts: Sequence[Prompt], max_tokens: int, context_length: int, *, task: str, protocol: Protocol
+) -> dict[str, int]:
+    """Return the caps of those problems whose prompt leaves less than `max_tokens` of the context: id -> new tokens.
+
+    Raises UserError if there is such a prompt and the protocol calls it an error, or if it leaves no room at all.
+    """
+    room = {prompt.key.problem_id: context_length - len(prompt.token_ids) for prompt in prompts}
+    caps = {problem_id: left for problem_id, left in room.items() if left < max_tokens}
+    if not caps or (protocol.long_prompts == "shorten" and min(caps.values()) > 0):
+        return caps
+    worst = min(caps, key=lambda problem_id: caps[problem_id])
+    fix = f"use --max-tokens {caps[worst]} or less" if caps[worst] > 0 else "use a model with a longer context"
     raise UserError(
-        f"task {task}: {length} prompt tokens of {longest.key.problem_id} and {max_tokens} new ones exceed the model's "
-        f"context of {context_length} ({too_long} of {len(prompts)} prompts do not fit); {fix}"
+        f"task {task}: {context_length - caps[worst]} prompt tokens of {worst} and {max_tokens} new ones exceed the "
+        f"model's context of {context_length} ({len(caps)} of {len(prompts)} prompts do not fit); {fix}"
     )
 
 

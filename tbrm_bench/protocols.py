@@ -60,7 +60,11 @@ class RawFormat:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol. Generation ends at any of `stop_strings`, `stop_tokens` or, if `model_eos`, the model's own EOS."""
+    """A protocol. Generation ends at any of `stop_strings`, `stop_tokens` or, if `model_eos`, the model's own EOS.
+
+    `long_prompts` says what a prompt is that leaves less room in the model's context than `max_tokens`: an error, or a
+    reason to shorten its own cap to the room that is left.
+    """
 
     name: str
     title: str
@@ -68,6 +72,7 @@ class Protocol:
     notes: str
     seed: int
     strict_boxed: bool
+    long_prompts: Literal["error", "shorten"]
     model_eos: bool
     stop_strings: tuple[str, ...]
     stop_tokens: tuple[str, ...]

@@ -67,7 +67,8 @@ def evaluate(
     """
     # Before anything imports torch, which prints its start-up notes past Python's stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from tbrm_bench.plan import EvalOptions, Settings, prepare
+    from tbrm_bench.plan import EvalOptions, Settings
+    from tbrm_bench.prepare import prepare
     from tbrm_bench.settings import parse_settings
 
     if engine not in ("vllm", "hf"):

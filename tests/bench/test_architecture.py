@@ -20,7 +20,7 @@ LEVELS = {
     "settings": 0.3, "resources": 1, "metrics": 1, "grading": 1, "store": 1,
     "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 2, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
     "engines": 3, "hub": 3, "models": 3.1,
-    "result_json": 4, "score": 4.1, "plan": 4, "pipeline": 4.2, "task_check": 4,
+    "result_json": 4, "score": 4.1, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,
     "report": 5, "diagnosis": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip

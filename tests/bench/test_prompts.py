@@ -17,7 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.prompts import check_lengths, load_tokenizer, prompts_hash, render_prompts, stop_token_ids
+from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
 from tbrm_bench.protocols import ChatFormat, RawFormat, load_protocol
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt
 
@@ -154,28 +154,49 @@ def test_an_eos_that_is_no_token_id(tmp_path: Path, value: Any, said: str) -> No
         stop_token_ids(build(), tmp_path, CHAT)
 
 
+def caps(lengths: list[int], max_tokens: int, context: int, mode: str) -> dict[str, int]:
+    prompts = [Prompt(ProblemKey("t", f"id-{index}"), "", (3,) * length) for index, length in enumerate(lengths)]
+    protocol = replace(CHAT, long_prompts=mode)
+    return shortened_caps(prompts, max_tokens, context, task="t", protocol=protocol)
+
+
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(1, 30), st.integers(1, 40))
 def test_lengths_are_refused_exactly_when_one_does_not_fit(lengths: list[int], max_tokens: int, context: int) -> None:
-    prompts = [Prompt(ProblemKey("t", f"id-{index}"), "", (3,) * length) for index, length in enumerate(lengths)]
     if max(lengths) + max_tokens <= context:
-        check_lengths(prompts, max_tokens, context, "t")
+        assert caps(lengths, max_tokens, context, "error") == {}
         return
     with pytest.raises(UserError) as raised:
-        check_lengths(prompts, max_tokens, context, "t")
+        caps(lengths, max_tokens, context, "error")
     message = str(raised.value)
     longest = lengths.index(max(lengths))
     for part in ("task t", f"id-{longest} ", f"{max(lengths)} prompt tokens", f"context of {context}"):
         assert part in message
     if "--max-tokens" in message:
         advice = int(message.split("--max-tokens ")[1].split()[0])
-        check_lengths(prompts, advice, context, "t")
+        assert caps(lengths, advice, context, "error") == {}
         assert max(lengths) + advice == context
     else:
         assert max(lengths) >= context
 
 
-def test_no_prompts_always_fit() -> None:
-    check_lengths([], 10, 1, "t")
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(1, 30), st.integers(31, 40))
+def test_shortened_caps_fill_the_context_and_touch_no_other_problem(
+    lengths: list[int], max_tokens: int, context: int
+) -> None:
+    shortened = caps(lengths, max_tokens, context, "shorten")
+    for index, length in enumerate(lengths):
+        assert shortened.get(f"id-{index}", max_tokens) == min(max_tokens, context - length)
+        assert (f"id-{index}" in shortened) == (length + max_tokens > context)
+
+
+def test_a_prompt_that_leaves_no_room_is_an_error_in_any_mode() -> None:
+    with pytest.raises(UserError, match="longer context"):
+        caps([5, 40], 8, 40, "shorten")
+
+
+@pytest.mark.parametrize("mode", ["error", "shorten"])
+def test_no_prompts_always_fit(mode: str) -> None:
+    assert caps([], 10, 1, mode) == {}
 
 
 def test_a_tokenizer_is_the_same_after_a_round_trip_through_its_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ source = "invented"
 notes = ""
 seed = 1
 strict_boxed = true
+long_prompts = "error"
 model_eos = true
 stop_strings = ["\\n\\n"]
 stop_tokens = []

@@ -1,0 +1,167 @@
+"""Before anything is generated: everything that decides a score, settled, checked and hashed into the lock.
+
+`prepare` reads the model's files, loads the problems, renders the prompts and settles the engine's device and dtype,
+without loading the model.
+"""
+
+import datetime
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.engines.base import Engine, EngineConfig
+from tbrm_bench.errors import UserError
+from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
+from tbrm_bench.problems import load_problems, rows_hash
+from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
+from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
+from tbrm_bench.records import Problem, Sampling
+from tbrm_bench.tasks import load_task
+from tbrm_bench.weights import weights_fingerprint
+
+
+def prepare(options: EvalOptions) -> Plan:
+    """Settle and check a run; raises UserError, MissingExtra or MissingPrerequisite before anything is generated."""
+    _check_counts(options)
+    protocol = load_protocol(options.protocol)
+    problems = {name: _load(name, options) for name in dict.fromkeys(options.tasks)}
+    model = resolve_model(options.model)
+    tokenizer = load_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
+    stop_ids = stop_token_ids(tokenizer, model.path, protocol)
+    render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, options)
+    tasks = [render.plan(name, rows) for name, rows in problems.items()]
+    engine = _make_engine(model, tasks, options)
+    seed = protocol.seed if options.settings.seed is None else options.settings.seed
+    lock = _lock(model, tasks, engine, seed)
+    return Plan(
+        model=model,
+        protocol=protocol,
+        tasks=tasks,
+        engine=engine,
+        seed=seed,
+        lock=lock,
+        about=_about(model, protocol, options),
+        run_dir=options.out or _default_run_dir(model, protocol, lock),
+        grader_workers=options.settings.grader_workers,
+    )
+
+
+def _check_counts(options: EvalOptions) -> None:
+    for flag, value in (
+        ("--samples", options.samples),
+        ("--max-tokens", options.max_tokens),
+        ("--limit", options.limit),
+        ("--set tensor_parallel", options.settings.tensor_parallel),
+        ("--set grader_workers", options.settings.grader_workers),
+        ("--set max_num_seqs", options.settings.max_num_seqs),
+    ):
+        if value is not None and value < 1:
+            raise UserError(f"{flag} is {value}, but at least 1 is needed")
+    if options.data_dir is not None and not options.data_dir.is_dir():
+        raise UserError(
+            f"--data {options.data_dir} is not a folder; give the folder with the tasks' JSONL or Parquet files"
+        )
+
+
+def _load(name: str, options: EvalOptions) -> list[Problem]:
+    problems = load_problems(load_task(name), data_dir=options.data_dir)
+    return problems[: options.limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskPlanner:
+    """What all tasks of a run share."""
+
+    protocol: Protocol
+    tokenizer: Any
+    stop_ids: tuple[int, ...]
+    context_length: int
+    options: EvalOptions
+
+    def plan(self, name: str, problems: list[Problem]) -> TaskPlan:
+        """Render the prompts of one task and settle how it is sampled."""
+        chosen = self.protocol.sampling(name)
+        max_tokens = self.options.max_tokens or chosen.max_tokens
+        prompts = render_prompts(problems, self.protocol, self.tokenizer)
+        return TaskPlan(
+            name=name,
+            problems=problems,
+            prompts=prompts,
+            num_samples=self.options.samples or chosen.samples,
+            sampling=Sampling(
+                temperature=chosen.temperature,
+                top_p=chosen.top_p,
+                max_tokens=max_tokens,
+                stop=self.protocol.stop_strings,
+                stop_token_ids=self.stop_ids,
+            ),
+            caps=shortened_caps(prompts, max_tokens, self.context_length, task=name, protocol=self.protocol),
+        )
+
+
+def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
+    settings = options.settings
+    config = EngineConfig(
+        model_dir=str(model.path),
+        max_model_len=max(task.longest for task in tasks),
+        dtype=settings.dtype,
+        device=settings.device,
+        tensor_parallel=settings.tensor_parallel,
+        trust_remote_code=settings.trust_remote_code,
+        max_num_seqs=settings.max_num_seqs,
+    )
+    if options.engine == "hf":
+        from tbrm_bench.engines.hf import HfEngine
+
+        return HfEngine(config)
+    from tbrm_bench.engines.vllm import VllmEngine
+
+    return VllmEngine(config)
+
+
+def _lock(model: Model, tasks: list[TaskPlan], engine: Engine, seed: int) -> dict[str, Any]:
+    """Return what decides a score, and nothing else; the number of samples is not in it, so that k may grow."""
+    return {
+        "model": {"weights": weights_fingerprint(model.path), "config": config_fingerprint(model.path)},
+        "tasks": {task.name: _lock_task(task) for task in tasks},
+        "engine": dict(engine.identity()),
+        "seed": seed,
+    }
+
+
+def _lock_task(task: TaskPlan) -> dict[str, Any]:
+    sampling = task.sampling
+    return {
+        "num_problems": len(task.problems),
+        "rows": rows_hash(task.problems),
+        "prompts": prompts_hash(task.prompts),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "shortened_caps": dict(task.caps),
+        "stop_strings": list(sampling.stop),
+        "stop_token_ids": list(sampling.stop_token_ids),
+    }
+
+
+def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "commit": model.commit,
+        "protocol": protocol.name,
+        "strict_boxed": protocol.strict_boxed,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _default_run_dir(model: Model, protocol: Protocol, lock: Mapping[str, Any]) -> Path:
+    """Name the run after its lock, so that the same command resumes it and another one never meets it."""
+    label = "".join(c if c.isalnum() or c in ".-_" else "-" for c in model.name.rsplit("/", 1)[-1]).strip("-.")
+    return Path("runs") / f"{label or 'model'}-{protocol.name}-{digest(lock)[:8]}"
