@@ -14,13 +14,16 @@ from tbrm_bench.errors import RunFailed, UserError
 
 
 def check_free(output: Path) -> None:
-    """Raise UserError if something stands where the folder shall be; an empty folder may."""
+    """Raise UserError if something stands where the folder, or one above it, shall be; an empty folder may."""
     with disk_errors(output):
         if output.is_dir() and not any(output.iterdir()):
             return
         if output.exists() or output.is_symlink():
             what = "already holds files" if output.is_dir() else "is not a folder"
             raise UserError(f"{output} {what}; give another folder, output=DIR, or remove it")
+        nearest = next(parent for parent in output.absolute().parents if parent.exists())
+        if not nearest.is_dir():
+            raise UserError(f"{nearest} is not a folder, so {output} cannot be one; give another, output=DIR")
 
 
 @contextmanager
