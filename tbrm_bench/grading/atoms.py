@@ -169,6 +169,7 @@ def _root(parser: "Parser") -> Tree:
 
 
 def bracket(parser: "Parser", opening: str, *, spread: bool = False) -> Tree:
+    """Read what stands between brackets, up to the one that closes it: a group, a set, a tuple or an interval."""
     if opening == "{":
         inner, _ = parser.bracketed(("}",))
         return ("set", *inner[1:]) if inner[0] == "list" else inner

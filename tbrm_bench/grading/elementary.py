@@ -72,6 +72,7 @@ def _elementary(name: str, ball: Ball, field: Field) -> Ball:
 
 
 def natural_log(ball: Ball, field: Field) -> Ball:
+    """Return the principal logarithm of a ball; raises Undefined if the ball holds zero."""
     room = abs(ball[0]) - ball[1]
     if room <= 0:
         raise Undefined("logarithm of zero")

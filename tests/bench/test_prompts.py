@@ -154,7 +154,7 @@ def test_an_eos_that_is_no_token_id(tmp_path: Path, value: Any, said: str) -> No
         stop_token_ids(build(), tmp_path, CHAT)
 
 
-def caps(lengths: list[int], max_tokens: int, context: int, mode: str) -> dict[str, int]:
+def caps(lengths: list[int], max_tokens: int, context: int, mode: Any) -> dict[str, int]:
     prompts = [Prompt(ProblemKey("t", f"id-{index}"), "", (3,) * length) for index, length in enumerate(lengths)]
     protocol = replace(CHAT, long_prompts=mode)
     return shortened_caps(prompts, max_tokens, context, task="t", protocol=protocol)

@@ -57,26 +57,23 @@ def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
         try:
             torch.set_num_threads(recipe.num_threads)
             torch.manual_seed(recipe.seed)
-            protocol = load_protocol(recipe.protocol)
-            tokenizer = train_tokenizer(_texts(recipe, protocol), vocab_size=recipe.tokenizer.vocab_size)
+            tokenizer = train_recipe_tokenizer(recipe)
             model = build_model(recipe.model, tokenizer)
-            _optimize(model, tokenizer, protocol, recipe, log)
+            _optimize(model, tokenizer, recipe, log)
             _save(model, tokenizer, draft, output)
         finally:
             torch.set_num_threads(num_threads)
     return output
 
 
-def _optimize(
-    model: Any, tokenizer: Any, protocol: Protocol, recipe: SftRecipe, log: Callable[[int, float], None]
-) -> None:
+def _optimize(model: Any, tokenizer: Any, recipe: SftRecipe, log: Callable[[int, float], None]) -> None:
     import torch
 
     settings = recipe.optimizer
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
     )
-    conversations = stream_conversations(recipe.seed, protocol, tokenizer)
+    conversations = stream_conversations(recipe.seed, load_protocol(recipe.protocol), tokenizer)
     for step in range(settings.steps):
         batch = list(itertools.islice(conversations, settings.batch_size))
         _check_lengths(batch, recipe.model.context_length)
@@ -106,6 +103,16 @@ def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:
             if isinstance(error, SafetensorError) or type(error) is Exception:
                 raise OSError(str(error)) from None
             raise
+
+
+def train_recipe_tokenizer(recipe: SftRecipe) -> Any:
+    """Learn the recipe's tokenizer from the protocol's system text and the first training texts."""
+    chat = load_protocol(recipe.protocol).chat
+    pairs = itertools.islice(training_pairs(recipe.seed), recipe.tokenizer.num_texts)
+    texts = (f"{question}\n{solution}" for question, solution in pairs)
+    return train_tokenizer(
+        itertools.chain([chat.system] if chat else [], texts), vocab_size=recipe.tokenizer.vocab_size
+    )
 
 
 def build_model(shape: ModelShape, tokenizer: Any) -> Any:
@@ -189,13 +196,6 @@ def _quiet_libraries() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-
-
-def _texts(recipe: SftRecipe, protocol: Protocol) -> Iterator[str]:
-    if protocol.chat is not None:
-        yield protocol.chat.system
-    for question, solution in itertools.islice(training_pairs(recipe.seed), recipe.tokenizer.num_texts):
-        yield f"{question}\n{solution}"
 
 
 def _as_problem(question: str) -> Problem:
