@@ -14,7 +14,8 @@ from pathlib import Path
 from tbrm_bench.grading import GRADER, GraderPool
 from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
-from tbrm_bench.score import result_to_json, score_run
+from tbrm_bench.result_json import result_to_json
+from tbrm_bench.score import score_run
 from tbrm_bench.store import RunStore, write_text_atomically
 
 RESULTS = "results.json"
@@ -78,7 +79,9 @@ def run(plan: Plan, observer: Callable[[Progress], None]) -> RunResult:
             progress.enter("grading")
             grading.collect(wait=True)
             progress.enter("scoring")
-            return write_results(store, pool, grading.grader)
+            result = score_run(store, grader=grading.grader, vote_classes=pool.vote_classes)
+    write_results(plan.run_dir, result)
+    return result
 
 
 def _progress(store: RunStore, observer: Callable[[Progress], None]) -> Progress:
@@ -137,11 +140,9 @@ class Grading:
         self.collect(wait=True)
 
 
-def write_results(store: RunStore, pool: GraderPool, grader: str) -> RunResult:
-    """Score the stored grades and write results.json."""
-    result = score_run(store, grader=grader, vote_classes=pool.vote_classes)
-    write_text_atomically(store.run_dir / RESULTS, result_to_json(result))
-    return result
+def write_results(run_dir: Path, result: RunResult) -> None:
+    """Write results.json; after the store is closed, so that it is the younger file and `tbench show` trusts it."""
+    write_text_atomically(run_dir / RESULTS, result_to_json(result))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Cha
                 grading.submit(sample)
                 changes += _changes(before, grading.collect(wait=False))
             changes += _changes(before, grading.collect(wait=True))
-            return write_results(store, pool, grader), sorted(changes, key=lambda change: change.key)
+            result = score_run(store, grader=grader, vote_classes=pool.vote_classes)
+    write_results(run_dir, result)
+    return result, sorted(changes, key=lambda change: change.key)
 
 
 def _changes(before: dict[SampleKey, Grade], grades: list[tuple[SampleKey, Grade]]) -> list[Change]:

@@ -11,7 +11,6 @@ Example: a task of two problems, k = 2, verdicts (correct, wrong) and (wrong, wr
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,12 +25,7 @@ from tbrm_bench.metrics.intervals import (
 from tbrm_bench.metrics.passk import pass_at_k_curve
 from tbrm_bench.metrics.votes import majority_score
 from tbrm_bench.records import GradedSample, MacroScore, RunResult, Status, TaskScore
-from tbrm_bench.result_json import result_from_json, result_to_json
-
-if TYPE_CHECKING:
-    from tbrm_bench.store import RunStore
-
-__all__ = ["result_from_json", "result_to_json", "score_run", "score_task"]
+from tbrm_bench.store import RunStore
 
 NAN = float("nan")
 VoteClasses = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[int]]]
@@ -58,7 +52,7 @@ class _TaskTally:
     statuses: Counter[Status | None] = dataclasses.field(default_factory=Counter)
 
 
-def score_run(store: "RunStore", *, grader: str, vote_classes: VoteClasses) -> RunResult:
+def score_run(store: RunStore, *, grader: str, vote_classes: VoteClasses) -> RunResult:
     """Score every task of a run by the stored grades of `grader`; samples without one count as ungraded.
 
     `vote_classes` gets the distinct answers of each problem and returns, in the same order, the class of each answer;

@@ -19,7 +19,10 @@ RUNNING = "How to run it"
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Local folder, Hub id (owner/name[@revision]) or builtin:tiny.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Local folder, Hub id (owner/name or owner/name@revision) or builtin:tiny."
+        ),
     ],
     suite: Annotated[
         str | None, typer.Option(help="Named set of tasks (default: quickstart).", rich_help_panel=SAMPLING)
@@ -115,7 +118,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
     from tbrm_bench.cli.progress import live_progress
     from tbrm_bench.pipeline import run
     from tbrm_bench.report.terminal import render_result
-    from tbrm_bench.score import result_to_json
+    from tbrm_bench.result_json import result_to_json
 
     try:
         with live_progress() as observer:
@@ -124,7 +127,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
         print(f"interrupted; {plan.run_dir} keeps what is done, the same command goes on from there", file=sys.stderr)
         raise
     if as_json:
-        print(result_to_json(result))
+        sys.stdout.write(result_to_json(result))
     else:
         render_result(result, Console())
     print(f"{plan.run_dir}\nnext: tbench show {plan.run_dir}", file=sys.stderr)

@@ -21,7 +21,7 @@ from tbrm_bench.pipeline import Progress, regrade, run
 from tbrm_bench.plan import EvalOptions, Plan, Settings
 from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Sample, SampleRequest, Status
-from tbrm_bench.score import result_from_json
+from tbrm_bench.result_json import result_from_json
 from tbrm_bench.store import RunStore
 
 
