@@ -5,6 +5,7 @@ from 1.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +104,9 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
     import datasets
 
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)  # it tells each retry; what counts is told below, once
     try:
         rows = datasets.load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
@@ -110,6 +114,8 @@ def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
             f"task {spec.name}: cannot get {hub.repo} at {hub.revision[:12]} from the Hub ({_one_line(error)}); "
             f"offline, put {either(spec.files)} into a folder and give it with --data DIR"
         ) from None
+    finally:
+        client.setLevel(level)
     return [Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1)]
 
 

@@ -1,0 +1,115 @@
+"""The docs against the program: every command has a page, every line shown parses, every link leads somewhere."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tbrm_bench.cli.app import app
+from tbrm_bench.plan import Settings
+from tbrm_bench.settings import parse_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "train" / "README.md"])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+COMMAND = re.compile(r"^(?:    |\$ )?(?:\$ )?tbench (?P<words>.+?)(?:\s{2,}.*|\s+#.*)?$")
+PLACEHOLDER = re.compile(r"\.\.\.|\[|\]|\||…")
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every command below this one; Any, because typer brings its own copy of click's types."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+    else:
+        yield path, command
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+def shown_lines() -> Iterator[tuple[str, list[str]]]:
+    """Yield the `tbench` lines of indented and fenced blocks that hold no placeholder."""
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            match = COMMAND.match(line) if line.startswith(("    ", "$ ", "tbench ")) else None
+            if match and not PLACEHOLDER.search(match["words"]):
+                yield f"{page.relative_to(ROOT)}: {match['words']}", shlex.split(match["words"])
+
+
+def find(words: list[str]) -> tuple[Any, list[str]]:
+    for length in (2, 1):
+        command = ALL.get(tuple(words[:length]))
+        if command is not None:
+            return command, words[length:]
+    raise AssertionError(f"tbench has no command {words[:2]}")
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_and_every_option_has_its_page(path: tuple[str, ...]) -> None:
+    page = ROOT / "docs" / f"{path[0]}.md"
+    text = page.read_text()
+    assert " ".join(("tbench", *path)) in text
+    for parameter in ALL[path].params:
+        if parameter.param_type_name == "option" and not parameter.hidden and "--help" not in parameter.opts:
+            assert any(name in text for name in parameter.opts), f"{page.name} says nothing of {parameter.opts}"
+    assert f"]({page.name})" in (ROOT / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in shown_lines()])
+def test_every_line_that_is_shown_parses(words: list[str]) -> None:
+    command, rest = find(words)
+    redirected = [index for index, word in enumerate(rest) if word in (">", "|", "<")]
+    context = command.make_context("tbench", rest[: redirected[0]] if redirected else rest)
+    if context.params.get("set_"):
+        parse_settings(Settings, list(context.params["set_"]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in PAGES:
+        if page.parent.name == "docs" and page.name != "README.md":
+            assert f"({page.name})" in index
+
+
+def test_the_readme_shows_what_the_first_command_prints(tmp_path: Path) -> None:
+    """The same tables; the numbers within the error that they state, since another processor rounds otherwise."""
+    shown = (ROOT / "README.md").read_text().split("```")[1].strip().splitlines()
+    done = subprocess.run(
+        [sys.executable, "-m", "tbrm_bench", "eval", "builtin:tiny", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "80"},
+    )
+    printed = done.stdout.splitlines()
+    for line in filter(str.strip, shown):
+        assert masked(line) in map(masked, printed), line
+    promised, error = scores(shown)
+    measured, _ = scores(printed)
+    assert abs(promised - measured) < 4 * error
+
+
+def masked(line: str) -> str:
+    """Return the line without its digits, bars and padding."""
+    return re.sub(r"\s+", " ", re.sub(r"[0-9a-f]{12}|[▁▂▃▄▅▆▇█]+|[\d.]+|─+", "#", line)).strip()
+
+
+def scores(lines: list[str]) -> tuple[float, float]:
+    """Return avg@k and its standard error from the table."""
+    found = next(match for line in lines if (match := re.search(r"([\d.]+) ± ([\d.]+)", line)))
+    return float(found[1]), float(found[2])
