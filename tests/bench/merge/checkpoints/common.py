@@ -12,6 +12,7 @@ Importing torch and transformers costs seconds, so ranks are forked from one pro
 that torchrun sets; several checkpoints of one world size share their ranks.
 """
 
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -21,12 +22,12 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from checkpoints.variants import Place, Variant, named
 from safetensors.torch import save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -41,25 +42,6 @@ SHAPES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the parts of one generated checkpoint lie."""
-
-    folder: Path
-
-    @property
-    def source(self) -> Path:
-        return self.folder / "source"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
-
-    @property
-    def reference(self) -> Path:
-        return self.folder / "reference.safetensors"
 
 
 def tiny_qwen2(*, dtype: str, tied: bool, shape: str = "uneven") -> Qwen2ForCausalLM:
@@ -95,7 +77,7 @@ def save_source(model: Any, folder: Path) -> None:
 
 def save_huggingface(model: Any, folder: Path) -> None:
     """Write what verl puts into `huggingface/`: config, generation config, tokenizer, no weights."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
     copy_tokenizer(folder)
@@ -145,11 +127,27 @@ def _rank(rank: int, world_size: int, port: int, work: Callable[[int], None]) ->
         dist.barrier()
         dist.destroy_process_group()
         sys.stdout.flush()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, it is shown and this process ends
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)  # the other ranks may wait for this one; their collectives fail when it is gone
     os._exit(0)
+
+
+def main(script: str, write: Callable[[Any, Place, int], None], setup: Callable[[], object] = int) -> None:
+    """Write the checkpoints that the command line names; those of one world size come from the same ranks."""
+    out, names = Path(sys.argv[1]), sys.argv[2:]
+    variants = named(script)
+    chosen = sorted((variants[name] for name in names), key=lambda variant: variant.world_size)
+    for world_size, group in itertools.groupby(chosen, key=lambda variant: variant.world_size):
+        members = list(group)
+
+        def work(rank: int, members: list[Variant] = members) -> None:
+            setup()
+            for variant in members:
+                write(variant, Place(out / variant.name), rank)
+
+        run_ranks(world_size, work)
 
 
 @contextmanager

@@ -6,10 +6,7 @@ The rank files are `torch.save` of the rank's sharded state dict, as verl's FSDP
 (https://github.com/verl-project/verl, verl/utils/checkpoint/fsdp_checkpoint_manager.py).
 """
 
-import itertools
 import json
-import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,82 +14,32 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from checkpoints.common import (
-    Place,
     assert_same,
+    main,
     rank0_writes,
-    run_ranks,
     save_huggingface,
     save_reference,
     save_source,
     tiny_qwen2,
 )
+from checkpoints.variants import FsdpVariant, Place
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullStateDictConfig, ShardedStateDictConfig, ShardingStrategy, StateDictType
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import (
+    FullStateDictConfig,
+    FullyShardedDataParallel,
+    ShardedStateDictConfig,
+    ShardingStrategy,
+    StateDictType,
+    fully_shard,
+)
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from torch.distributed.tensor import Shard
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One checkpoint. `kind` is how it is sharded; `extra` names buffers to add: none, first, zero_dim."""
-
-    kind: str
-    world_size: int
-    dtype: str = "fp32"
-    tied: bool = True
-    shape: str = "uneven"
-    fsdp_config: bool = True
-    huggingface: bool = True
-    buffers: bool = False
-
-    @property
-    def name(self) -> str:
-        parts = [self.kind, f"w{self.world_size}", self.dtype, "tied" if self.tied else "untied", self.shape]
-        flags = {"buffers": self.buffers, "noconfig": not self.fsdp_config, "nohf": not self.huggingface}
-        return "-".join([*parts, *(flag for flag, present in flags.items() if present)])
-
-
-DEFAULT = [
-    Variant("fsdp1", 1, "fp32", tied=True),
-    Variant("fsdp2", 1, "bf16", tied=False, fsdp_config=False),
-    Variant("fsdp1", 2, "bf16", tied=False),
-    Variant("fsdp1_sharded_tensor", 2, "fp32", tied=True, fsdp_config=False),
-    Variant("fsdp2", 2, "bf16", tied=True),
-    Variant("fsdp2", 2, "fp32", tied=False, shape="even", huggingface=False),
-    Variant("tp_fsdp2", 2, "fp32", tied=True, shape="even"),
-    Variant("fsdp1", 4, "fp32", tied=True, shape="even"),
-    Variant("fsdp1_sharded_tensor", 4, "bf16", tied=False),
-    Variant("fsdp2", 4, "fp32", tied=True),
-    Variant("fsdp2", 4, "fp32", tied=True, buffers=True),
-    Variant("fsdp1", 4, "fp32", tied=False, buffers=True),
-    Variant("fsdp2_columns", 4, "bf16", tied=False, shape="even"),
-    Variant("hsdp1", 4, "fp32", tied=True),
-    Variant("hsdp2", 4, "bf16", tied=False),
-    Variant("tp_fsdp2", 4, "bf16", tied=False, shape="even"),
-    Variant("tp_fsdp2", 4, "fp32", tied=True),
-]
-KINDS = {
-    1: ("fsdp1", "fsdp1_sharded_tensor", "fsdp2"),
-    2: ("fsdp1", "fsdp1_sharded_tensor", "fsdp2", "fsdp2_columns", "tp_fsdp2"),
-    4: ("fsdp1", "fsdp1_sharded_tensor", "fsdp2", "fsdp2_columns", "hsdp1", "hsdp2", "tp_fsdp2"),
-}
-FULL = [
-    Variant(kind, world_size, dtype, tied, shape, fsdp_config=config)
-    for world_size, kinds in KINDS.items()
-    for kind, dtype, tied, shape, config in itertools.product(
-        kinds, ("fp32", "bf16"), (True, False), ("even", "uneven"), (True, False)
-    )
-    if (kind, shape) != ("fsdp2_columns", "uneven")  # torch refuses it
-]
-VARIANTS = {variant.name: variant for variant in [*DEFAULT, *FULL]}
-
-
-def write(variant: Variant, place: Place, rank: int) -> None:
+def write(variant: FsdpVariant, place: Place, rank: int) -> None:
     """Shard the tiny model and write this rank's file; rank 0 writes the rest."""
     model = tiny_qwen2(dtype=variant.dtype, tied=variant.tied, shape=variant.shape)
     if variant.buffers:
@@ -124,7 +71,7 @@ def save_shard(state: dict[str, Any], folder: Path, rank: int, world_size: int) 
     torch.save({"lr_scheduler": None, "rng": {"cpu": torch.get_rng_state()}}, folder / f"extra_state_{about}")
 
 
-def add_buffers(model: torch.nn.Module) -> None:
+def add_buffers(model: Any) -> None:
     """Add buffers that no rank shards: one sorts before every parameter, one has no dimension, one is of integers."""
     model.register_buffer("a_buf", torch.arange(7, dtype=torch.float32) / 3)
     model.register_buffer("num_steps", torch.tensor(41, dtype=torch.int64))
@@ -142,8 +89,7 @@ def shard(model: Any, kind: str, world_size: int) -> tuple[dict[str, Any], dict[
     else:
         mesh = init_device_mesh("cpu", (world_size,), mesh_dim_names=("fsdp",))
         fully_shard_layers(model, mesh, columns=kind == "fsdp2_columns")
-    full = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    return model.state_dict(), full
+    return model.state_dict(), gather(model)
 
 
 def shard_fsdp1(model: Any, kind: str, world_size: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -154,14 +100,30 @@ def shard_fsdp1(model: Any, kind: str, world_size: int) -> tuple[dict[str, Any],
     if kind == "hsdp1":
         options["device_mesh"] = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("ddp", "fsdp"))
         options["sharding_strategy"] = ShardingStrategy.HYBRID_SHARD
-    policy = partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer})
-    wrapped = FSDP(model, auto_wrap_policy=policy, device_id=torch.device("cpu"), use_orig_params=False, **options)
-    with FSDP.state_dict_type(wrapped, StateDictType.FULL_STATE_DICT, FullStateDictConfig()):  # it is on the CPU
-        full = {name: tensor.clone() for name, tensor in wrapped.state_dict().items()}
-    with FSDP.state_dict_type(
+    wrapped = wrap(model, use_orig_params=False, **options)
+    full = gather_fsdp1(wrapped)
+    with FullyShardedDataParallel.state_dict_type(
         wrapped, StateDictType.SHARDED_STATE_DICT, ShardedStateDictConfig(offload_to_cpu=True)
     ):
         return wrapped.state_dict(), full
+
+
+def wrap(model: Any, **options: Any) -> FullyShardedDataParallel:
+    """Wrap every layer and the root, as trainers do."""
+    policy = partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer})
+    return FullyShardedDataParallel(model, auto_wrap_policy=policy, device_id=torch.device("cpu"), **options)
+
+
+def gather_fsdp1(wrapped: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
+    """Return the full state dict on every rank. Asked to offload to the CPU, torch fails where it already is."""
+    with FullyShardedDataParallel.state_dict_type(wrapped, StateDictType.FULL_STATE_DICT, FullStateDictConfig()):
+        return {name: tensor.clone() for name, tensor in wrapped.state_dict().items()}
+
+
+def gather(model: Any) -> dict[str, torch.Tensor]:
+    """Return the full state dict of a model of DTensors on rank 0."""
+    full: Any = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return dict(full)
 
 
 def fully_shard_layers(model: Any, mesh: Any, *, columns: bool = False) -> None:
@@ -178,25 +140,12 @@ def tensor_parallel(model: Any, world_size: int) -> None:
     """Split attention and MLP over 2 tensor-parallel ranks, then everything over the remaining ones."""
     mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("fsdp", "tp"))
     column, row = ColwiseParallel(), RowwiseParallel()
-    plan = {f"self_attn.{name}_proj": column for name in "qkv"} | {"self_attn.o_proj": row}
+    plan: dict[str, ParallelStyle] = {f"self_attn.{name}_proj": column for name in "qkv"} | {"self_attn.o_proj": row}
     plan |= {"mlp.gate_proj": column, "mlp.up_proj": column, "mlp.down_proj": row}
     for layer in model.model.layers:
         parallelize_module(layer, mesh["tp"], plan)
     fully_shard_layers(model, mesh["fsdp"])
 
 
-def main(out: Path, names: list[str]) -> None:
-    """Write the named checkpoints, those of one world size by the same ranks."""
-    variants = sorted((VARIANTS[name] for name in names), key=lambda variant: variant.world_size)
-    for world_size, group in itertools.groupby(variants, key=lambda variant: variant.world_size):
-        members = list(group)
-
-        def work(rank: int, members: list[Variant] = members) -> None:
-            for variant in members:
-                write(variant, Place(out / variant.name), rank)
-
-        run_ranks(world_size, work)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main("fsdp", write)
