@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,7 +131,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
         sys.stdout.write(result_to_json(result))
     else:
         render_result(result, Console())
-    print(f"{plan.run_dir}\nnext: tbench show {plan.run_dir}", file=sys.stderr)
+    print(f"{plan.run_dir}\nnext: tbench show {shlex.quote(str(plan.run_dir))}", file=sys.stderr)
 
 
 def _print_plan(plan: "Plan", *, as_json: bool) -> None:
