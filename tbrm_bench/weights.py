@@ -9,7 +9,7 @@ without its library and without torch: eight bytes with the header's length, a J
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,17 @@ def weights_fingerprint(model_dir: Path) -> str:
     ordered = [tensors[name] for name in sorted(tensors)]
     # hashlib lets go of the interpreter's lock, so threads use all cores.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        digests = list(pool.map(_hash_tensor, ordered))
+        digests = list(pool.map(hash_stored, ordered))
+    return combine_digests(digests)
+
+
+def tensor_hash(name: str, dtype: str, shape: tuple[int, ...]) -> "hashlib._Hash":
+    """Return a hash that has taken a tensor's name, dtype and shape, and waits for its bytes."""
+    return hashlib.sha256(json.dumps([name, dtype, list(shape)]).encode())
+
+
+def combine_digests(digests: Iterable[bytes]) -> str:
+    """Return the fingerprint of all weights from the tensors' digests, in the order of their names."""
     combined = hashlib.sha256()
     for digest in digests:
         combined.update(digest)
@@ -93,8 +103,9 @@ def _stored(name: str, entry: dict[str, Any], file: Path, base: int) -> StoredTe
     )
 
 
-def _hash_tensor(tensor: StoredTensor) -> bytes:
-    digest = hashlib.sha256(json.dumps([tensor.name, tensor.dtype, list(tensor.shape)]).encode())
+def hash_stored(tensor: StoredTensor) -> bytes:
+    """Return the digest of a stored tensor; raises UserError if its file ends early."""
+    digest = tensor_hash(tensor.name, tensor.dtype, tensor.shape)
     with tensor.file.open("rb") as stream:
         stream.seek(tensor.start)
         left = tensor.stop - tensor.start

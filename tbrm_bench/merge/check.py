@@ -1,0 +1,59 @@
+"""An existing merge against its source: every tensor read from both, cast again, compared by digest."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.merge.checkpoint import CheckReport
+from tbrm_bench.merge.detect import detect, step_of
+from tbrm_bench.merge.dtypes import BY_NAME
+from tbrm_bench.merge.flow import planned
+from tbrm_bench.merge.manifest import read_manifest, source_files
+from tbrm_bench.merge.stream import hash_tensor, output_tensor, storages_of
+from tbrm_bench.merge.writer import default_workers
+from tbrm_bench.weights import StoredTensor, combine_digests, hash_stored, read_header
+
+
+def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport:
+    """Compare a merged folder with the checkpoint that it was made of.
+
+    Raises UserError if either cannot be read; a difference is reported, not raised.
+    """
+    manifest = read_manifest(merged)
+    stored = {tensor.name: tensor for file in sorted(merged.glob("*.safetensors")) for tensor in read_header(file)}
+    if not stored:
+        raise UserError(f"{merged} holds no *.safetensors")
+    step = step if step is not None or step_of(source.resolve()) is not None else manifest.get("step")
+    checkpoint = detect(source, step=step)
+    base = Path(manifest["base"]) if "base" in manifest else merged
+    differing: list[tuple[str, str]] = []
+    with planned(checkpoint, base=base, wanted=None, lora_alpha=manifest.get("lora_alpha")) as plan:
+        parts = plan.loaded.tensors
+        differing += [(name, "is not in the source") for name in stored if name not in parts]
+        differing += [(name, "is not in the merged model") for name in parts if name not in stored]
+        both = [name for name in parts if name in stored]
+        tensors = [output_tensor(name, parts[name], BY_NAME[stored[name].dtype]) for name in both]
+        with ThreadPoolExecutor(max_workers=default_workers()) as pool:
+            ours = dict(zip(both, pool.map(hash_tensor, tensors), strict=True))
+            theirs = dict(zip(stored, pool.map(hash_stored, stored.values()), strict=True))
+            list(pool.map(lambda storage: storage.finish(), storages_of(tensors)))
+    differing += [(name, _why(stored[name], parts[name].shape)) for name in both if ours[name] != theirs[name]]
+    fingerprint = combine_digests(theirs[name] for name in sorted(theirs))
+    if fingerprint != manifest.get("fingerprint"):
+        differing.append(("tbench_merge.json", "names another fingerprint than the weights have"))
+    if source_files(checkpoint) != manifest.get("source"):
+        differing.append(("tbench_merge.json", "names other source files than these"))
+    return CheckReport(
+        equal=not differing,
+        num_tensors=len(both),
+        num_bytes=sum(tensor.nbytes for tensor in tensors),
+        fingerprint=fingerprint,
+        differing=tuple(sorted(differing)),
+        warnings=tuple(plan.loaded.warnings),
+    )
+
+
+def _why(stored: StoredTensor, shape: tuple[int, ...]) -> str:
+    if stored.shape != shape:
+        return f"is {stored.shape}, the source's is {shape}"
+    return "has other values than the source"

@@ -1,0 +1,10 @@
+"""Placeholder."""
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.merge.checkpoint import Checkpoint
+from tbrm_bench.merge.plan import Loaded
+
+
+def load(checkpoint: Checkpoint) -> Loaded:
+    """Not there yet."""
+    raise UserError(f"{checkpoint.root}: {checkpoint.format} is not read yet")

@@ -1,0 +1,145 @@
+"""A merge from end to end: recognise, read the tables, plan, write beside, verify, rename.
+
+merge(Path("runs/grpo/global_step_100"), Path("models/grpo-100"), dtype="bfloat16")
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.merge import dcp, deepspeed, fsdp, lora, plain, universal
+from tbrm_bench.merge.assets import Assets, find_assets
+from tbrm_bench.merge.checkpoint import Checkpoint, MergeReport
+from tbrm_bench.merge.detect import detect
+from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
+from tbrm_bench.merge.expected import Expected, Question
+from tbrm_bench.merge.files import check_unchanged
+from tbrm_bench.merge.folder import check_free, disk_errors, draft_folder
+from tbrm_bench.merge.manifest import write_beside
+from tbrm_bench.merge.names import clean_names
+from tbrm_bench.merge.plan import Loaded
+from tbrm_bench.merge.stream import OutputTensor, output_tensor
+from tbrm_bench.merge.ties import resolve_ties
+from tbrm_bench.merge.verify import check_names
+from tbrm_bench.merge.writer import Progress, parse_size, plan_shards, write_shards
+from tbrm_bench.weights import combine_digests
+
+READERS = {
+    "fsdp": fsdp.load,
+    "deepspeed": deepspeed.load,
+    "universal": universal.load,
+    "dcp": dcp.load,
+    "plain": plain.load,
+    "lora": lora.load,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is known before the first byte is written."""
+
+    checkpoint: Checkpoint
+    assets: Assets
+    loaded: Loaded
+    tensors: tuple[OutputTensor, ...]
+    tied: tuple[tuple[str, str], ...]
+    question: Question
+    base: Path | None
+
+
+def merge(
+    source: Path,
+    output: Path,
+    *,
+    base: Path | None = None,
+    dtype: str | None = None,
+    max_shard_size: int | str = "5GB",
+    step: int | None = None,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+    lora_alpha: float | None = None,
+) -> MergeReport:
+    """Write the checkpoint in `source` as a Hugging Face model folder `output`.
+
+    `base` is the folder of the model that training started from: it gives the weights under a LoRA adapter, and config
+    or tokenizer where the checkpoint has none. `dtype` (float32, bfloat16, float16) is what floats are written in, the
+    stored type if left out. `progress` is called with the bytes done and the bytes in all. `lora_alpha` is for adapters
+    inside of shards whose folder does not say it.
+
+    `output` appears whole or not at all. Raises UserError (2) for a source that is not one whole checkpoint, RunFailed
+    (1) for a full disk, NaN, or tensors that the config's class does not fit.
+    """
+    started = time.perf_counter()
+    wanted, max_bytes = parse_dtype(dtype), parse_size(max_shard_size)
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"num_workers is {num_workers}; give at least 1")
+    check_free(output)
+    checkpoint = detect(source, step=step)
+    with planned(checkpoint, base=base, wanted=wanted, lora_alpha=lora_alpha) as plan, draft_folder(output) as folder:
+        if plan.question.is_answered():  # a misfit is known before anything is written
+            _verify(plan)
+        shards = plan_shards(plan.tensors, max_bytes)
+        digests = write_shards(folder, output, shards, workers=num_workers, progress=progress)
+        check_unchanged(plan.loaded.files)
+        warnings, verified = _verify(plan)
+        fingerprint = combine_digests(digests[name] for name in sorted(digests))
+        with disk_errors(output):
+            write_beside(folder, checkpoint, plan.assets, plan.tensors, fingerprint, base=plan.base, alpha=lora_alpha)
+        return MergeReport(
+            output=output,
+            format=checkpoint.format,
+            world_size=checkpoint.world_size,
+            step=checkpoint.step,
+            num_tensors=len(plan.tensors),
+            num_bytes=sum(tensor.nbytes for tensor in plan.tensors),
+            dtypes=tuple(dict.fromkeys(tensor.dtype.torch for tensor in plan.tensors)),
+            files=tuple(shard.name for shard in shards),
+            dropped=tuple(plan.loaded.dropped),
+            tied=plan.tied,
+            fingerprint=fingerprint,
+            verified=verified,
+            seconds=time.perf_counter() - started,
+            warnings=(*checkpoint.notes, *plan.loaded.warnings, *warnings),
+        )
+
+
+@contextmanager
+def planned(
+    checkpoint: Checkpoint, *, base: Path | None, wanted: DType | None, lora_alpha: float | None = None
+) -> Iterator[Plan]:
+    """Yield what will be written and where it comes from; the source is open inside of the block."""
+    assets = find_assets(checkpoint, base)
+    question = Question(assets.config, assets.config_file)
+    try:
+        loaded = READERS[checkpoint.format](checkpoint)
+        clean_names(loaded, assets.architecture)
+        used_base = lora.apply(checkpoint, loaded, base=base, alpha=lora_alpha)
+        tied = resolve_ties(loaded, assets.ties, _tied_by_class(loaded, assets, question))
+        if not loaded.tensors:
+            raise UserError(f"{checkpoint.root} holds no weights of a model")
+        tensors = tuple(
+            output_tensor(name, parts, target_dtype(parts.dtype, wanted)) for name, parts in loaded.tensors.items()
+        )
+        yield Plan(checkpoint, assets, loaded, tensors, tuple(tied), question, used_base)
+    finally:
+        question.close()
+
+
+def _tied_by_class(loaded: Loaded, assets: Assets, question: Question) -> dict[str, str]:
+    """Ask the class what it ties, where the config does not say it or the answer is there anyhow."""
+    if assets.ties is None or question.is_answered():
+        answer = question.answer()
+        if isinstance(answer, Expected):
+            return answer.tied
+    return {}
+
+
+def _verify(plan: Plan) -> tuple[list[str], bool]:
+    answer = plan.question.answer()
+    if not isinstance(answer, Expected):
+        return [f"names and shapes were not checked against {plan.assets.architecture}: {answer}"], False
+    have = {tensor.name: tensor.shape for tensor in plan.tensors}
+    return check_names(have, answer, [name for name, _ in plan.loaded.dropped]), True

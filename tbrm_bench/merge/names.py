@@ -1,0 +1,67 @@
+"""The names that wrappers put around a model's own, taken off again; and what a model for generating does not need.
+
+_fsdp_wrapped_module.model.layers.0._orig_mod.mlp.up_proj.weight   ->   model.layers.0.mlp.up_proj.weight
+module.model.norm.weight                                           ->   model.norm.weight
+v_head.summary.weight                                              ->   dropped: a value head
+"""
+
+from collections.abc import Iterable
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.merge.plan import Loaded, Parts
+
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+LEADING = ("module.", "pretrained_model.")
+VALUE_HEADS = ("v_head.", "value_head.", "value_model.", "critic.", "critic_head.", "reward_head.")
+SCORE_HEADS = ("score.", "classifier.")
+
+
+def clean_names(loaded: Loaded, architecture: str) -> None:
+    """Rename and drop in place; raises UserError if two names become one."""
+    found: dict[str, Parts] = {}
+    origin: dict[str, str] = {}
+    policy = _policy_prefix(loaded.tensors)
+    for name, parts in loaded.tensors.items():
+        clean = clean_name(name, policy)
+        reason = _why_dropped(clean, architecture)
+        if reason is not None:
+            loaded.dropped.append((name, reason))
+        elif clean in found:
+            raise UserError(
+                f"{origin[clean]} and {name} are both {clean} without their wrappers; which is the model's?"
+            )
+        else:
+            found[clean], origin[clean] = parts, name
+    loaded.tensors = found
+    loaded.shared = {clean_name(alias, policy): clean_name(name, policy) for alias, name in loaded.shared.items()}
+
+
+def clean_name(name: str, policy: str = "") -> str:
+    """Return the name without what wrappers put into it."""
+    name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+    changed = True
+    while changed:
+        changed = False
+        for prefix in (*LEADING, *([policy] if policy else [])):
+            if name.startswith(prefix):
+                name, changed = name.removeprefix(prefix), True
+    return name
+
+
+def _policy_prefix(names: Iterable[str]) -> str:
+    """Return the name under which a policy and its critic in one module keep the policy."""
+    tops = {clean_name(name).partition(".")[0] for name in names}
+    for policy, value in (("policy", "value_model"), ("actor", "critic"), ("policy", "value")):
+        if tops == {policy, value}:
+            return f"{policy}."
+    return ""
+
+
+def _why_dropped(name: str, architecture: str) -> str | None:
+    if name.startswith(VALUE_HEADS):
+        return "a value head or critic, which a language model has not"
+    if name.startswith(SCORE_HEADS) and architecture.endswith("ForCausalLM"):
+        return f"a scoring head, which {architecture} has not"
+    if name.endswith(".rotary_emb.inv_freq"):
+        return "computed from the config"
+    return None
