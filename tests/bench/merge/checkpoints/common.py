@@ -52,6 +52,7 @@ def tiny_qwen2(*, dtype: str, tied: bool, shape: str = "uneven") -> Qwen2ForCaus
         max_position_embeddings=64,
         tie_word_embeddings=tied,
         dtype=DTYPES[dtype],
+        architectures=["Qwen2ForCausalLM"],
         bos_token_id=None,
         eos_token_id=2,
     )
