@@ -27,7 +27,8 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
     checkpoint = detect(source, step=step)
     base = Path(manifest["base"]) if "base" in manifest else merged
     differing: list[tuple[str, str]] = []
-    with planned(checkpoint, base=base, wanted=None, lora_alpha=manifest.get("lora_alpha")) as plan:
+    alpha, drop = manifest.get("lora_alpha"), manifest.get("drop", ())
+    with planned(checkpoint, base=base, wanted=None, lora_alpha=alpha, drop=drop) as plan:
         parts = plan.loaded.tensors
         differing += [(name, "is not in the source") for name in stored if name not in parts]
         differing += [(name, "is not in the merged model") for name in parts if name not in stored]

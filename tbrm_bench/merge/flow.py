@@ -4,7 +4,7 @@ merge(Path("runs/grpo/global_step_100"), Path("models/grpo-100"), dtype="bfloat1
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.files import check_unchanged
 from tbrm_bench.merge.folder import check_free, disk_errors, draft_folder
 from tbrm_bench.merge.manifest import write_beside
-from tbrm_bench.merge.names import clean_names
+from tbrm_bench.merge.names import clean_names, drop_matching
 from tbrm_bench.merge.plan import Loaded
 from tbrm_bench.merge.stream import OutputTensor, output_tensor
 from tbrm_bench.merge.ties import resolve_ties
@@ -61,13 +61,14 @@ def merge(
     num_workers: int | None = None,
     progress: Progress | None = None,
     lora_alpha: float | None = None,
+    drop: Sequence[str] = (),
 ) -> MergeReport:
     """Write the checkpoint in `source` as a Hugging Face model folder `output`.
 
     `base` is the folder of the model that training started from: it gives the weights under a LoRA adapter, and config
     or tokenizer where the checkpoint has none. `dtype` (float32, bfloat16, float16) is what floats are written in, the
     stored type if left out. `progress` is called with the bytes done and the bytes in all. `lora_alpha` is for adapters
-    inside of shards whose folder does not say it.
+    inside of shards whose folder does not say it. `drop` are names of tensors to leave out (`*` matches any part).
 
     `output` appears whole or not at all. Raises UserError (2) for a source that is not one whole checkpoint, RunFailed
     (1) for a full disk, NaN, or tensors that the config's class does not fit.
@@ -78,7 +79,10 @@ def merge(
         raise UserError(f"num_workers is {num_workers}; give at least 1")
     check_free(output)
     checkpoint = detect(source, step=step)
-    with planned(checkpoint, base=base, wanted=wanted, lora_alpha=lora_alpha) as plan, draft_folder(output) as folder:
+    with (
+        planned(checkpoint, base=base, wanted=wanted, lora_alpha=lora_alpha, drop=drop) as plan,
+        draft_folder(output) as folder,
+    ):
         if plan.question.is_answered():  # a misfit is known before anything is written
             _verify(plan)
         shards = plan_shards(plan.tensors, max_bytes)
@@ -87,7 +91,9 @@ def merge(
         warnings, verified = _verify(plan)
         fingerprint = combine_digests(digests[name] for name in sorted(digests))
         with disk_errors(output):
-            write_beside(folder, checkpoint, plan.assets, plan.tensors, fingerprint, base=plan.base, alpha=lora_alpha)
+            write_beside(
+                folder, checkpoint, plan.assets, plan.tensors, fingerprint, base=plan.base, alpha=lora_alpha, drop=drop
+            )
         return MergeReport(
             output=output,
             format=checkpoint.format,
@@ -108,7 +114,12 @@ def merge(
 
 @contextmanager
 def planned(
-    checkpoint: Checkpoint, *, base: Path | None, wanted: DType | None, lora_alpha: float | None = None
+    checkpoint: Checkpoint,
+    *,
+    base: Path | None,
+    wanted: DType | None,
+    lora_alpha: float | None = None,
+    drop: Sequence[str] = (),
 ) -> Iterator[Plan]:
     """Yield what will be written and where it comes from; the source is open inside of the block."""
     assets = find_assets(checkpoint, base)
@@ -116,6 +127,8 @@ def planned(
     try:
         loaded = READERS[checkpoint.format](checkpoint)
         clean_names(loaded, assets.architecture)
+        drop_matching(loaded, drop)
+        _drop_buffers(loaded, assets, question)
         used_base = lora.apply(checkpoint, loaded, base=base, alpha=lora_alpha)
         tied = resolve_ties(loaded, assets.ties, _tied_by_class(loaded, assets, question))
         if not loaded.tensors:
@@ -126,6 +139,14 @@ def planned(
         yield Plan(checkpoint, assets, loaded, tensors, tuple(tied), question, used_base)
     finally:
         question.close()
+
+
+def _drop_buffers(loaded: Loaded, assets: Assets, question: Question) -> None:
+    """Leave out buffers that training code added to the model; engines refuse tensors that they do not know."""
+    buffers = loaded.buffers & loaded.tensors.keys()
+    if buffers and isinstance(answer := question.answer(), Expected):
+        for name in sorted(buffers - answer.names.keys() - answer.stored.keys()):
+            loaded.drop(name, f"a buffer, which {assets.architecture} has not")
 
 
 def _tied_by_class(loaded: Loaded, assets: Assets, question: Question) -> dict[str, str]:

@@ -35,6 +35,7 @@ def load(checkpoint: Checkpoint) -> Loaded:
     loaded = Loaded({}, [archive.file for archive in archives])
     if not all(archive.has_checksums for archive in archives):
         loaded.warnings.append("the shards were saved without checksums: flipped bits in them cannot be noticed")
+    loaded.buffers = _buffers(archives)
     # Ranks of a pipeline hold different names; the order is that of the first rank that has one.
     names = dict.fromkeys(name for archive in archives for name in archive.value)
     for name in names:
@@ -43,6 +44,13 @@ def load(checkpoint: Checkpoint) -> Loaded:
         if parts is not None:
             loaded.tensors[name] = parts
     return loaded
+
+
+def _buffers(archives: list[Archive]) -> set[str]:
+    """Return the plain tensors, where parameters are sharded."""
+    values = {name: value for archive in archives for name, value in archive.value.items()}
+    plain = {name for name, value in values.items() if isinstance(value, LazyTensor)}
+    return plain if len(plain) < len(values) else set()
 
 
 def _check_root(archive: Archive, rank: int) -> None:

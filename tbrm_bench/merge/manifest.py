@@ -38,6 +38,7 @@ def write_beside(
     *,
     base: Path | None,
     alpha: float | None,
+    drop: Sequence[str],
 ) -> None:
     """Write config, tokenizer and manifest beside the weights."""
     for source, name in assets.files:
@@ -59,6 +60,8 @@ def write_beside(
         manifest["base"] = str(base)
     if alpha is not None:
         manifest["lora_alpha"] = alpha
+    if drop:
+        manifest["drop"] = list(drop)
     _write_json(folder / NAME, manifest)
 
 

@@ -5,7 +5,9 @@ module.model.norm.weight                                           ->   model.no
 v_head.summary.weight                                              ->   dropped: a value head
 """
 
+import difflib
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.plan import Loaded, Parts
@@ -33,7 +35,19 @@ def clean_names(loaded: Loaded, architecture: str) -> None:
         else:
             found[clean], origin[clean] = parts, name
     loaded.tensors = found
+    loaded.buffers = {clean_name(name, policy) for name in loaded.buffers}
     loaded.shared = {clean_name(alias, policy): clean_name(name, policy) for alias, name in loaded.shared.items()}
+
+
+def drop_matching(loaded: Loaded, patterns: Iterable[str]) -> None:
+    """Leave out what the user named; raises UserError for a pattern that names nothing."""
+    for pattern in patterns:
+        names = [name for name in loaded.tensors if fnmatchcase(name, pattern)]
+        if not names:
+            near = difflib.get_close_matches(pattern, loaded.tensors, n=1)
+            raise UserError(f"no tensor is named {pattern}" + (f"; there is {near[0]}" if near else ""))
+        for name in names:
+            loaded.drop(name, "asked for")
 
 
 def clean_name(name: str, policy: str = "") -> str:

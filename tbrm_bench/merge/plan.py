@@ -60,13 +60,19 @@ class Parts:
 
 @dataclass(slots=True)
 class Loaded:
-    """What a reader found: tensors by name, names that stand for other names, and what is worth saying."""
+    """What a reader found: tensors by name, which of them are buffers, names that stand for others, what is to say."""
 
     tensors: dict[str, Parts]
     files: list[SourceFile]
+    buffers: set[str] = field(default_factory=set)
     shared: dict[str, str] = field(default_factory=dict)  # alias -> name
     dropped: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def drop(self, name: str, reason: str) -> None:
+        """Leave a tensor out, and say so."""
+        del self.tensors[name]
+        self.dropped.append((name, reason))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

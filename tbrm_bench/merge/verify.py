@@ -55,7 +55,7 @@ def _raise(faults: list[str], dropped: list[str]) -> None:
         aside = f"; dropped were {_some(dropped)}" if dropped else ""
         raise RunFailed(
             f"the checkpoint does not fit the class of its config: tensors {'; '.join(faults)}{aside}; "
-            "is the config that of the trained model?"
+            "is the config that of the trained model? (--drop NAME leaves a tensor out)"
         )
 
 
