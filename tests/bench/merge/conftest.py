@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,14 @@ from checkpoints.variants import DEFAULT, FULL, Place
 FOLDER = Path(__file__).parent
 NEEDS = {"fsdp": "torch", "zero": "deepspeed", "dcp": "accelerate", "plain": "transformers", "lora": "peft"}
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a merge remembers between runs is not taken from, nor left in, the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
