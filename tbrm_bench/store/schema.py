@@ -5,10 +5,12 @@ what was written, byte for byte. Token ids are little-endian unsigned 32-bit int
 """
 
 import array
+import contextlib
 import dataclasses
 import json
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,37 +49,52 @@ SAMPLE_COLUMNS = (
 
 def connect_writer(file: Path) -> sqlite3.Connection:
     """Open or create the file for its one writer."""
-    connection = sqlite3.connect(file, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # A killed process loses nothing that was committed. A power cut may lose the last transactions and damages nothing;
-    # what it loses is generated again, the same. FULL would sync the disk once a sample.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    _check_version(file, version if version else SCHEMA)
-    for statement in TABLES.split(";"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    connection.execute("COMMIT")
-    return _configure(connection)
+    with _closed_on_error(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A killed process loses nothing that was committed. A power cut may lose the last transactions and damages
+        # nothing; what it loses is generated again, the same. FULL would sync the disk once a sample.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        _check_version(file, _version(connection) or SCHEMA)
+        for statement in TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+        return _configure(connection)
 
 
 def connect_reader(file: Path) -> sqlite3.Connection:
     """Open an existing file for reading, beside a writer or on a medium that cannot be written to."""
     if not file.is_file():
         raise UserError(f"{file.parent} holds no {file.name}: nothing was generated yet; start the run first")
-    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        return _connect_reader(file, "mode=ro")
     except sqlite3.OperationalError:
         # In a read-only folder the shared memory of the WAL cannot be made. Without a WAL nothing is being written.
         wal = file.with_name(file.name + "-wal")
         if wal.exists() and wal.stat().st_size:
             raise
-        connection = sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", uri=True, isolation_level=None)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    _check_version(file, version)
-    return _configure(connection)
+        return _connect_reader(file, "immutable=1")
+
+
+def _connect_reader(file: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{file.resolve().as_uri()}?{mode}"
+    with _closed_on_error(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        _check_version(file, _version(connection))
+        return _configure(connection)
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
