@@ -50,11 +50,29 @@ def weights_fingerprint(model_dir: Path) -> str:
                     f"remove the file that does not belong to {model_dir}"
                 )
             tensors[tensor.name] = tensor
+    _check_index(model_dir, {name: tensor.file.name for name, tensor in tensors.items()})
     ordered = [tensors[name] for name in sorted(tensors)]
     # hashlib lets go of the interpreter's lock, so threads use all cores.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         digests = list(pool.map(hash_stored, ordered))
     return combine_digests(digests)
+
+
+def _check_index(model_dir: Path, found: dict[str, str]) -> None:
+    """An index that names a tensor which is not there tells of a download that is not complete."""
+    file = model_dir / "model.safetensors.index.json"
+    if not file.is_file():
+        return
+    try:
+        wanted = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not an index of weights: {error!r}; download or write it again") from error
+    for name, shard in wanted.items():
+        if found.get(name) != shard:
+            raise UserError(
+                f"{file.name} says that {name} is in {shard}, but it is in {found.get(name, 'no file')}; "
+                f"is the download to {model_dir} complete?"
+            )
 
 
 def tensor_hash(name: str, dtype: str, shape: tuple[int, ...]) -> "hashlib._Hash":

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ import pytest
 import typer
 
 from tbrm_bench.cli.app import app
-from tbrm_bench.plan import Settings
+from tbrm_bench.plan import EvalOptions, Settings
+from tbrm_bench.prepare import prepare
+from tbrm_bench.records import Grade, Sample, SampleKey, Status
 from tbrm_bench.settings import parse_settings
+from tbrm_bench.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "train" / "README.md"])
@@ -84,6 +88,30 @@ def test_every_page_is_in_the_index() -> None:
     for page in PAGES:
         if page.parent.name == "docs" and page.name != "README.md":
             assert f"({page.name})" in index
+
+
+def test_the_page_on_run_directories_is_true_of_one(tmp_path: Path) -> None:
+    """Its tables name every table, column and field that there is, and its queries run."""
+    plan = prepare(EvalOptions(model="builtin:tiny", tasks=("arithmetic",), protocol="quickstart", limit=2, samples=1))
+    key = SampleKey(*plan.tasks[0].problems[0].key, 0)
+    with RunStore.open_writer(tmp_path, lock=plan.lock, about=plan.about) as store:
+        store.put_problems(plan.tasks[0].problems, {"arithmetic": 1})
+        store.add_samples([Sample(key, 1, "text", (7, 8), "stop", 3)])
+        store.add_grades([(key, Grade(Status.WRONG, "1", "integer"))], "g")
+    page = (ROOT / "docs" / "run-directory.md").read_text()
+    connection = sqlite3.connect(tmp_path / "samples.sqlite")
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{table}` |"))
+        for column in connection.execute(f"SELECT name FROM pragma_table_info('{table}')"):
+            assert f"`{column[0]}`" in line
+    for field in (*plan.lock["tasks"]["arithmetic"], *plan.lock["engine"], *plan.lock["model"], "seed"):
+        assert re.search(rf"[`.]{field}`", page), field
+    sql, python = re.findall(r"```(?:sql|python)\n(.*?)```", page, re.DOTALL)
+    for query in sql.split(";\n")[:-1]:
+        assert connection.execute(query).fetchall(), query
+    names: dict[str, Any] = {}
+    exec(python.replace('"samples.sqlite"', repr(str(tmp_path / "samples.sqlite"))), names)
+    assert names["token_ids"] == [7, 8]
 
 
 def test_the_readme_shows_what_the_first_command_prints(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""The fingerprint of weights: blind to files and shards, and to nothing else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.weights import weights_fingerprint
+
+TENSORS: dict[str, np.ndarray] = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "a.bias": np.zeros(4, np.float16),
+    "b": np.ones((2, 1, 2), np.int64),
+    "empty": np.zeros((0, 3), np.float32),
+}
+
+
+def write(folder: Path, tensors: dict[str, np.ndarray], name: str = "model.safetensors") -> Path:
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / name)
+    return folder
+
+
+def fingerprint(folder: Path, tensors: dict[str, np.ndarray]) -> str:
+    return weights_fingerprint(write(folder, tensors))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(TENSORS)), st.integers(0, 2), min_size=len(TENSORS)))
+def test_sharding_and_file_names_change_nothing(tmp_path: Path, shard_of: dict[str, int]) -> None:
+    whole = fingerprint(tmp_path / "whole", TENSORS)
+    folder = tmp_path / f"sharded-{len(list(tmp_path.iterdir()))}"
+    for shard in set(shard_of.values()):
+        part = {name: TENSORS[name] for name, number in shard_of.items() if number == shard}
+        write(folder, part, f"shard-{9 - shard}.safetensors")
+    assert weights_fingerprint(folder) == whole
+
+
+def changed(name: str) -> dict[str, np.ndarray]:
+    tensors = dict(TENSORS)
+    if name == "one bit":
+        values = tensors["a.weight"].copy()
+        values.view(np.uint8).reshape(-1)[5] ^= 1
+        tensors["a.weight"] = values
+    elif name == "shape":
+        tensors["a.weight"] = tensors["a.weight"].reshape(4, 3)
+    elif name == "empty shape":
+        tensors["empty"] = tensors["empty"].reshape(3, 0)
+    elif name == "dtype":
+        tensors["a.bias"] = tensors["a.bias"].view(np.int16)
+    elif name == "name":
+        tensors["c"] = tensors.pop("b")
+    elif name == "swapped":
+        tensors["a.weight"], tensors["x"] = np.zeros((3, 4), np.float32), tensors["a.weight"]
+    elif name == "one less":
+        del tensors["empty"]
+    return tensors
+
+
+@pytest.mark.parametrize("change", ["one bit", "shape", "empty shape", "dtype", "name", "swapped", "one less"])
+def test_everything_else_changes_it(tmp_path: Path, change: str) -> None:
+    assert fingerprint(tmp_path / "b", changed(change)) != fingerprint(tmp_path / "a", TENSORS)
+
+
+def test_a_tensor_in_two_files_is_an_error_that_names_both(tmp_path: Path) -> None:
+    write(tmp_path, TENSORS, "one.safetensors")
+    write(tmp_path, {"b": TENSORS["b"]}, "two.safetensors")
+    with pytest.raises(UserError, match=r"tensor b stands in one\.safetensors and in two\.safetensors"):
+        weights_fingerprint(tmp_path)
+
+
+def test_a_shard_that_the_index_names_and_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path, TENSORS, "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"b": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"c is in model-00002-of-00002\.safetensors, but it is in no file"):
+        weights_fingerprint(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 20, -1])
+def test_a_file_that_is_cut_short(tmp_path: Path, keep: int) -> None:
+    file = write(tmp_path, TENSORS) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"model\.safetensors.*again"):
+        weights_fingerprint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]",
+        b"{",
+        b'{"a": 3}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 9]}}',
+        b'{"a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-8, 4]}}',
+    ],
+)
+def test_a_header_that_is_none(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        weights_fingerprint(tmp_path)
+
+
+def test_no_weights_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no weights"):
+        weights_fingerprint(tmp_path)
+
+
+def test_pickled_weights_are_hashed_and_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    first = weights_fingerprint(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch hackee'\ntR.")
+    assert weights_fingerprint(tmp_path) != first
+    assert [file.name for file in tmp_path.iterdir()] == ["pytorch_model.bin"]
