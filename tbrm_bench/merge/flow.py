@@ -125,7 +125,7 @@ def planned(
     assets = find_assets(checkpoint, base)
     question = Question(assets.config, assets.config_file)
     try:
-        loaded = READERS[checkpoint.format](checkpoint)
+        loaded = READERS[checkpoint.format](checkpoint, wanted)
         clean_names(loaded, assets.architecture)
         drop_matching(loaded, drop)
         _drop_buffers(loaded, assets, question)

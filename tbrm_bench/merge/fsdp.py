@@ -14,6 +14,7 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
+from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile
 from tbrm_bench.merge.inert import Stub
 from tbrm_bench.merge.mesh import place_of
@@ -25,7 +26,7 @@ from tbrm_bench.merge.unpickle import Archive
 RANK_FILE = re.compile(r"model_world_size_(\d+)_rank_(\d+)\.pt")
 
 
-def load(checkpoint: Checkpoint) -> Loaded:
+def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
     """Read the tables of all ranks; raises UserError where they do not make one checkpoint."""
     archives = [Archive(SourceFile(path)) for path in checkpoint.files]
     for rank, archive in enumerate(archives):

@@ -40,7 +40,8 @@ def deepspeed(folder: Path) -> Checkpoint | None:
     if not states:
         return None
     if (folder / "zero").is_dir():
-        return Checkpoint("universal", folder, tuple(names[name] for name in sorted(states)))
+        models = [names[name] for name in sorted(states, key=_rank_order)]
+        return Checkpoint("universal", folder, (*models, *sorted(folder.glob("zero/*/fp32.pt"))))
     if any(int(match[2]) for match in states.values()):
         raise UnknownFormat(
             f"{folder} was written with model or pipeline parallelism (mp_rank_01), which is not merged here; "
@@ -89,6 +90,11 @@ def plain(folder: Path) -> Checkpoint | None:
     if not weights:
         weights = sorted(path for path in files if path.name.startswith("pytorch_model") and path.suffix == ".bin")
     return Checkpoint("plain", folder, tuple(weights)) if weights else None
+
+
+def _rank_order(name: str) -> int:
+    match = MODEL_STATES.fullmatch(name)
+    return int(match[1] or 0) if match else 0
 
 
 def megatron(folder: Path) -> Checkpoint | None:
