@@ -1,0 +1,174 @@
+"""A recipe of kind `rl`: reinforcement learning of a policy on problems with checkable answers. One TOML file.
+
+    tbench train train/recipes/tiny-tbrm.toml output=/tmp/run optimizer.steps=50
+
+The nouns; `rl_rules` reads and checks them. docs/train.md explains every key. Example, cut short:
+
+    kind = "rl"
+    output = "runs/tiny-tbrm"
+    model = "builtin:tiny"
+    [algorithm]
+    name = "tbrm"
+    beta = 0.1
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tbrm_bench.records import AnswerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Prompts that are no benchmark: rows of the Hub or of a folder, with the columns to read.
+
+    A column may be a path into nested values, `prompt.0.content`. Prefix and suffix are cut off each question.
+    """
+
+    question: str
+    answer: str
+    repo: str = ""
+    config: str | None = None
+    split: str = "train"
+    revision: str = "main"
+    files: tuple[str, ...] = ()
+    question_prefix: str = ""
+    question_suffix: str = ""
+    gold_rule: str = "latex"
+    answer_kind: AnswerKind = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Where prompts come from. `validation` of them are held out of training and measure progress."""
+
+    source: str
+    protocol: str
+    num_prompts: int | None = None
+    validation: int = 64
+    data_dir: str | None = None
+    rows: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """The loss and its coefficients; docs/algorithms/ has a page for each name. A loss reads only its own."""
+
+    name: Literal["tbrm", "ppo", "grpo", "drgrpo", "reinforce", "astarpo"]
+    beta: float = 0.002
+    center_value: bool = False
+    center_reward: bool = False
+    freeze_value: bool = False
+    reference_reset_every: int | None = None
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    value_clip: float = 0.5
+    gamma: float = 1.0
+    lam: float = 1.0
+    kl_coefficient: float = 0.0
+    kl_in_reward: float = 0.0
+    entropy_coefficient: float = 0.0
+    updates_per_batch: int = 1
+    value_samples: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How trajectories are sampled; the cap counts new tokens. top-p is always 1: losses need the policy itself."""
+
+    prompts_per_step: int
+    samples_per_prompt: int
+    max_tokens: int
+    engine: Literal["vllm", "hf"] = "vllm"
+    temperature: float = 1.0
+    probe_tolerance: float = 0.01
+    max_num_seqs: int | None = None
+    gpu_memory: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """A right answer earns 1, any other 0. `shuffle` and `flip` are controls that must not learn."""
+
+    shuffle: bool = False
+    flip: bool = False
+    workers: int = 1
+    time_limit_s: float = 5.0
+    max_failed_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """AdamW; `steps` counts batches of rollouts. The critic of PPO has its own rate."""
+
+    steps: int
+    learning_rate: float
+    critic_learning_rate: float = 1e-5
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeepSpeed:
+    """The training engine. `micro_batch_tokens` bounds prompt and response tokens of one forward pass."""
+
+    zero_stage: int = 1
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    micro_batch_tokens: int = 16384
+    gradient_checkpointing: bool = False
+    offload: bool = False
+    num_threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Written every so many steps and after the last; the best on validation is kept beside the last ones."""
+
+    every: int = 50
+    keep_last: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Validation every so many steps (first and last included), and tasks of the bench at every checkpoint."""
+
+    every: int | None = None
+    samples: int = 4
+    tasks: tuple[str, ...] = ()
+    protocol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """metrics.jsonl is always written; these are copies of it."""
+
+    tensorboard: bool = False
+    wandb_project: str | None = None
+    trackio_project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RlRecipe:
+    """Everything that decides a training."""
+
+    kind: Literal["rl"]
+    output: str
+    model: str
+    seed: int
+    prompts: Prompts
+    algorithm: Algorithm
+    rollout: Rollout
+    optimizer: Optimizer
+    rewards: Rewards = Rewards()
+    deepspeed: DeepSpeed = DeepSpeed()
+    checkpoints: Checkpoints = Checkpoints()
+    evaluation: Evaluation = Evaluation()
+    logging: Logging = Logging()
+
+    @property
+    def batch_size(self) -> int:
+        """Trajectories a step, over all processes."""
+        return self.rollout.prompts_per_step * self.rollout.samples_per_prompt

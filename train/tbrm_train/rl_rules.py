@@ -1,0 +1,185 @@
+"""RL recipes read, checked, written out and compared.
+
+As strict as the others (see `recipe`): unknown keys name the nearest one, and values that cannot work are told before
+anything is loaded. The resolved recipe, every default filled in, is stored in the output folder as recipe.toml:
+
+    kind = "rl"
+    output = "runs/tiny-tbrm"
+    ...
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.protocols import load_protocol
+from tbrm_bench.tasks import load_suite, load_task
+from tbrm_bench.tomlio import load_toml
+from tbrm_train.rl_recipe import RlRecipe
+
+INFINITY = float("inf")
+POLICY_GRADIENT = ("ppo", "grpo", "drgrpo", "reinforce")
+# What may change between two runs of one training: it does not touch the weights.
+FREE_KEYS = ("output", "checkpoints.every", "checkpoints.keep_last", "logging", "rewards.workers")
+
+
+def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
+    """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
+    recipe = load_toml(path, RlRecipe, overrides=overrides)
+    for key, value, holds, wanted in _rules(recipe):
+        if not holds:
+            raise UserError(f"{path}: {key} is {value}; {wanted}")
+    for text, key in ((recipe.output, "output"), (recipe.model, "model"), (recipe.prompts.source, "prompts.source")):
+        if not text:
+            raise UserError(f"{path}: {key} is empty; give it a value")
+    load_protocol(recipe.prompts.protocol)
+    if recipe.evaluation.protocol:
+        load_protocol(recipe.evaluation.protocol)
+    for task in recipe.evaluation.tasks:
+        load_task(task)
+    return recipe
+
+
+def reported_tasks() -> frozenset[str]:
+    """Return the benchmarks whose scores papers report: no prompt of theirs may steer a training."""
+    return frozenset(load_suite("tbrm6").tasks)
+
+
+def recipe_toml(recipe: RlRecipe) -> str:
+    """Return the recipe as TOML, defaults filled in; `load_rl_recipe` reads the same recipe back."""
+    return "\n".join(_toml_lines(asdict(recipe), ""))
+
+
+def recipe_changes(ours: RlRecipe, theirs: RlRecipe) -> list[str]:
+    """Return a line for every key that decides the weights and differs: `optimizer.steps: 5, not 4`."""
+    mine, other = dict(_flat(asdict(ours), "")), dict(_flat(asdict(theirs), ""))
+    keys = [key for key in mine | other if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
+    return [f"{key}: {mine.get(key)!r}, not {other.get(key)!r}" for key in keys if mine.get(key) != other.get(key)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield scalars first, then sub-tables under their headers; None is left out, as TOML has no such value."""
+    if name:
+        yield f"\n[{name}]"
+    for key, value in table.items():
+        if value is not None and not isinstance(value, dict):
+            yield f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}"
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _toml_lines(value, f"{name}.{key}" if name else key)
+
+
+# Ranges are written so that a NaN, which TOML has, fails too.
+def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
+    """Yield (key, value, whether it holds, what is needed)."""
+    rollout, optimizer, algorithm = recipe.rollout, recipe.optimizer, recipe.algorithm
+    for key, count in _counts(recipe).items():
+        yield key, count, count >= 1, "1 or more is needed"
+    for key, number in _positive(recipe).items():
+        yield key, number, 0 < number < INFINITY, "more than 0 is needed"
+    for key, number in _not_negative(recipe).items():
+        yield key, number, 0 <= number < INFINITY, "0 or more is needed"
+    yield "seed", recipe.seed, recipe.seed < 2**63, "below 2**63 is needed"
+    yield "algorithm.gamma", algorithm.gamma, 0 <= algorithm.gamma <= 1, "a number from 0 to 1 is needed"
+    yield "algorithm.lam", algorithm.lam, 0 <= algorithm.lam <= 1, "a number from 0 to 1 is needed"
+    yield (
+        "rewards.max_failed_share",
+        recipe.rewards.max_failed_share,
+        0 <= recipe.rewards.max_failed_share <= 1,
+        ("a share from 0 to 1 is needed"),
+    )
+    yield "rollout.gpu_memory", rollout.gpu_memory, 0 < rollout.gpu_memory < 1, "a share between 0 and 1 is needed"
+    betas = list(optimizer.betas)
+    in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+    yield "optimizer.betas", betas, in_range, "two numbers are needed, each 0 or more and below 1"
+    yield from _combinations(recipe)
+
+
+def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
+    """Yield what keys owe each other."""
+    name, group = recipe.algorithm.name, recipe.rollout.samples_per_prompt
+    needs_group = name in ("grpo", "drgrpo", "reinforce") or recipe.algorithm.center_reward
+    yield "rollout.samples_per_prompt", group, group >= 2 or not needs_group, f"{name} compares samples: 2 or more"
+    updates = recipe.algorithm.updates_per_batch
+    once = updates == 1 or name in POLICY_GRADIENT
+    yield "algorithm.updates_per_batch", updates, once, f"{name} makes one update a batch"
+    yield (
+        "algorithm.updates_per_batch",
+        updates,
+        updates <= recipe.batch_size,
+        (f"a batch has {recipe.batch_size} trajectories"),
+    )
+    stage, dtype = recipe.deepspeed.zero_stage, recipe.deepspeed.dtype
+    yield "deepspeed.zero_stage", stage, stage in (0, 1, 2, 3), "0, 1, 2 or 3 is needed"
+    # Its bfloat16 optimiser of stage 0 keeps no float32 gradients and drifts fifty times as far.
+    yield "deepspeed.zero_stage", stage, stage > 0 or dtype == "float32", f"1 or more is needed with dtype {dtype}"
+    yield (
+        "deepspeed.offload",
+        recipe.deepspeed.offload,
+        stage > 0 or not recipe.deepspeed.offload,
+        ("offloading needs zero_stage 1 or more"),
+    )
+    source, has_rows = recipe.prompts.source, recipe.prompts.rows is not None
+    yield "prompts.source", source, (source == "rows") == has_rows, "a table [prompts.rows] belongs to source 'rows'"
+
+
+def _counts(recipe: RlRecipe) -> dict[str, int]:
+    optional = {
+        "prompts.num_prompts": recipe.prompts.num_prompts,
+        "algorithm.reference_reset_every": recipe.algorithm.reference_reset_every,
+        "rollout.max_num_seqs": recipe.rollout.max_num_seqs,
+        "deepspeed.num_threads": recipe.deepspeed.num_threads,
+        "evaluation.every": recipe.evaluation.every,
+    }
+    return {
+        "algorithm.updates_per_batch": recipe.algorithm.updates_per_batch,
+        "algorithm.value_samples": recipe.algorithm.value_samples,
+        "rollout.prompts_per_step": recipe.rollout.prompts_per_step,
+        "rollout.samples_per_prompt": recipe.rollout.samples_per_prompt,
+        "rollout.max_tokens": recipe.rollout.max_tokens,
+        "rewards.workers": recipe.rewards.workers,
+        "optimizer.steps": recipe.optimizer.steps,
+        "deepspeed.micro_batch_tokens": recipe.deepspeed.micro_batch_tokens,
+        "checkpoints.every": recipe.checkpoints.every,
+        "checkpoints.keep_last": recipe.checkpoints.keep_last,
+        "evaluation.samples": recipe.evaluation.samples,
+    } | {key: value for key, value in optional.items() if value is not None}
+
+
+def _positive(recipe: RlRecipe) -> dict[str, float]:
+    return {
+        "algorithm.beta": recipe.algorithm.beta,
+        "algorithm.clip_low": recipe.algorithm.clip_low,
+        "algorithm.clip_high": recipe.algorithm.clip_high,
+        "algorithm.value_clip": recipe.algorithm.value_clip,
+        "rollout.temperature": recipe.rollout.temperature,
+        "rollout.probe_tolerance": recipe.rollout.probe_tolerance,
+        "rewards.time_limit_s": recipe.rewards.time_limit_s,
+        "optimizer.critic_learning_rate": recipe.optimizer.critic_learning_rate,
+        "optimizer.max_grad_norm": recipe.optimizer.max_grad_norm,
+    }
+
+
+def _not_negative(recipe: RlRecipe) -> dict[str, float]:
+    """The learning rate may be 0: a control that must not learn."""
+    return {
+        "seed": recipe.seed,
+        "prompts.validation": recipe.prompts.validation,
+        "algorithm.kl_coefficient": recipe.algorithm.kl_coefficient,
+        "algorithm.kl_in_reward": recipe.algorithm.kl_in_reward,
+        "algorithm.entropy_coefficient": recipe.algorithm.entropy_coefficient,
+        "optimizer.learning_rate": recipe.optimizer.learning_rate,
+        "optimizer.warmup_steps": recipe.optimizer.warmup_steps,
+        "optimizer.weight_decay": recipe.optimizer.weight_decay,
+    }
