@@ -122,6 +122,7 @@ def planned(
     drop: Sequence[str] = (),
 ) -> Iterator[Plan]:
     """Yield what will be written and where it comes from; the source is open inside of the block."""
+    base = lora.find_base(checkpoint, base)
     assets = find_assets(checkpoint, base)
     question = Question(assets.config, assets.config_file)
     try:

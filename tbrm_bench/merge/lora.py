@@ -1,18 +1,156 @@
-"""Placeholder."""
+"""LoRA adapters merged into their base: from an adapter's folder, or from shards that hold both (or the adapter alone).
 
+    base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight      A (r, in)
+    base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight      B (out, r)
+    base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight          W (out, in)
+
+W + alpha/r B A, with alpha/sqrt(r) for rank-stabilised ones (arXiv:2312.03732). The scale is never guessed: an alpha
+that is 0 or not there, and kinds of adapters for which the sum is not the model, are errors.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.merge import plain
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.plan import Loaded
+from tbrm_bench.merge.dtypes import DType, to_float
+from tbrm_bench.merge.layouts import plain as plain_layout
+from tbrm_bench.merge.lora_settings import Settings, local_base, read_settings
+from tbrm_bench.merge.lowrank import LowRank
+from tbrm_bench.merge.plan import Loaded, Parts, Piece
+from tbrm_bench.merge.stream import output_tensor, read_all
+
+PREFIX = "base_model.model."
+PAIRS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A name inside of an adapter: `kind` is one of PAIRS, "saved" (instead of the base's), "base" or "unused"."""
+
+    module: str  # "model.layers.0.self_attn.q_proj" for a pair, else the whole clean name
+    kind: str
+    adapter: str = ""
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
-    """Not there yet."""
-    raise UserError(f"{checkpoint.root}: {checkpoint.format} is not read yet")
+    """Read the adapter's own tensors; `apply` adds the base."""
+    loaded = Loaded({}, [])
+    loaded.tensors = plain.load_file(checkpoint.files[0], loaded)
+    return loaded
+
+
+def find_base(checkpoint: Checkpoint, base: Path | None) -> Path | None:
+    """Return the base's folder: the one given, or the one that an adapter's config names if it is on this disk."""
+    if base is None and checkpoint.format == "lora":
+        return local_base(checkpoint.root)
+    return base
 
 
 def apply(checkpoint: Checkpoint, loaded: Loaded, *, base: Path | None, alpha: float | None) -> Path | None:
-    """Not there yet."""
-    return None
+    """Merge adapters in place; return the base's folder if weights came from it.
+
+    Raises UserError for a scale that is not known, several adapters, and kinds that are not sums (DoRA).
+    """
+    if checkpoint.format != "lora" and not any("lora_" in name or name.startswith(PREFIX) for name in loaded.tensors):
+        return None
+    named = {name: parse(name) for name in loaded.tensors}
+    pairs = _pairs(loaded, named)
+    settings = read_settings(checkpoint, alpha) if pairs or checkpoint.format == "lora" else None
+    own = {part.module: loaded.tensors[name] for name, part in named.items() if part.kind == "base"}
+    saved = {part.module: loaded.tensors[name] for name, part in named.items() if part.kind == "saved"}
+    used = None
+    if checkpoint.format == "lora" or not own:
+        used = base
+        own = _load_base(checkpoint, loaded, base) | own
+    loaded.tensors = own | saved
+    loaded.shared = {_clean(alias): _clean(name) for alias, name in loaded.shared.items()}
+    for module, pair in pairs.items():
+        assert settings is not None
+        _add(loaded, module, pair, settings)
+    return used
+
+
+def parse(name: str) -> Part:
+    """Return what a name inside of an adapter or a PEFT model is; raises UserError for kinds that are not merged."""
+    parts = name.removeprefix(PREFIX).split(".")
+    if any(part.startswith("lora_magnitude") for part in parts):
+        raise UserError(f"{name}: DoRA adapters are not sums and are not merged here; use PEFT's merge_and_unload()")
+    for kind in PAIRS:
+        if kind in parts:
+            at = parts.index(kind)
+            rest = [part for part in parts[at + 1 :] if part != "weight"]
+            if parts[-1] == "bias":
+                raise UserError(f"{name}: adapters with a bias of their own are not merged here; use PEFT")
+            return Part(".".join(parts[:at]), kind, rest[0] if rest else "")
+    if any(part.startswith(("lora_", "trainable_tokens", "token_adapter")) for part in parts):
+        raise UserError(f"{name} is a kind of adapter that is not merged here; use PEFT's merge_and_unload()")
+    if "original_module" in parts:
+        return Part(name, "unused")
+    if "modules_to_save" in parts:
+        at = parts.index("modules_to_save")
+        # In shards the adapter's name stands after it, in an adapter's file only the parameter's.
+        skip = 2 if len(parts) - at > 2 else 1
+        return Part(".".join(parts[:at] + parts[at + skip :]), "saved", parts[at + 1] if skip == 2 else "")
+    return Part(_clean(name), "base")
+
+
+def _clean(name: str) -> str:
+    return ".".join(part for part in name.removeprefix(PREFIX).split(".") if part != "base_layer")
+
+
+def _pairs(loaded: Loaded, named: dict[str, Part]) -> dict[str, dict[str, Parts]]:
+    """Return A and B by module; raises UserError for half a pair or several adapters."""
+    adapters = sorted({part.adapter for part in named.values() if part.kind in (*PAIRS, "saved") and part.adapter})
+    if len(adapters) > 1:
+        raise UserError(
+            f"the checkpoint holds the adapters {' and '.join(adapters)}; save the one that is to be merged"
+        )
+    pairs: dict[str, dict[str, Parts]] = {}
+    for name, part in named.items():
+        if part.kind in PAIRS:
+            pairs.setdefault(part.module, {})[part.kind] = loaded.tensors[name]
+    for module, pair in pairs.items():
+        if sorted(pair) not in (["lora_A", "lora_B"], ["lora_embedding_A", "lora_embedding_B"]):
+            raise UserError(f"the adapter of {module} has {' and '.join(sorted(pair))}, not one A and one B")
+    return pairs
+
+
+def _load_base(checkpoint: Checkpoint, loaded: Loaded, base: Path | None) -> dict[str, Parts]:
+    if base is None:
+        raise UserError(f"{checkpoint.root} holds an adapter without its base; give the base model with --base")
+    found = plain_layout(base)
+    if found is None:
+        raise UserError(f"the base {base} holds no *.safetensors or pytorch_model*.bin; give a Hugging Face model")
+    below = plain.load(found, None)
+    loaded.files += below.files
+    loaded.warnings += below.warnings
+    return below.tensors
+
+
+def _add(loaded: Loaded, module: str, pair: dict[str, Parts], settings: Settings) -> None:
+    name = f"{module}.weight"
+    target = loaded.tensors.get(name)
+    if target is None:
+        raise UserError(f"the adapter changes {module}, which the base has not; is it the base that was trained on?")
+    is_embedding = "lora_embedding_A" in pair
+    first, second = (
+        (pair["lora_embedding_A"], pair["lora_embedding_B"]) if is_embedding else (pair["lora_A"], pair["lora_B"])
+    )
+    if len(first.shape) != 2 or len(second.shape) != 2 or len(target.shape) != 2 or not target.dtype.is_float:
+        raise UserError(
+            f"the adapter of {module} has shapes {first.shape} and {second.shape}; only matrices are merged"
+        )
+    rank = first.shape[0]
+    a = to_float(read_all(output_tensor(name, first, first.dtype)), first.dtype).reshape(first.shape)
+    b = to_float(read_all(output_tensor(name, second, second.dtype)), second.dtype).reshape(second.shape)
+    left, right = (a.T, b.T) if is_embedding or settings.fan_in_fan_out else (b, a)
+    if second.shape[1] != rank or (left.shape[0], right.shape[1]) != target.shape:
+        raise UserError(
+            f"the adapter of {module} is {second.shape} times {first.shape}, its weight {target.shape}; "
+            "is it the base that was trained on?"
+        )
+    delta = LowRank(left, right, settings.scale(module, rank))
+    pieces = tuple(Piece(piece.tensor, piece.start) for piece in target.pieces)
+    loaded.tensors[name] = Parts(target.shape, target.dtype, pieces, target.grid, delta)

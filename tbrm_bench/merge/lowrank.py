@@ -16,11 +16,12 @@ Numbers = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowRank:
-    """left (rows, r) already scaled, right (r, width)."""
+    """scale * left (rows, r) @ right (r, width)."""
 
     left: Numbers
     right: Numbers
+    scale: float
 
     def rows(self, start: int, stop: int) -> Numbers:
         """Return the update's rows [start, stop). -> (stop - start, width)"""
-        return self.left[start:stop] @ self.right
+        return (self.left[start:stop] @ self.right) * np.float32(self.scale)

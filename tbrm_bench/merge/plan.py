@@ -55,7 +55,7 @@ class Parts:
     def region(self) -> tuple[object, ...]:
         """Equal for two names of the same stored bytes."""
         pieces = sorted((piece.start, *piece.tensor.region[:2]) for piece in self.pieces)
-        return (self.shape, self.dtype.name, *pieces)
+        return (self.shape, self.dtype.name, id(self.delta), *pieces)
 
 
 @dataclass(slots=True)

@@ -64,6 +64,12 @@ def hash_tensor(tensor: OutputTensor) -> bytes:
     return copy_tensor(tensor, lambda _view, _at: None)
 
 
+def read_all(tensor: OutputTensor) -> Bits:
+    """Return a tensor's bits in one flat array; it is held in memory."""
+    chunks = list(_chunks(tensor))
+    return np.concatenate(chunks) if chunks else np.empty(0, dtype=tensor.dtype.bits)
+
+
 def storages_of(tensors: Iterable[OutputTensor]) -> list[Storage]:
     """Return the storages that the tensors are read from, each once."""
     boxes = (box for tensor in tensors for box in tensor.layout.boxes)
