@@ -25,10 +25,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path, *words: str, cwd: Path) -> str:
-    """Run the installed command with nothing of the clone or of this process in reach."""
+    """Run the installed Python with nothing of the clone or of this process in reach."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
-    command = [str(python), "-m", "tbrm_bench", *words]
-    done = subprocess.run(command, cwd=cwd, env=keep | {"HOME": str(cwd)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(python), *words], cwd=cwd, env=keep | {"HOME": str(cwd)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -71,13 +72,18 @@ def test_the_installed_wheel_runs_outside_the_clone(wheel: Path, tmp_path: Path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     where = "import tbrm_bench, tbrm_train; print(tbrm_bench.__file__, tbrm_train.__file__)"
-    found = subprocess.run([str(python), "-c", where], cwd=elsewhere, capture_output=True, text=True, check=True)
-    assert found.stdout.count(str(site)) == 2
-    assert {task["task"] for task in json.loads(run(python, "tasks", "list", "--json", cwd=elsewhere))["tasks"]} >= {
+    found = run(python, "-c", where, cwd=elsewhere)
+    assert found.count(str(site)) == 2
+    assert {
+        task["task"]
+        for task in json.loads(run(python, "-m", "tbrm_bench", "tasks", "list", "--json", cwd=elsewhere))["tasks"]
+    } >= {
         "aime24",
         "arithmetic",
     }
-    plan = json.loads(run(python, "eval", "builtin:tiny", "--limit", "5", "--dry-run", "--json", cwd=elsewhere))
+    plan = json.loads(
+        run(python, "-m", "tbrm_bench", "eval", "builtin:tiny", "--limit", "5", "--dry-run", "--json", cwd=elsewhere)
+    )
     assert plan["num_samples"] == 5 * 8
 
 
@@ -88,7 +94,7 @@ def test_the_base_install_works_in_an_empty_environment(wheel: Path, tmp_path: P
     subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=tmp_path)
     assert "tbench" in run(python, "--version", cwd=tmp_path)
     assert "eval" in run(python, "--help", cwd=tmp_path)
-    assert run(python, "tasks", "check", "--task", "arithmetic", cwd=tmp_path)
+    assert run(python, "-m", "tbrm_bench", "tasks", "check", "--task", "arithmetic", cwd=tmp_path)
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is not None)"
     assert subprocess.run([str(python), "-c", code], check=False).returncode == 0, (
         "the base install must not bring torch"
