@@ -92,8 +92,8 @@ def test_the_base_install_works_in_an_empty_environment(wheel: Path, tmp_path: P
     """Everything from the package index, without the clone, torch or any extra: what a laptop gets."""
     python = make_venv(tmp_path / "venv", with_pip=True)
     subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=tmp_path)
-    assert "tbench" in run(python, "--version", cwd=tmp_path)
-    assert "eval" in run(python, "--help", cwd=tmp_path)
+    assert "tbench" in run(python, "-m", "tbrm_bench", "--version", cwd=tmp_path)
+    assert "eval" in run(python, "-m", "tbrm_bench", "--help", cwd=tmp_path)
     assert run(python, "-m", "tbrm_bench", "tasks", "check", "--task", "arithmetic", cwd=tmp_path)
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is not None)"
     assert subprocess.run([str(python), "-c", code], check=False).returncode == 0, (
