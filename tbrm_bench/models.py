@@ -1,7 +1,8 @@
 """MODEL on the command line, resolved to a folder with a Hugging Face model.
 
     builtin:tiny                       the bundled model
-    ./checkpoints/step-100             a local folder with config.json and weights
+    ./models/step-100                  a local folder with config.json and weights
+    ./runs/grpo/global_step_100        a training checkpoint, merged into the cache first
     Qwen/Qwen2.5-Math-1.5B@<revision>  a Hub id, with an optional branch, tag or commit
 
 Nothing is derived from the name: what a run depends on is read from the files.
@@ -44,7 +45,7 @@ def resolve_model(spec: str) -> Model:
     if spec.startswith(BUILTIN):
         path = builtin_model_dir(spec.removeprefix(BUILTIN))
     elif Path(spec).expanduser().is_dir():
-        path = Path(spec).expanduser().resolve()
+        path = _as_model(Path(spec).expanduser().resolve())
     elif _looks_like_a_path(spec):
         raise UserError(f"no folder {spec}; MODEL is a local folder, a Hub id (owner/name) or builtin:tiny")
     else:
@@ -54,6 +55,19 @@ def resolve_model(spec: str) -> Model:
         snapshot = download_model(repo, revision or None)
         path, commit = snapshot.path, snapshot.commit
     return Model(name=spec, path=path, commit=commit, config=_read_config(path))
+
+
+def _as_model(folder: Path) -> Path:
+    """Return the folder itself if it is a model, or one in the cache with the training checkpoint in it merged."""
+    from tbrm_bench.merge.cache import is_model, merged
+    from tbrm_bench.merge.problems import UnknownFormat
+
+    if is_model(folder):
+        return folder
+    try:
+        return merged(folder)
+    except UnknownFormat:
+        return folder  # what it lacks is said where its config is read
 
 
 def _looks_like_a_path(spec: str) -> bool:

@@ -8,7 +8,7 @@ from tbrm_bench.merge.checkpoint import CheckReport
 from tbrm_bench.merge.detect import detect, step_of
 from tbrm_bench.merge.dtypes import BY_NAME
 from tbrm_bench.merge.flow import planned
-from tbrm_bench.merge.manifest import read_manifest, source_files
+from tbrm_bench.merge.manifest import NAME, read_manifest, source_files
 from tbrm_bench.merge.stream import hash_tensor, output_tensor, storages_of
 from tbrm_bench.merge.writer import default_workers
 from tbrm_bench.weights import StoredTensor, combine_digests, hash_stored, read_header
@@ -19,6 +19,8 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
 
     Raises UserError if either cannot be read; a difference is reported, not raised.
     """
+    if not (merged / NAME).is_file() and (source / NAME).is_file():
+        merged, source = source, merged  # `--check` is easily given the wrong way round
     manifest = read_manifest(merged)
     stored = {tensor.name: tensor for file in sorted(merged.glob("*.safetensors")) for tensor in read_header(file)}
     if not stored:

@@ -72,6 +72,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return read_json(folder / NAME)
 
 
+def is_merge_of(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a folder was merged from these very files."""
+    return (folder / NAME).is_file() and read_json(folder / NAME).get("source") == source_files(checkpoint)
+
+
 def source_files(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """Return name, size and identity of the model's files."""
     with ThreadPoolExecutor(max_workers=4) as pool:
