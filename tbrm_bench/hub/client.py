@@ -5,6 +5,8 @@ seconds, shortened at random so that parallel pushes part, or after what Retry-A
 """
 
 import json
+import logging
+import os
 import random
 import re
 import time
@@ -204,3 +206,24 @@ def _without_network(name: str, offline: bool) -> str:
     if not offline:
         return f"no Hub token found; {LOG_IN}"
     return f"{name} is not in the local cache and HF_HUB_OFFLINE is set; unset it, or give a local folder"
+
+
+def holds_token(text: str) -> bool:
+    """Whether a text holds the token in use, or anything of a Hub token's form."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return bool((token and token in text) or re.search(r"\bhf_[A-Za-z0-9]{30,}", text))
+
+
+def set_talk(*, bars: bool) -> None:
+    """Let the client draw bars or not, and keep its warnings, which say what `Backoff.tell` says, to itself.
+
+    HF_HUB_DISABLE_PROGRESS_BARS and HF_HUB_VERBOSITY, where set, have the last word.
+    """
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if not bars and "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
+        disable_progress_bars()
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

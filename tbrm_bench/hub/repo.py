@@ -122,33 +122,28 @@ class HubRepo:
             files = {file.path: _remote(file) for file in retried(listed, backoff=self.backoff)}
         return Head(commit, bool(info.private), files)
 
-    def create(self, *, private: bool) -> None:
-        """Create the repository, and the branch if it is not the first one; neither is an error if it is there."""
+    def ensure(self, *, private: bool) -> None:
+        """Create the repository, and the branch, unless they are there; what is there is not changed."""
+        from huggingface_hub import errors
+
         require_token()
         api = make_api()
         with self._explained(writing=True):
-            retried(
-                lambda: api.create_repo(self.repo, repo_type=self.repo_type, private=private, exist_ok=True),
-                backoff=self.backoff,
-            )
-            if self.branch != MAIN:
-                self.create_branch()
-
-    def create_branch(self) -> None:
-        """Start the branch where main is, unless it is there."""
-        api = make_api()
-        with self._explained(writing=True):
-            retried(
-                lambda: api.create_branch(self.repo, branch=self.branch, repo_type=self.repo_type, exist_ok=True),
-                backoff=self.backoff,
-            )
-
-    def has_branch(self) -> bool:
-        """Whether the branch is there; the repository has to be."""
-        api = make_api()
-        with self._explained():
+            try:
+                retried(lambda: api.repo_info(self.repo, repo_type=self.repo_type), backoff=self.backoff)
+            except errors.RepositoryNotFoundError:
+                retried(
+                    lambda: api.create_repo(self.repo, repo_type=self.repo_type, private=private, exist_ok=True),
+                    backoff=self.backoff,
+                )
+            if self.branch == MAIN:
+                return
             refs = retried(lambda: api.list_repo_refs(self.repo, repo_type=self.repo_type), backoff=self.backoff)
-        return any(ref.name == self.branch for ref in refs.branches)
+            if self.branch not in (ref.name for ref in refs.branches):
+                retried(
+                    lambda: api.create_branch(self.repo, branch=self.branch, repo_type=self.repo_type, exist_ok=True),
+                    backoff=self.backoff,
+                )
 
     def read(self, head: Head, patterns: Sequence[str]) -> Path:
         """Return the client's cache folder with the files of this head that match the patterns."""

@@ -1,0 +1,76 @@
+"""`tbench push RUN REPO`: a run as a dataset repository on the Hub, and its scores as a proposal to the model's."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tbrm_bench.cli.hub import say, size, talking_backoff
+
+if TYPE_CHECKING:
+    from tbrm_bench.publish import ModelResults
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with results.json.")],
+    repo: Annotated[
+        str, typer.Argument(metavar="REPO", help="Dataset repository: owner/name; made if it is not there.")
+    ],
+    public: Annotated[bool, typer.Option("--public", help="Publish; without it the repository is private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to (default: main); made if not there.")] = None,
+    eval_results: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL_REPO", help="Also propose the scores to this model's repository."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the files and their sizes; use no network.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Push samples, verdicts, scores and the lock in one commit; what is there already is not sent again."""
+    from tbrm_bench.hub import endpoint
+    from tbrm_bench.publish import dry_run as plan
+    from tbrm_bench.publish import model_results, propose_results, push_run
+
+    # Checked before anything is sent.
+    results = None
+    if eval_results:
+        results = model_results(run, eval_results, source_url=f"{endpoint()}/datasets/{repo}")
+    if dry_run:
+        _print_plan(plan(run, repo), results, eval_results, as_json=json_)
+        return
+    pushed = push_run(run, repo, public=public, branch=revision, backoff=talking_backoff())
+    proposal = propose_results(results, eval_results, backoff=talking_backoff()) if results and eval_results else None
+    if json_:
+        files = [{"path": path, "bytes": num_bytes} for path, num_bytes in pushed.uploads]
+        facts = {"url": pushed.url, "commit": pushed.commit, "run": pushed.name, "uploaded": files}
+        print(json.dumps(facts | {"deleted": list(pushed.deletions), "pull_request": proposal}, indent=2))
+        return
+    if pushed.uploads or pushed.deletions:
+        say(f"pushed {len(pushed.uploads)} files, {size(sum(number for _, number in pushed.uploads))}")
+    else:
+        say("nothing to push: the repository holds this run already")
+    print(pushed.url)
+    if proposal:
+        print(proposal)
+    say(f"next: tbench pull {repo} RUN --run {pushed.name}")
+
+
+def _print_plan(
+    files: list[tuple[str, int]], results: "ModelResults | None", model_repo: str | None, *, as_json: bool
+) -> None:
+    """Print paths and sizes; for the model's repository the content as well, since people will read it."""
+    if as_json:
+        rows = [{"path": path, "bytes": num_bytes} for path, num_bytes in files]
+        proposed = {"repo": model_repo, "path": results.path, "content": results.content.decode()} if results else None
+        print(json.dumps({"files": rows, "eval_results": proposed}, indent=2))
+        return
+    width = max(len(f"{num_bytes:,}") for _, num_bytes in files)
+    for path, num_bytes in files:
+        print(f"{num_bytes:>{width},}  {path}")
+    print(f"{sum(number for _, number in files):>{width},}  bytes in {len(files)} files, into a new repository")
+    if results:
+        print(f"\n{model_repo}: {results.path}, as a pull request\n\n{results.content.decode()}", end="")
+        if results.skipped:
+            say(f"left out, since their rows are not from the Hub: {', '.join(results.skipped)}")

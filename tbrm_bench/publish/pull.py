@@ -1,0 +1,204 @@
+"""`tbench pull`: a pushed run as a run directory again, whole or not there.
+
+Everything is built in a hidden folder beside the wanted one, checked against the manifest, and put in place by one
+rename. What was downloaded stays in the client's cache, so that the same command goes on after an interruption.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.hub import Backoff, Head, HubRepo
+from tbrm_bench.publish.layout import (
+    MANIFEST,
+    RUN_FILES,
+    DataFile,
+    Manifest,
+    read_manifest,
+    run_folder,
+    runs_in,
+)
+from tbrm_bench.publish.tables import problem_schema, read_batches, restore, sample_schema
+from tbrm_bench.records import Grade, Problem, Sample, SampleKey, Status
+from tbrm_bench.store import RunStore, schema
+from tbrm_bench.store.files import told_to_people
+from tbrm_bench.store.lock import RUN_JSON, read_run_file
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What was pulled, and from which commit."""
+
+    name: str
+    commit: str
+    num_samples: int
+
+
+def pull_run(
+    repo: str,
+    run_dir: Path,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    backoff: Backoff | None = None,
+) -> Pulled:
+    """Bring a pushed run into `run_dir`, which must not exist or be empty; `name` is needed if there are several runs.
+
+    Raises UserError for a repository, name or folder that is wrong or a run of another schema version,
+    MissingPrerequisite without a connection, RunFailed for files that are not the ones that were pushed or a full disk.
+    """
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(f"{run_dir} is there already; name a folder that does not exist")
+    remote = HubRepo(repo, repo_type="dataset", branch=revision, backoff=backoff)
+    head = remote.head()
+    if head is None:
+        raise UserError(
+            f"{repo!r} is no dataset on the Hub, or is private: check the name, or log in with `hf auth login`"
+        )
+    chosen = _choose(repo, runs_in(head.files), name)
+    folder = remote.read(head, [run_folder(chosen) + file for file in RUN_FILES])
+    manifest = read_manifest(folder / run_folder(chosen) / MANIFEST, where=f"{repo}: {run_folder(chosen)}{MANIFEST}")
+    folder = remote.read(head, _paths(manifest, head, repo))
+    with _draft(run_dir) as draft:
+        num_samples = _rebuild(folder, draft, manifest, repo)
+    return Pulled(chosen, head.commit, num_samples)
+
+
+def _choose(repo: str, names: list[str], name: str | None) -> str:
+    if not names:
+        raise UserError(f"{repo} holds no run; it was not written by `tbench push`")
+    if name is None:
+        if len(names) > 1:
+            raise UserError(f"{repo} holds {len(names)} runs; choose one with --run: {', '.join(names[:10])}")
+        return names[0]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1) or names[:1]
+        raise UserError(f"{repo} holds no run {name!r}; did you mean {near[0]!r}?")
+    return name
+
+
+def _paths(manifest: Manifest, head: Head, repo: str) -> list[str]:
+    """Return every file of the run; RunFailed if the repository lacks one."""
+    data = [manifest.problems, *(shard for task in manifest.tasks.values() for shard in task.shards)]
+    paths = [*(run_folder(manifest.name) + file for file in RUN_FILES), *(file.path for file in data)]
+    if missing := [path for path in paths if path not in head.files]:
+        raise RunFailed(f"{repo} lacks {missing[0]}, which belongs to {manifest.name}; push the run again")
+    return paths
+
+
+@contextlib.contextmanager
+def _draft(run_dir: Path) -> Iterator[Path]:
+    """Yield a hidden folder that becomes `run_dir` if all goes well, and is removed otherwise."""
+    with told_to_people(run_dir):
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.pull-", dir=run_dir.parent))
+        try:
+            yield draft
+            draft.chmod(0o777 & ~_umask())
+            draft.replace(run_dir)
+        except OSError as error:
+            if run_dir.exists() and any(run_dir.iterdir()):
+                raise UserError(f"{run_dir} was made meanwhile; name another folder") from error
+            raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _rebuild(folder: Path, draft: Path, manifest: Manifest, repo: str) -> int:
+    """Write the run directory; return the number of samples."""
+    source = folder / run_folder(manifest.name)
+    (draft / RUN_JSON).write_bytes((source / RUN_JSON).read_bytes())
+    run = read_run_file(draft)
+    if run.lock_hash != manifest.lock_hash:
+        raise UserError(
+            f"{repo}: the lock of {manifest.name} is {run.lock_hash[:12]}, its manifest has {manifest.lock_hash[:12]}; "
+            "push the run again"
+        )
+    with RunStore.open_writer(draft, lock=run.lock, about=run.about) as store:
+        _put_problems(store, folder, manifest, repo)
+        num_samples = sum(_put_samples(store, task, folder, manifest, repo) for task in manifest.tasks)
+    # Last, so that it is the younger file and `tbench show` trusts it.
+    (draft / RESULTS).write_bytes((source / RESULTS).read_bytes())
+    return num_samples
+
+
+def _rows(folder: Path, file: DataFile, columns: Any, repo: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a file that is the one in the manifest."""
+    digest = hashlib.sha256()
+    with (folder / file.path).open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != file.sha256:
+        raise RunFailed(f"{repo}: {file.path} is not the file that was pushed; push the run again")
+    for rows in read_batches(folder / file.path, columns, where=f"{repo}: {file.path}"):
+        yield [restore(row) for row in rows]
+
+
+def _put_problems(store: RunStore, folder: Path, manifest: Manifest, repo: str) -> None:
+    problems: dict[str, list[Problem]] = {task: [] for task in manifest.tasks}
+    for rows in _rows(folder, manifest.problems, problem_schema(), repo):
+        for row in rows:
+            problem = schema.to_problem(row["task"], row["problem_id"], row["question"], row["gold"], row["cluster"])
+            problems[problem.key.task].append(problem)
+    for task, files in manifest.tasks.items():
+        store.put_problems(problems[task], {task: files.num_samples})
+
+
+def _put_samples(store: RunStore, task: str, folder: Path, manifest: Manifest, repo: str) -> int:
+    num_samples = 0
+    for shard in manifest.tasks[task].shards:
+        for rows in _rows(folder, shard, sample_schema(), repo):
+            store.add_samples(_sample(task, row) for row in rows)
+            num_samples += len(rows)
+            for grader in manifest.graders:
+                grades = [(_key(task, row), grade) for row in rows if (grade := _grade(row, grader))]
+                if grades:
+                    store.add_grades(grades, grader)
+    expected = sum(int(draw.partition(":")[0]) for draw in manifest.tasks[task].draws)
+    if num_samples != expected or num_samples != sum(1 for _ in store.graded(task, manifest.grader)):
+        raise RunFailed(f"{repo}: {num_samples} samples of {task} where {expected} were pushed; push the run again")
+    return num_samples
+
+
+def _key(task: str, row: dict[str, Any]) -> SampleKey:
+    return SampleKey(task, row["problem_id"], row["sample_index"])
+
+
+def _sample(task: str, row: dict[str, Any]) -> Sample:
+    return Sample(
+        key=_key(task, row),
+        seed=row["seed"],
+        text=row["text"],
+        token_ids=tuple(row["token_ids"]),
+        finish_reason=row["finish_reason"],
+        num_prompt_tokens=row["num_prompt_tokens"],
+    )
+
+
+def _grade(row: dict[str, Any], grader: str) -> Grade | None:
+    """Return the verdict of a grader on a row, None if it gave none."""
+    if row["grader"] == grader:
+        return Grade(Status(row["status"]), row["extracted"], row["rule"])
+    for other in row["other_grades"]:
+        if other["grader"] == grader:
+            extracted = None if other["extracted"] is None else json.loads(other["extracted"])
+            return Grade(Status(other["status"]), extracted, other["rule"])
+    return None
