@@ -1,0 +1,185 @@
+"""Checkpoints: a Hugging Face folder that `tbench eval` takes, with everything to go on from in its `state`.
+
+    runs/x/recipe.toml  metrics.jsonl  timings.jsonl
+    runs/x/checkpoints/step-000050/config.json  model.safetensors  tokenizer.json ...  meta.json
+                                  /state/       DeepSpeed's weights, optimiser and this process's generators
+    runs/x/checkpoints/best       a link to the one that did best on validation
+
+A checkpoint is written beside (`.step-000050`), flushed to the disk and renamed: killed at any moment, a run finds the
+last whole one. The meta file names the step, the number of processes and the validation score.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.folder import check_free, disk_errors
+from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+
+RECIPE, META, BEST = "recipe.toml", "meta.json", "best"
+NAME = re.compile(r"step-(\d{6,})")
+# What torch's writer says where the system would say that the disk is full.
+WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint on disk. `score` is its validation score, NaN if it was not measured."""
+
+    path: Path
+    step: int
+    world_size: int
+    score: float
+
+
+def open_output(recipe: RlRecipe) -> list[Checkpoint]:
+    """Make the output folder or join the one that this recipe has started; return its checkpoints, oldest first.
+
+    Raises UserError if the folder belongs to something else or to another recipe.
+    """
+    output = Path(recipe.output)
+    stored = output / RECIPE
+    if not stored.is_file():
+        check_free(output)
+        with disk_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+            write_text_atomically(stored, recipe_toml(recipe))
+        return []
+    changes = recipe_changes(recipe, load_rl_recipe(stored))
+    if changes:
+        more = f" (and {len(changes) - 1} more keys)" if len(changes) > 1 else ""
+        raise UserError(f"{output} was started by another recipe: {changes[0]}{more}; give another folder, output=DIR")
+    return list_checkpoints(output)
+
+
+@contextlib.contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keep a second training out of the folder; the lock ends with the process, however it ends."""
+    with disk_errors(output), (output / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process trains in {output}; wait for it or give another folder, output=DIR"
+            ) from None
+        yield
+
+
+def list_checkpoints(output: Path) -> list[Checkpoint]:
+    """Return the whole checkpoints of a run, oldest first."""
+    folder = output / "checkpoints"
+    found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted((_read(path) for path in found), key=lambda item: item.step)
+
+
+def check_world_size(checkpoint: Checkpoint, world_size: int) -> None:
+    """Raise UserError if another number of processes wrote the checkpoint: its state is divided among them."""
+    if checkpoint.world_size != world_size:
+        raise UserError(
+            f"{checkpoint.path} was written by {checkpoint.world_size} processes, this training has {world_size}; "
+            f"start it with torchrun --nproc-per-node {checkpoint.world_size} or give another folder, output=DIR"
+        )
+
+
+def write_checkpoint(
+    output: Path,
+    step: int,
+    *,
+    meta: dict[str, Any],
+    is_first: bool,
+    barrier: Callable[[], None],
+    write_state: Callable[[Path], None],
+    write_model: Callable[[Path], None],
+) -> Path:
+    """Write one checkpoint, all processes together; return its folder once it is whole.
+
+    `write_state` runs in every process, `write_model` too (it gathers weights), files of the model are rank 0's
+    (`is_first`). Raises RunFailed if the disk refuses; the checkpoints before stay.
+    """
+    path = output / "checkpoints" / f"step-{step:06d}"
+    draft = path.with_name(f".{path.name}")
+    with _told(output, step):
+        if is_first:
+            shutil.rmtree(draft, ignore_errors=True)
+            (draft / "state").mkdir(parents=True)
+        barrier()
+        try:
+            write_state(draft / "state")
+            write_model(draft)
+            if is_first:
+                (draft / META).write_text(json.dumps({"step": step, **meta}, indent=2) + "\n", encoding="utf-8")
+            barrier()
+            if is_first:
+                _flush(draft)
+                draft.rename(path)
+        except BaseException:
+            if is_first:
+                shutil.rmtree(draft, ignore_errors=True)
+            raise
+    barrier()
+    return path
+
+
+def prune(output: Path, *, keep_last: int) -> None:
+    """Point `best` at the best score and remove all but the last ones and that one; rank 0 alone."""
+    checkpoints = list_checkpoints(output)
+    scored = [item for item in checkpoints if item.score == item.score]
+    best = max(scored, key=lambda item: (item.score, -item.step), default=None)
+    if best is not None:
+        beside = output / "checkpoints" / f".{BEST}"
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(best.path.name)
+        beside.replace(output / "checkpoints" / BEST)
+    for item in checkpoints[:-keep_last]:
+        if best is None or item.path != best.path:
+            # Renamed first: a half-removed folder must not look whole.
+            trash = item.path.with_name(f".{item.path.name}")
+            item.path.rename(trash)
+            shutil.rmtree(trash)
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        score = float("nan") if meta["score"] is None else float(meta["score"])
+        return Checkpoint(path, int(meta["step"]), int(meta["world_size"]), score)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFailed(f"{path} is no whole checkpoint ({type(error).__name__} in {META}); remove it") from None
+
+
+def _flush(folder: Path) -> None:
+    for file in sorted(folder.rglob("*")):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(output: Path, step: int) -> Iterator[None]:
+    """Turn what a full disk says, by whichever writer, into one line."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors has an error of its own, tokenizers a bare Exception, torch a RuntimeError.
+        text = " ".join(str(error).split())
+        of_writer = type(error).__name__ == "SafetensorError" or type(error) is Exception
+        if not (isinstance(error, OSError) or of_writer or any(words in text for words in WRITER_ERRORS)):
+            raise
+        last = max((item.step for item in list_checkpoints(output)), default=0)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:150]
+        raise RunFailed(
+            f"the checkpoint of step {step} cannot be written to {output}: {reason}; free some space and give the same "
+            f"command again: it goes on from step {last}"
+        ) from None

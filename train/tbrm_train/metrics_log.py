@@ -1,0 +1,118 @@
+"""What a training tells: metrics.jsonl, timings.jsonl, and copies for TensorBoard, Weights & Biases or trackio.
+
+    {"step": 7, "reward": 0.53, "loss": 0.018, ...}           metrics.jsonl: the same bytes when the run is repeated
+    {"step": 7, "seconds/rollout": 1.4, "memory_gib": 2.1}    timings.jsonl: what the machine was like
+
+docs/train.md defines every number. Undefined is null. A run that goes on from step k first drops the lines of later
+steps, which it will write again.
+"""
+
+import importlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tbrm_bench.errors import MissingExtra
+from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.folder import disk_errors
+from tbrm_train.rl_recipe import Logging
+
+METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
+
+
+class MetricsLog:
+    """The files of one run, and its loggers; a context manager."""
+
+    def __init__(self, output: Path, settings: Logging, *, first_step: int, config: Mapping[str, Any]) -> None:
+        """Drop what steps from `first_step` on have written; raises MissingExtra for a logger not installed."""
+        self.output = output
+        with disk_errors(output):
+            for name in (METRICS, TIMINGS):
+                keep_lines(output / name, before=first_step)
+        self._loggers = list(_loggers(settings, output, config))
+
+    def write(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        """Append one line to each file."""
+        with disk_errors(self.output):
+            for name, values in ((METRICS, metrics), (TIMINGS, timings)):
+                with (self.output / name).open("a", encoding="utf-8") as stream:
+                    stream.write(json_line({"step": step, **values}))
+        for logger in self._loggers:
+            logger.log(step, {**metrics, **timings})
+
+    def __enter__(self) -> Self:
+        """Return the log."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the loggers send what they still hold."""
+        for logger in self._loggers:
+            logger.close()
+
+
+def json_line(values: Mapping[str, float]) -> str:
+    """Return the values as one line of JSON; NaN and infinities, which JSON has not, as null."""
+    return json.dumps({key: value if math.isfinite(value) else None for key, value in values.items()}) + "\n"
+
+
+def keep_lines(file: Path, *, before: int) -> None:
+    """Keep the lines of steps below `before`; a last line that a kill has cut short goes too."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if line.endswith("\n") and step < before:
+            kept.append(line)
+    write_text_atomically(file, "".join(kept))
+
+
+class _TensorBoard:
+    def __init__(self, output: Path) -> None:
+        self.writer = _load("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(output / "tensorboard"))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        for key, value in values.items():
+            self.writer.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _Tracker:
+    """Weights & Biases and trackio, which has taken over its interface."""
+
+    def __init__(self, package: str, project: str, output: Path, config: Mapping[str, Any]) -> None:
+        self.module = _load(package, package)
+        self.module.init(project=project, name=output.name, config=dict(config))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.module.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self.module.finish()
+
+
+def _loggers(settings: Logging, output: Path, config: Mapping[str, Any]) -> "list[_TensorBoard | _Tracker]":
+    found: list[_TensorBoard | _Tracker] = []
+    if settings.tensorboard:
+        found.append(_TensorBoard(output))
+    for package, project in (("wandb", settings.wandb_project), ("trackio", settings.trackio_project)):
+        if project:
+            found.append(_Tracker(package, project, output, config))
+    return found
+
+
+def _load(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtra(package, "loggers") from None
