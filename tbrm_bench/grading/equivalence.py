@@ -179,3 +179,12 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+
+
+def ask_math_verify(request: dict[str, Any]) -> tuple[bool, str]:
+    """Return math-verify's own verdict on a whole completion, and what it read; for comparisons, never for a score."""
+    from math_verify import parse, verify
+
+    gold = parse(f"${', '.join(request['gold'])}$", parsing_timeout=None)
+    read = parse(request["text"], parsing_timeout=None)
+    return bool(verify(gold, read, timeout_seconds=None)), repr(read)[:200]

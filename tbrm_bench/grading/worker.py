@@ -50,6 +50,8 @@ def _decide(request: dict[str, Any]) -> tuple[bool | None, str]:
         if request["op"] == "load":
             equivalence.load_symbolic()
             return None, "loaded"
+        if request["op"] == "math_verify":
+            return equivalence.ask_math_verify(request)
         if request["op"] == "equal":
             return votes.equal_in_worker(request["left"], request["right"])
         return equivalence.decide_fully(request)

