@@ -16,7 +16,7 @@ from tbrm_bench.merge.plan import Layout, Parts, lay_out
 from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.weights import tensor_hash
 
-CHUNK_ELEMENTS = 1 << 20
+CHUNK_BYTES = 1 << 19  # small enough for a core's cache, large enough for the system calls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,8 @@ def storages_of(tensors: Iterable[OutputTensor]) -> list[Storage]:
 def _chunks(tensor: OutputTensor) -> Iterator[Bits]:
     layout, stored, delta = tensor.layout, tensor.parts.dtype, tensor.parts.delta
     read = _reader(layout)
-    step = max(1, CHUNK_ELEMENTS // max(1, layout.width))
+    itemsize = max(stored.itemsize, tensor.dtype.itemsize)
+    step = max(1, CHUNK_BYTES // (itemsize * max(1, layout.width)))
     for start in range(0, layout.rows, step):
         stop = min(start + step, layout.rows)
         before = read(start, stop)

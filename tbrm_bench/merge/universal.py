@@ -15,6 +15,8 @@ from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.merge.unpickle import Archive
 from tbrm_bench.merge.zerostate import model_state, param_shapes, shared_names
 
+OTHER_STATES = ("exp_avg", "exp_avg_sq", "step")
+
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
     """Read the masters of all parameters; raises UserError where one is missing or has another size."""
@@ -44,6 +46,8 @@ def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
 
 
 def _master(archive: Archive, name: str, shape: tuple[int, ...]) -> Parts:
+    if archive.root in OTHER_STATES:
+        raise UserError(f"{archive.file.path} was saved as {archive.root}.pt, a state of the optimizer; copy it again")
     value = archive.value
     tensor = value.get("param") if isinstance(value, dict) else value
     if not isinstance(tensor, LazyTensor):
