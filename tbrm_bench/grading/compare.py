@@ -17,6 +17,7 @@ from tbrm_bench.grading.shapes import (
     either,
     has_no_value,
     infinity,
+    is_implicit,
     is_set_like,
     may_rename,
     peel,
@@ -242,14 +243,14 @@ class Comparer:
         if gold[0] != "rel" or gold[1] not in ("=", "approx", "in"):
             return False, "relation"
         named = symbols(gold[2]) or gold[2][0] == "text"  # Area = 12
-        if not named or (symbols(gold[2]) & symbols(gold[3])):
+        if not named or is_implicit(gold) or (symbols(gold[2]) & symbols(gold[3])):
             return False, "relation"
         return self.item(gold[3], pred)[0], "equation"
 
     def _any_side(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree."""
         operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
-        if any(operator not in ("=", "approx", "in") for operator in operators):
+        if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
             return False, "relation"
         unknown = bool(symbols(gold))
         constants = [side for side in sides if side[0] == "br" or not (symbols(side) or side[0] == "text")]

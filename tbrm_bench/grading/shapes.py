@@ -104,6 +104,13 @@ def scaled(tree: Tree, factor: Fraction) -> Tree:
     return tree if factor == 1 else ("*", number(factor), tree)
 
 
+def is_implicit(tree: Tree) -> bool:
+    """Whether an equation is itself the answer, a line or a curve, so that its right side alone says nothing."""
+    return (
+        tree[0] == "rel" and tree[1] == "=" and tree[2][0] == "+" and exact(tree[3]) == 0 and len(symbols(tree[2])) > 1
+    )
+
+
 def may_rename(gold: Tree, pred: Tree) -> bool:
     """Whether two definitions are of the same thing: one name, or a function that is called y here and f(x) there."""
     if gold[2] == pred[2]:
