@@ -50,9 +50,7 @@ def told_to_people(run_dir: Path) -> Iterator[None]:
         if code.startswith(READ_ONLY_CODES):
             raise UserError(_read_only(run_dir, str(error))) from error
         if code.startswith(BROKEN_CODES):
-            raise UserError(
-                f"{run_dir / 'samples.sqlite'} is damaged ({error}); restore it from a copy, or start in another folder"
-            ) from error
+            raise damaged(run_dir / "samples.sqlite", str(error)) from error
         raise
     except OSError as error:
         if error.errno in FULL:
@@ -60,6 +58,11 @@ def told_to_people(run_dir: Path) -> Iterator[None]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise UserError(_read_only(run_dir, error.strerror or "")) from error
         raise
+
+
+def damaged(file: Path, reason: str) -> UserError:
+    """Return what to say of a database that cannot be right."""
+    return UserError(f"{file} is damaged ({reason}); restore it from a copy, or start in another folder")
 
 
 def _full(run_dir: Path, reason: str) -> str:

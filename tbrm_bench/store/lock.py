@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,25 +43,35 @@ def read_run_file(run_dir: Path) -> RunFile:
     """Read and check run.json; raises UserError if the folder is no run, damaged, or of another schema."""
     file = run_dir / RUN_JSON
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run_dir} is not a run directory: it holds no {RUN_JSON}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else content
-        raise UserError(f"{file} has schema {found!r}, this version reads {SCHEMA}; use the version that wrote it")
-    try:
-        run = RunFile(lock=content["lock"], about=content["about"])
-        stored = content["lock_hash"]
-    except KeyError as error:
-        raise UserError(f"{file} lacks the key {error}; restore it from a copy") from None
-    if stored != run.lock_hash:
         raise UserError(
-            f"{file} was changed by hand: lock_hash is {stored[:12]}, its lock hashes to {run.lock_hash[:12]}; "
+            f"{file} has schema {_short(found)}, this version reads {SCHEMA}; use the version that wrote it"
+        )
+    run = RunFile(lock=_table(file, content, "lock"), about=_table(file, content, "about"))
+    stored, own = str(content.get("lock_hash")), run.lock_hash
+    if stored != own:
+        raise UserError(
+            f"{file} was changed by hand: lock_hash is {stored[:12]!r}, its lock hashes to {own[:12]!r}; "
             "restore it from a copy"
         )
     return run
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _table(file: Path, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = content.get(key)
+    if not isinstance(table, dict):
+        raise UserError(f"{file}: {key!r} is {_short(table)}, not a table; restore it from a copy")
+    return table
 
 
 def diff_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -90,6 +101,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+_held: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
+
+
 class WriterLock:
     """Held by the one process that writes to a run; the kernel frees it when that process ends, however it ends."""
 
@@ -107,6 +121,7 @@ class WriterLock:
         self.stream.truncate(0)
         self.stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         self.stream.flush()
+        _held.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -116,3 +131,13 @@ class WriterLock:
     ) -> None:
         """Free the lock; the file stays, because removing it would race with the next holder."""
         self.stream.close()
+
+
+def _let_go() -> None:
+    """Close the locks that a fork has inherited: they are its parent's, and end with it."""
+    for lock in _held:
+        lock.stream.close()
+
+
+# An engine's or a pool's forked process may outlive a killed writer, and would keep the run locked.
+os.register_at_fork(after_in_child=_let_go)

@@ -70,7 +70,7 @@ class RunStore:
         """Open an existing run for writing under the lock that it has."""
         run = read_run_file(run_dir)
         if not (run_dir / DATABASE).is_file():
-            raise UserError(f"{run_dir} holds no {DATABASE}: nothing was generated yet; start the run first")
+            raise schema.nothing_yet(run_dir / DATABASE, "no")
         return cls.open_writer(run_dir, lock=run.lock, about=run.about)
 
     @classmethod

@@ -16,7 +16,10 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
+from tbrm_bench.store.files import READ_ONLY_CODES, damaged
 from tbrm_bench.store.lock import SCHEMA
+
+MAGIC = b"SQLite format 3\0"
 
 # Ordinary tables: WITHOUT ROWID keeps whole rows in the inner pages of the tree, which long completions would bloat.
 TABLES = """
@@ -49,6 +52,7 @@ SAMPLE_COLUMNS = (
 
 def connect_writer(file: Path) -> sqlite3.Connection:
     """Open or create the file for its one writer."""
+    _check_size(file)
     with _closed_on_error(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing that was committed. A power cut may lose the last transactions and damages
@@ -66,21 +70,61 @@ def connect_writer(file: Path) -> sqlite3.Connection:
 def connect_reader(file: Path) -> sqlite3.Connection:
     """Open an existing file for reading, beside a writer or on a medium that cannot be written to."""
     if not file.is_file():
-        raise UserError(f"{file.parent} holds no {file.name}: nothing was generated yet; start the run first")
+        raise nothing_yet(file, "no")
+    _check_size(file)
     try:
         return _connect_reader(file, "mode=ro")
-    except sqlite3.OperationalError:
-        # In a read-only folder the shared memory of the WAL cannot be made. Without a WAL nothing is being written.
-        wal = file.with_name(file.name + "-wal")
-        if wal.exists() and wal.stat().st_size:
+    except sqlite3.OperationalError as error:
+        if not _cannot_write(error):
             raise
-        return _connect_reader(file, "immutable=1")
+        # In a read-only folder the shared memory of the WAL cannot be made. Without a WAL nothing is being written.
+        if not _has_log(file):
+            return _connect_reader(file, "immutable=1")
+    try:
+        return _connect_reader(file, "mode=rw")  # rolls back what a writer was killed in the middle of
+    except sqlite3.OperationalError as error:
+        if not _cannot_write(error):
+            raise
+        raise UserError(
+            f"{file.parent} cannot be written to, and a killed writer left a log beside {file.name} that has to be "
+            "folded in; copy the folder to where it can be written to"
+        ) from error
+
+
+def _cannot_write(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(READ_ONLY_CODES)
+
+
+def _has_log(file: Path) -> bool:
+    logs = (file.with_name(file.name + end) for end in ("-wal", "-journal"))
+    return any(log.exists() and log.stat().st_size for log in logs)
+
+
+def _check_size(file: Path) -> None:
+    """SQLite reads zeros for the end of a file that lacks less than a page, and takes a short one for a new one."""
+    if not file.is_file() or not file.stat().st_size:
+        return
+    with file.open("rb") as stream:
+        header = stream.read(100)
+    # Bytes 16 and 28 of https://www.sqlite.org/fileformat.html; a page size of 65536 is written as 1.
+    page_size, num_pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+    size, wanted = file.stat().st_size, max(512, (65536 if page_size == 1 else page_size) * num_pages)
+    if header.startswith(MAGIC[: len(header)]) and size < wanted and not _has_log(file):
+        raise damaged(file, f"it has {size} of {wanted} bytes")
+
+
+def nothing_yet(file: Path, which: str) -> UserError:
+    """Return what is wrong with a run that has no samples to read."""
+    return UserError(f"{file.parent} holds {which} {file.name}: nothing was generated yet; start the run first")
 
 
 def _connect_reader(file: Path, mode: str) -> sqlite3.Connection:
     uri = f"{file.resolve().as_uri()}?{mode}"
     with _closed_on_error(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        _check_version(file, _version(connection))
+        version = _version(connection)
+        if not version:  # its writer ended before the tables were made
+            raise nothing_yet(file, "an empty")
+        _check_version(file, version)
         return _configure(connection)
 
 

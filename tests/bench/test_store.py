@@ -1,5 +1,6 @@
 """The run store: what goes in comes out, nothing is stored twice, and only what is missing is asked for."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -39,17 +40,25 @@ def fresh(tmp_path: Path) -> Path:
 
 
 @slowly
-@given(text=anything, ids=token_ids, seed=st.integers(-(2**63), 2**63 - 1), question=anything, extracted=anything)
+@given(
+    text=anything,
+    ids=token_ids,
+    seed=st.integers(-(2**63), 2**63 - 1),
+    question=anything,
+    extracted=anything,
+    name=st.text(min_size=1),
+)
 def test_what_goes_in_comes_out(
-    tmp_path: Path, text: str, ids: tuple[int, ...], seed: int, question: str, extracted: str
+    tmp_path: Path, text: str, ids: tuple[int, ...], seed: int, question: str, extracted: str, name: str
 ) -> None:
-    """Every text that Python can hold: NUL, lone surrogates, line ends, nothing."""
-    problem = Problem(ProblemKey("toy", "p"), question, Gold((extracted, "2"), "auto", 0.1, 1e-300, "m"), question)
-    stored = Sample(SampleKey("toy", "p", 0), seed, text, ids, "length", 12)
+    """Every text that Python can hold: NUL, lone surrogates, line ends, nothing. A name is any text of Unicode."""
+    problem = Problem(ProblemKey("toy", name), question, Gold((extracted, "2"), "auto", 0.1, 1e-300, "m"), question)
+    stored = Sample(SampleKey("toy", name, 0), seed, text, ids, "length", 12)
     grade = Grade(Status.WRONG, extracted, "rule")
     run_dir = fresh(tmp_path)
     with writer(run_dir) as store:
         store.put_problems([problem], {"toy": 1})
+        assert list(store.missing("toy")) == [stored.key]
         store.add_samples([stored])
         store.add_grades([(stored.key, grade)], "g")
     with RunStore.open_reader(run_dir) as store:
@@ -131,9 +140,39 @@ def test_ungraded_streams_while_grades_are_added(tmp_path: Path) -> None:
         assert seen == [one.key for one in many]
 
 
-@given(st.recursive(st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner, max_size=3)))
-def test_equal_locks_do_not_differ(value: Any) -> None:
-    assert diff_locks({"v": value}, json.loads(json.dumps({"v": value}))) == []
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+locks = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
+
+
+def changed(lock: dict[str, Any], differences: list[tuple[str, Any, Any]]) -> dict[str, Any]:
+    """Return the lock with every field that differs set to its second value."""
+    lock = copy.deepcopy(lock)
+    for path, _, value in differences:
+        *parents, field = path.split(".")
+        table = lock
+        for parent in parents:
+            table = table[parent]
+        table[field] = value
+    return lock
+
+
+def without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+@given(locks, locks)
+def test_the_fields_that_differ_are_all_that_differs(first: dict[str, Any], second: dict[str, Any]) -> None:
+    differences = diff_locks(first, second)
+    assert without_none(changed(first, differences)) == without_none(second)
+    assert all(one != other for _, one, other in differences)
+    assert sorted(map(repr, diff_locks(second, first))) == sorted(repr((f, b, a)) for f, a, b in differences)
+    assert diff_locks(first, json.loads(json.dumps(first))) == []
 
 
 def test_the_fields_in_which_locks_differ_are_named() -> None:
@@ -166,17 +205,15 @@ def test_a_reader_sees_what_is_committed_while_a_writer_goes_on(tmp_path: Path) 
             reader.add_samples([sample(1, 0)])
 
 
-def damage(run_dir: Path, name: str, content: bytes) -> None:
-    (run_dir / name).write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("run.json", b"{", "cannot be read"),
         ("run.json", b"[]", "schema"),
         ("run.json", b'{"schema": 99}', "99"),
-        ("run.json", b'{"schema": 1}', "lacks the key"),
+        ("run.json", b'{"schema": 1}', "'lock' is null, not a table"),
+        ("run.json", b'{"schema": 1, "lock": {"seed": NaN}}', "NaN"),
+        ("run.json", b"[" * 100_000, "cannot be read"),
         ("run.json", b'{"schema": 1, "lock": {"seed": 1}, "about": {}, "lock_hash": "00"}', "changed by hand"),
         ("run.json", b"\xff\xfe", "cannot be read"),
         ("samples.sqlite", b"no database, but long enough to be one" * 50, "damaged"),
@@ -186,11 +223,25 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, content: bytes, s
     run_dir = tmp_path / "run"
     with writer(run_dir) as store:
         store.put_problems(PROBLEMS, {"toy": 1})
-    damage(run_dir, name, content)
+    (run_dir / name).write_bytes(content)
     for open_it in (RunStore.open_reader, RunStore.open_grader):
         with pytest.raises(UserError, match=said) as caught, open_it(run_dir) as store:
             store.count_samples()
         assert "\n" not in str(caught.value)
+
+
+@slowly
+@given(
+    content=st.fixed_dictionaries(
+        {"schema": st.just(1)}, optional={"lock": json_values, "about": json_values, "lock_hash": json_values}
+    )
+    | json_values
+)
+def test_whatever_run_json_holds_it_is_a_run_or_one_line(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"run\.json") as caught:
+        RunStore.open_reader(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
