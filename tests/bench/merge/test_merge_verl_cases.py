@@ -151,7 +151,6 @@ def test_a_config_without_an_architecture_is_refused(copied: Find, tmp_path: Pat
     [
         ({"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}, "model.layers.2"),
         ({"num_hidden_layers": 1, "layer_types": ["full_attention"]}, "model.layers.1"),
-        ({"vocab_size": 1000}, "model.embed_tokens.weight"),
         ({"head_dim": 8}, "model.layers.0.self_attn.q_proj.weight"),
     ],
 )

@@ -67,7 +67,7 @@ def adapted(variant: LoraVariant, source: Path) -> PeftModel:
         for name, parameter in model.named_parameters():
             if "lora_" in name or "modules_to_save" in name:
                 generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
     return model
 
 
