@@ -33,6 +33,12 @@ def load_toml(path: Path, cls: type[T], *, overrides: Iterable[str] = (), **give
     as a plain string where it is not TOML. Raises UserError for a file that cannot be read, an unknown or missing key
     and a value of another type.
     """
+    table = read_toml(path, overrides=overrides)
+    return _build(table, cls, _Place(str(path), ""), given)
+
+
+def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the file's table with the overrides in it, not checked further; raises UserError if it is no TOML."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -41,7 +47,7 @@ def load_toml(path: Path, cls: type[T], *, overrides: Iterable[str] = (), **give
         raise UserError(f"{path} is not valid TOML: {error}") from None
     for word in overrides:
         _override(table, word)
-    return _build(table, cls, _Place(str(path), ""), given)
+    return table
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -82,6 +82,11 @@ def list_checkpoints(output: Path) -> list[Checkpoint]:
     return sorted((_read(path) for path in found), key=lambda item: item.step)
 
 
+def last_checkpoint(output: Path) -> Checkpoint | None:
+    """Return the checkpoint with the highest step, None if there is none."""
+    return max(list_checkpoints(output), key=lambda item: item.step, default=None)
+
+
 def check_world_size(checkpoint: Checkpoint, world_size: int) -> None:
     """Raise UserError if another number of processes wrote the checkpoint: its state is divided among them."""
     if checkpoint.world_size != world_size:

@@ -3,13 +3,20 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tbrm_bench.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from tbrm_train.loop import Step
+    from tbrm_train.rl_recipe import RlRecipe
+
+SHOWN = ("reward", "validation/avg", "loss", "grad_norm", "entropy", "tokens/mean", "cap_rate")
 
 
 def train(
@@ -18,23 +25,67 @@ def train(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values in place of the recipe's.")
     ] = None,
 ) -> None:
-    """Train a model by a recipe and write a Hugging Face folder."""
+    """Train a model by a recipe and write Hugging Face folders; the same command again goes on where it stopped."""
+    from tbrm_train.rl_rules import recipe_kind
+
+    words = overrides or []
+    # torch prints its start-up notes past Python's stderr.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    output = _train_rl(recipe, words) if recipe_kind(recipe, words) == "rl" else _train_sft(recipe, words)
+    if output is not None:
+        print(f"next: tbench eval {output}", file=sys.stderr)
+        print(output)
+
+
+def _train_sft(path: Path, overrides: list[str]) -> Path:
     from tbrm_train.folder import check_free
     from tbrm_train.recipe import load_recipe
 
-    checked = load_recipe(recipe, overrides or [])
+    checked = load_recipe(path, overrides)
     check_free(Path(checked.output))
-    for package in ("torch", "transformers", "tokenizers", "safetensors"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "train")
-    # torch and transformers are loaded only now: a mistake in the recipe is told at once. torch prints its start-up
-    # notes past Python's stderr.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    _need("torch", "transformers", "tokenizers", "safetensors")
+    # torch and transformers are loaded only now: a mistake in the recipe is told at once.
     from tbrm_train.sft import train as train_sft
 
-    output = train_sft(checked, _log_to_stderr(checked.optimizer.steps))
-    print(f"next: tbench eval {output}", file=sys.stderr)
-    print(output)
+    return train_sft(checked, _log_to_stderr(checked.optimizer.steps))
+
+
+def _train_rl(path: Path, overrides: list[str]) -> Path | None:
+    from tbrm_train.checkpoint import last_checkpoint, locked, open_output
+    from tbrm_train.rl_rules import load_rl_recipe
+
+    recipe = load_rl_recipe(path, overrides)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return _run(recipe, lambda step: None)
+    open_output(recipe)
+    with locked(Path(recipe.output)):
+        last = last_checkpoint(Path(recipe.output))
+        if last is not None and last.step >= recipe.optimizer.steps:
+            print(f"{recipe.output} is trained to step {last.step} already", file=sys.stderr)
+            return last.path
+        if last is not None:
+            print(f"going on from {last.path}", file=sys.stderr)
+        with _live_table() as observer:
+            return _run(recipe, observer)
+
+
+def _run(recipe: "RlRecipe", observer: "Callable[[Step], None]") -> Path | None:
+    """Train; return the last checkpoint in the first process, None in the others."""
+    _need("torch", "transformers", "deepspeed")
+    if recipe.deepspeed.num_threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(recipe.deepspeed.num_threads)
+        # vLLM on a CPU would bind its threads to cores: slow beside anything else that runs there.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    from tbrm_train.loop import train as train_rl
+
+    path = train_rl(recipe, observer, lambda warning: print(f"warning: {warning}", file=sys.stderr))
+    return path if int(os.environ.get("RANK", "0")) == 0 else None
+
+
+def _need(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "train")
 
 
 def _log_to_stderr(num_steps: int) -> Callable[[int, float], None]:
@@ -45,3 +96,46 @@ def _log_to_stderr(num_steps: int) -> Callable[[int, float], None]:
             print(f"step {step + 1}/{num_steps}  loss {loss:.4f}", file=sys.stderr)
 
     return log
+
+
+@contextmanager
+def _live_table() -> "Iterator[Callable[[Step], None]]":
+    """Show the last steps as a table on a terminal, a line a step elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step: print(_line(step), file=sys.stderr)
+        return
+    steps: list[Step] = []
+
+    def table() -> Table:
+        shown = Table(title=f"step {steps[-1].step} of {steps[-1].num_steps}" if steps else "loading")
+        for name in ("step", *SHOWN, "seconds"):
+            shown.add_column(name, justify="right")
+        for step in steps[-12:]:
+            shown.add_row(str(step.step), *(_cell(step, name) for name in SHOWN), f"{_seconds(step):.1f}")
+        return shown
+
+    with Live(table(), console=console, auto_refresh=False) as live:
+
+        def observe(step: "Step") -> None:
+            steps.append(step)
+            live.update(table(), refresh=True)
+
+        yield observe
+
+
+def _line(step: "Step") -> str:
+    cells = "  ".join(f"{name} {_cell(step, name)}" for name in SHOWN if name in step.metrics)
+    return f"step {step.step}/{step.num_steps}  {cells}  {_seconds(step):.1f} s"
+
+
+def _cell(step: "Step", name: str) -> str:
+    return f"{step.metrics[name]:.4g}" if name in step.metrics else ""
+
+
+def _seconds(step: "Step") -> float:
+    return sum(value for name, value in step.timings.items() if name.startswith("seconds/"))

@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from typing import Any, Self
 from tbrm_bench.errors import MissingExtra
 from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.folder import disk_errors
-from tbrm_train.rl_recipe import Logging
+from tbrm_train.rl_recipe import Logging, RlRecipe
 
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 
@@ -26,16 +27,24 @@ METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 class MetricsLog:
     """The files of one run, and its loggers; a context manager."""
 
-    def __init__(self, output: Path, settings: Logging, *, first_step: int, config: Mapping[str, Any]) -> None:
-        """Drop what steps from `first_step` on have written; raises MissingExtra for a logger not installed."""
-        self.output = output
-        with disk_errors(output):
-            for name in (METRICS, TIMINGS):
-                keep_lines(output / name, before=first_step)
-        self._loggers = list(_loggers(settings, output, config))
+    def __init__(self, recipe: RlRecipe, *, first_step: int, writes: bool) -> None:
+        """Drop what steps from `first_step` on have written; a process that does not write is silent.
+
+        Raises MissingExtra for a logger that is not installed.
+        """
+        self.output = Path(recipe.output)
+        self.writes = writes
+        self._loggers: list[_TensorBoard | _Tracker] = []
+        if writes:
+            with disk_errors(self.output):
+                for name in (METRICS, TIMINGS):
+                    keep_lines(self.output / name, before=first_step)
+            self._loggers = _loggers(recipe.logging, self.output, asdict(recipe))
 
     def write(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Append one line to each file."""
+        if not self.writes:
+            return
         with disk_errors(self.output):
             for name, values in ((METRICS, metrics), (TIMINGS, timings)):
                 with (self.output / name).open("a", encoding="utf-8") as stream:

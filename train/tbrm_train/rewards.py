@@ -72,12 +72,12 @@ def reward_of(grade: Grade) -> float:
     return 1.0 if grade.status is Status.CORRECT else 0.0
 
 
-def settle(batch: Sequence[Rewarded], settings: Rewards, *, seed: int, step: int) -> tuple[list[Rewarded], list[float]]:
-    """Return the decided part of a whole batch and the rewards to learn from: the verdicts', or a control's.
+def settle(batch: Sequence[Rewarded], settings: Rewards, *, seed: int, step: int) -> tuple[list[int], list[float]]:
+    """Return the places of the decided samples of a whole batch, and the rewards to learn from: theirs, or a control's.
 
     Raises RunFailed when more of the batch than `max_failed_share` was not decided.
     """
-    decided = [item for item in batch if item.decided]
+    decided = [place for place, item in enumerate(batch) if item.decided]
     failed = len(batch) - len(decided)
     if not decided or failed > settings.max_failed_share * len(batch):
         timeouts = sum(item.grade.status is Status.TIMEOUT for item in batch)
@@ -86,7 +86,7 @@ def settle(batch: Sequence[Rewarded], settings: Rewards, *, seed: int, step: int
             f"rewards.time_limit_s={settings.time_limit_s}), more than rewards.max_failed_share="
             f"{settings.max_failed_share}; raise one of them, or look at the golds"
         )
-    rewards = [1.0 - item.reward if settings.flip else item.reward for item in decided]
+    rewards = [1.0 - batch[place].reward if settings.flip else batch[place].reward for place in decided]
     if settings.shuffle:
         rewards = [rewards[place] for place in shuffled(len(rewards), seed=seed, step=step)]
     return decided, rewards

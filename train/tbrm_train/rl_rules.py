@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.tasks import load_suite, load_task
-from tbrm_bench.tomlio import load_toml
+from tbrm_bench.tomlio import load_toml, read_toml
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
@@ -41,6 +41,14 @@ def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
     for task in recipe.evaluation.tasks:
         load_task(task)
     return recipe
+
+
+def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
+    """Return the recipe's kind without looking at anything else; raises UserError if it has none of ours."""
+    kind = read_toml(path, overrides=overrides).get("kind")
+    if kind not in ("sft", "rl"):
+        raise UserError(f"{path}: kind is {kind!r}, not one of sft, rl")
+    return kind  # type: ignore[no-any-return]
 
 
 def reported_tasks() -> frozenset[str]:

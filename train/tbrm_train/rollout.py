@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.hf import HfEngine
@@ -36,32 +36,8 @@ class Continuation:
     response: tuple[int, ...]
 
 
-class Rollouts(Protocol):
-    """A sampler whose weights can be replaced; use it as a context manager."""
-
-    engine: Any
-
-    def generate(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """Return one sample a request, in the order of the requests."""
-        ...
-
-    def load(self, weights: Weights) -> None:
-        """Replace all weights; names as in the Hugging Face model, `lm_head.weight` among them also when tied."""
-        ...
-
-    def logprobs(self, sequences: Sequence[Continuation]) -> list[list[float]]:
-        """Return the log-probability of every response token at temperature 1, in nats."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class _Loaded:
-    """What both have in common: an engine of the bench, entered and left."""
+class Rollouts:
+    """A sampler whose weights can be replaced, over an engine of the bench; use it as a context manager."""
 
     engine: Any
 
@@ -69,6 +45,14 @@ class _Loaded:
         """Return one sample a request, in the order of the requests."""
         found = {sample.key: sample for samples in self.engine.generate(requests) for sample in samples}
         return [found[request.key] for request in requests]
+
+    def load(self, weights: Weights) -> None:
+        """Replace all weights; names as in the Hugging Face model, `lm_head.weight` among them also when tied."""
+        raise NotImplementedError
+
+    def logprobs(self, sequences: Sequence[Continuation]) -> list[list[float]]:
+        """Return the log-probability of every response token at temperature 1, in nats."""
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         """Load the model."""
@@ -82,7 +66,7 @@ class _Loaded:
         self.engine.__exit__(kind, error, trace)
 
 
-class VllmRollouts(_Loaded):
+class VllmRollouts(Rollouts):
     """vLLM in this process."""
 
     def __init__(self, config: EngineConfig, *, world_size: int, gpu_memory: float) -> None:
@@ -128,7 +112,7 @@ class _TrainingVllm(VllmEngine):
         return options
 
 
-class HfRollouts(_Loaded):
+class HfRollouts(Rollouts):
     """transformers' `generate` on a copy of the model: slow, simple, the reference."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -161,9 +145,7 @@ class HfRollouts(_Loaded):
         return found
 
 
-def make_rollouts(
-    model_dir: str, settings: Rollout, *, max_model_len: int, dtype: str, world_size: int
-) -> VllmRollouts | HfRollouts:
+def make_rollouts(model_dir: str, settings: Rollout, *, max_model_len: int, dtype: str, world_size: int) -> Rollouts:
     """Return the engine that the recipe names, not loaded yet; `max_model_len` is prompt plus response, in tokens."""
     config = EngineConfig(
         model_dir=model_dir,

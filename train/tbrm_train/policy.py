@@ -1,0 +1,145 @@
+"""Models as losses see them: micro-batches in, numbers of the response tokens out.
+
+    Policy(batch)  -> log pi, logsumexp, entropy of every response token    (N,) each, float32
+    Critic(batch)  -> the value before every response token                 (N,), float32
+
+The response tokens of a micro-batch stand in one row, trajectory after trajectory; padding, which stands on the right
+where a causal model's tokens never look, is not among them.
+
+Legend: B trajectories, T tokens of the longest, N response tokens of all, H hidden size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tbrm_bench.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Trajectories padded to one length, and where their response tokens stand."""
+
+    input_ids: Tensor  # (B, T)
+    rows: Tensor  # (N,) the trajectory of each response token
+    places: Tensor  # (N,) where the hidden state stands that predicts it
+    targets: Tensor  # (N,) the token itself
+    lengths: tuple[int, ...]  # response tokens of each trajectory
+
+
+class TokenScores(NamedTuple):
+    """What a policy says of each response token, in nats at the sampling temperature."""
+
+    logprobs: Tensor  # (N,) log pi(a|s)
+    logsumexp: Tensor  # (N,) V(s), the soft value where logits are Q-values
+    entropy: Tensor  # (N,)
+
+    def detached(self) -> "TokenScores":
+        """The same numbers without gradients."""
+        return TokenScores(*(part.detach() for part in self))
+
+
+def make_batch(sequences: Sequence[tuple[Sequence[int], Sequence[int]]], *, device: str) -> TokenBatch:
+    """Pad (prompt, response) pairs to the longest; every response has at least one token."""
+    width = max(len(prompt) + len(response) for prompt, response in sequences)
+    input_ids = torch.zeros((len(sequences), width), dtype=torch.long)
+    rows, places = [], []
+    for row, (prompt, response) in enumerate(sequences):
+        end = len(prompt) + len(response)
+        input_ids[row, :end] = torch.tensor([*prompt, *response])
+        rows.append(torch.full((len(response),), row))
+        places.append(torch.arange(len(prompt) - 1, end - 1))
+    all_rows, all_places = torch.cat(rows), torch.cat(places)
+    return TokenBatch(
+        input_ids=input_ids.to(device),
+        rows=all_rows.to(device),
+        places=all_places.to(device),
+        targets=input_ids[all_rows, all_places + 1].to(device),
+        lengths=tuple(len(response) for _, response in sequences),
+    )
+
+
+class Policy(nn.Module):
+    """A causal language model that scores response tokens without holding all of their logits."""
+
+    def __init__(self, model: Any, *, temperature: float) -> None:
+        """Take the model over."""
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the parts of TokenScores; a plain tuple, which DeepSpeed's hooks understand."""
+        hidden = _hidden(self.model.get_decoder(), batch)  # (N, H)
+        stats = token_stats(hidden, self.model.get_output_embeddings().weight, batch.targets, self.temperature)
+        return TokenScores(*stats)
+
+
+class Critic(nn.Module):
+    """The same transformer with one number a token in place of logits; it starts at 0 everywhere."""
+
+    def __init__(self, model: Any) -> None:
+        """Take the model's decoder over; its logits are not used."""
+        super().__init__()
+        self.decoder = model.get_decoder()
+        self.head = nn.Linear(model.config.hidden_size, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: TokenBatch) -> Tensor:
+        """Return the value before each response token (N,)."""
+        hidden = _hidden(self.decoder, batch)
+        values: Tensor = self.head(hidden.to(self.head.weight.dtype))[:, 0].float()
+        return values
+
+
+def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> Any:
+    """Return the model of a folder for training; raises UserError if it cannot be loaded."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            model_dir, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{model_dir} cannot be loaded for training: {' '.join(str(error).split())[:200]}") from None
+    model.config.use_cache = False
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _hidden(decoder: Any, batch: TokenBatch) -> Tensor:
+    # No mask: what stands right of a token is padding or its future, and attention is causal.
+    states = decoder(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # (B, T, H)
+    found: Tensor = states[batch.rows, batch.places]
+    return found
+
+
+CHUNK = 1024
+
+
+def token_stats(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Provisional."""
+    from torch.utils.checkpoint import checkpoint
+
+    parts = [
+        checkpoint(_stats, h, weight, t, temperature, use_reentrant=False)
+        for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)
+    ]
+    first, second, third = zip(*parts, strict=True)
+    return torch.cat(first), torch.cat(second), torch.cat(third)
+
+
+def _stats(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    logits = (hidden @ weight.T).float() / temperature
+    total = logits.logsumexp(dim=-1)
+    chosen = logits.gather(1, targets[:, None])[:, 0] - total
+    entropy = total - (logits.softmax(dim=-1) * logits).sum(dim=-1)
+    return chosen, total, entropy

@@ -1,0 +1,94 @@
+"""Everything a training needs, loaded once and checked against each other before the first step."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.prompts import load_tokenizer, stop_token_ids
+from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.records import Sampling
+from tbrm_train.data import PromptSet, load_prompts
+from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
+from tbrm_train.learner import Learner
+from tbrm_train.policy import Critic, Policy, load_model
+from tbrm_train.rewards import Rewarder
+from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.rollout import Rollouts, make_rollouts
+from tbrm_train.task_scores import longest_task
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A training that is ready to step."""
+
+    recipe: RlRecipe
+    processes: Processes
+    tokenizer: Any
+    prompts: PromptSet
+    sampling: Sampling
+    learner: Learner
+    rollouts: Rollouts
+    rewarder: Rewarder
+    prompt_ids: Mapping[tuple[str, ...], tuple[int, ...]]
+
+    @property
+    def is_first(self) -> bool:
+        """True in the one process that writes files."""
+        return self.processes.rank == 0
+
+
+@contextmanager
+def open_session(recipe: RlRecipe) -> Iterator[Session]:
+    """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
+    model = resolve_model(recipe.model)
+    tokenizer = load_tokenizer(model.path)
+    prompts = load_prompts(recipe, tokenizer, model.context_length)
+    protocol = load_protocol(recipe.prompts.protocol)
+    processes = start_processes(recipe.deepspeed)
+    with ExitStack() as stack:
+        # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
+        rollouts = stack.enter_context(
+            make_rollouts(
+                str(model.path),
+                recipe.rollout,
+                max_model_len=max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe)),
+                dtype=recipe.deepspeed.dtype,
+                world_size=processes.world_size,
+            )
+        )
+        learner = stack.enter_context(_make_learner(recipe, model, processes))
+        rewarder = stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
+        sampling = _sampling(recipe, protocol, tokenizer, model)
+        prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
+        yield Session(recipe, processes, tokenizer, prompts, sampling, learner, rollouts, rewarder, prompt_ids)
+
+
+@contextmanager
+def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Iterator[Learner]:
+    settings, temperature = recipe.deepspeed, recipe.rollout.temperature
+
+    def load() -> Any:
+        return load_model(model.path, dtype=settings.dtype, gradient_checkpointing=settings.gradient_checkpointing)
+
+    policy = TrainingEngine(Policy(load(), temperature=temperature), settings, recipe.optimizer)
+    learner = Learner(recipe, processes, policy)
+    if learner.objective.needs_reference:
+        learner.reference = FrozenModule(Policy(load(), temperature=temperature), settings, processes.device)
+    if learner.objective.needs_critic:
+        learner.critic = TrainingEngine(Critic(load()), settings, recipe.optimizer)
+    try:
+        yield learner
+    finally:
+        learner.close()
+
+
+def _sampling(recipe: RlRecipe, protocol: Protocol, tokenizer: Any, model: Model) -> Sampling:
+    stops = stop_token_ids(tokenizer, model.path, protocol)
+    if not stops and not protocol.stop_strings:
+        raise UserError(
+            f"protocol {protocol.name} and {recipe.model} name no token that ends an answer; add stop_tokens"
+        )
+    return Sampling(recipe.rollout.temperature, 1.0, recipe.rollout.max_tokens, protocol.stop_strings, stops)
