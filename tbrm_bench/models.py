@@ -30,9 +30,11 @@ class Model:
 
     @property
     def context_length(self) -> int:
-        """The longest sequence in tokens that the model's config allows."""
-        length = self.config.get("max_position_embeddings")
-        if not isinstance(length, int) or length < 1:
+        """The longest sequence in tokens that the model's config allows; a model that also sees nests its text's."""
+        text = self.config.get("text_config")
+        nested = text.get("max_position_embeddings") if isinstance(text, dict) else None
+        length = self.config.get("max_position_embeddings", nested)
+        if type(length) is not int or length < 1:
             raise UserError(
                 f"max_position_embeddings in {self.path / 'config.json'} is {length!r}, not a positive integer; add it"
             )
@@ -44,10 +46,10 @@ def resolve_model(spec: str) -> Model:
     commit = None
     if spec.startswith(BUILTIN):
         path = builtin_model_dir(spec.removeprefix(BUILTIN))
-    elif Path(spec).expanduser().is_dir():
-        path = _as_model(Path(spec).expanduser().resolve())
+    elif folder := _local_folder(spec):
+        path = _as_model(folder)
     elif _looks_like_a_path(spec):
-        raise UserError(f"no folder {spec}; MODEL is a local folder, a Hub id (owner/name) or builtin:tiny")
+        raise UserError(f"no folder {spec!r}; MODEL is a local folder, a Hub id (owner/name) or builtin:tiny")
     else:
         from tbrm_bench.hub import download_model
 
@@ -70,6 +72,19 @@ def _as_model(folder: Path) -> Path:
         return folder  # what it lacks is said where its config is read
 
 
+def _local_folder(spec: str) -> Path | None:
+    try:
+        path = Path(spec).expanduser()
+        if spec and path.is_dir():
+            return path.resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError):  # a name that is too long, a home that is not known
+        return None
+    if is_file:
+        raise UserError(f"{spec} is a file; give the folder of a Hugging Face model that it is in")
+    return None
+
+
 def _looks_like_a_path(spec: str) -> bool:
     return spec.startswith((".", "/", "~")) or spec.count("/") != 1
 
@@ -81,7 +96,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} holds no config.json (found: {found}); give the folder of a Hugging Face model")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict) or not config.get("architectures"):
         raise UserError(f"{file} names no architecture; add the key 'architectures' or give another folder")

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,12 @@ def config_fingerprint(model_dir: Path) -> str:
     """Return the digest of a model's config.json without the keys that only tell its origin."""
     file = model_dir / "config.json"
     try:
-        config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        # Some architectures write Infinity as a limit, which JSON has not; its name stands for it.
+        config: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file} is not a table of settings; give the folder of a Hugging Face model")
     return digest({key: value for key, value in config.items() if key not in VOLATILE_KEYS})
 
 

@@ -46,7 +46,7 @@ def weights_fingerprint(model_dir: Path) -> str:
         for tensor in read_header(file):
             if tensor.name in tensors:
                 raise UserError(
-                    f"tensor {tensor.name} stands in {tensors[tensor.name].file.name} and in {file.name}; "
+                    f"tensor {tensor.name!r} stands in {tensors[tensor.name].file.name} and in {file.name}; "
                     f"remove the file that does not belong to {model_dir}"
                 )
             tensors[tensor.name] = tensor
@@ -70,7 +70,7 @@ def _check_index(model_dir: Path, found: dict[str, str]) -> None:
     for name, shard in wanted.items():
         if found.get(name) != shard:
             raise UserError(
-                f"{file.name} says that {name} is in {shard}, but it is in {found.get(name, 'no file')}; "
+                f"{file.name} says that {name!r} is in {shard}, but it is in {found.get(name, 'no file')}; "
                 f"is the download to {model_dir} complete?"
             )
 
@@ -100,13 +100,13 @@ def read_header(file: Path) -> Iterator[StoredTensor]:
             tensors = [
                 _stored(name, entry, file, 8 + length) for name, entry in header.items() if name != "__metadata__"
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{file} has a header that is not safetensors: {error}; write it again") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{file} has a header that is not safetensors: {error!r}; write it again") from error
     end = 8 + length
     for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.stop)):
         if tensor.start != end or tensor.stop < tensor.start:
             raise UserError(
-                f"{file}: tensor {tensor.name} starts at byte {tensor.start}, expected {end}; write it again"
+                f"{file}: tensor {tensor.name!r} starts at byte {tensor.start}, expected {end}; write it again"
             )
         end = tensor.stop
     if end != size:

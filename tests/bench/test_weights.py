@@ -1,5 +1,6 @@
 """The fingerprint of weights: blind to files and shards, and to nothing else."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_everything_else_changes_it(tmp_path: Path, change: str) -> None:
 def test_a_tensor_in_two_files_is_an_error_that_names_both(tmp_path: Path) -> None:
     write(tmp_path, TENSORS, "one.safetensors")
     write(tmp_path, {"b": TENSORS["b"]}, "two.safetensors")
-    with pytest.raises(UserError, match=r"tensor b stands in one\.safetensors and in two\.safetensors"):
+    with pytest.raises(UserError, match=r"tensor 'b' stands in one\.safetensors and in two\.safetensors"):
         weights_fingerprint(tmp_path)
 
 
@@ -78,7 +79,7 @@ def test_a_shard_that_the_index_names_and_that_is_not_there(tmp_path: Path) -> N
     write(tmp_path, TENSORS, "model-00001-of-00002.safetensors")
     index = {"weight_map": {"b": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match=r"c is in model-00002-of-00002\.safetensors, but it is in no file"):
+    with pytest.raises(UserError, match=r"'c' is in model-00002-of-00002\.safetensors, but it is in no file"):
         weights_fingerprint(tmp_path)
 
 
@@ -101,12 +102,69 @@ def test_a_file_that_is_cut_short(tmp_path: Path, keep: int) -> None:
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 9]}}',
         b'{"a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-8, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 1e999]}}',
+        b'{"a": ' * 100_000,
     ],
 )
 def test_a_header_that_is_none(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(UserError, match=r"model\.safetensors"):
         weights_fingerprint(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+entries = st.fixed_dictionaries({"dtype": json_values, "shape": json_values, "data_offsets": json_values})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    header=st.binary(max_size=30)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(st.text(max_size=2), entries | json_values).map(lambda value: json.dumps(value).encode()),
+    length=st.none() | st.integers(0, 2**64 - 1),
+    rest=st.binary(max_size=9),
+)
+def test_whatever_a_file_holds_it_is_a_fingerprint_or_one_line(
+    tmp_path: Path, header: bytes, length: int | None, rest: bytes
+) -> None:
+    claimed = len(header) if length is None else length
+    (tmp_path / "model.safetensors").write_bytes(claimed.to_bytes(8, "little") + header + rest)
+    try:
+        assert len(weights_fingerprint(tmp_path)) == 64
+    except UserError as error:
+        said = str(error)
+        assert "model.safetensors" in said
+        assert "\n" not in said
+
+
+def test_metadata_and_the_order_in_a_file_change_nothing(tmp_path: Path) -> None:
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    write(plain, {"a": np.array([1, 2], np.float32), "b": np.array([3], np.float32)})
+    values = np.array([3, 1, 2], np.float32).tobytes()
+    header = json.dumps(
+        {
+            "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            "__metadata__": {"format": "pt", "note": "written by another program"},
+            "a": {"data_offsets": [4, 12], "shape": [2], "dtype": "F32"},
+        },
+        indent=4,
+    ).encode()
+    other.mkdir()
+    (other / "weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + values)
+    assert weights_fingerprint(other) == weights_fingerprint(plain)
+
+
+def test_the_fingerprint_is_the_one_that_the_docstring_defines(tmp_path: Path) -> None:
+    """Computed here from the arrays; a change of it would make every stored run another one."""
+    names = {"float32": "F32", "float16": "F16", "int64": "I64"}
+    digests = b""
+    for name, array in sorted(TENSORS.items()):
+        tensor = json.dumps([name, names[str(array.dtype)], list(array.shape)]).encode() + array.tobytes()
+        digests += hashlib.sha256(tensor).digest()
+    assert fingerprint(tmp_path / "model", TENSORS) == hashlib.sha256(digests).hexdigest()
 
 
 def test_no_weights_at_all(tmp_path: Path) -> None:
