@@ -13,6 +13,7 @@ from tbrm_bench.merge.archive import Record, read_directory
 from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile, Storage
 from tbrm_bench.merge.inert import allowed
+from tbrm_bench.merge.opcodes import check_opcodes
 from tbrm_bench.merge.problems import DamagedFile, UnknownFormat, UnsafePickle
 
 MAX_PICKLE_BYTES = 1 << 29
@@ -99,6 +100,7 @@ def restricted_load(path: Path, data: bytes, persistent: Any = None) -> Any:
         raise ValueError(f"a reference to {reference!r} where none belongs")
 
     try:
+        check_opcodes(data)
         return _Unpickler(path, data, persistent or none).load()
     except _BROKEN as error:
         raise DamagedFile(path, f"its pickle cannot be read ({type(error).__name__}: {error})") from error
