@@ -56,21 +56,32 @@ def push_run(
     require_token()
     with staged_run(run_dir) as staged:
         remote.ensure(private=not public)
-        for attempt in range(1, MAX_MOVES + 1):
-            head = remote.head()
-            if head is None:
-                raise UserError(f"{repo!r} was deleted, or cannot be seen with this token; check it and push again")
-            _check_visibility(head, repo, public=public)
-            uploads, deletions = _changes(remote, head, staged)
-            if not uploads and not deletions:
-                return Pushed(remote.url, head.commit, staged.name, (), ())
-            try:
-                commit = remote.commit(head, uploads=uploads, deletions=deletions, message=f"Push {staged.name}")
-            except HubMoved as error:
-                backoff.wait(min(attempt, 5), reason=f"{error}: reading {repo} again")
-                continue
+        return _commit(remote, staged, public=public)
+
+
+def _commit(remote: HubRepo, staged: StagedRun, *, public: bool) -> Pushed:
+    """Commit on top of the head, whichever it is by then; RunFailed when no try comes through."""
+    num_moves, num_stuck, last_head = 0, 0, ""
+    while num_moves < MAX_MOVES and num_stuck < remote.backoff.num_tries:
+        head = remote.head()
+        if head is None:
+            raise UserError(f"{remote.repo!r} was deleted, or cannot be seen with this token; check it and push again")
+        _check_visibility(head, remote.repo, public=public)
+        uploads, deletions = _changes(remote, head, staged)
+        if not uploads and not deletions:
+            return Pushed(remote.url, head.commit, staged.name, (), ())
+        try:
+            commit = remote.commit(head, uploads=uploads, deletions=deletions, message=f"Push {staged.name}")
+        except HubMoved as error:
+            # A head that stays where it is was not moved by others: the Hub itself is in trouble.
+            num_stuck = num_stuck + 1 if head.commit == last_head else 1
+            num_moves, last_head = num_moves + 1, head.commit
+            remote.backoff.wait(num_stuck, reason=f"{error}: reading {remote.repo} again")
+        else:
             return Pushed(remote.url, commit, staged.name, tuple((u.path, u.size) for u in uploads), tuple(deletions))
-    raise RunFailed(f"no commit to {repo} came through in {MAX_MOVES} tries; nothing is half done, push again later")
+    raise RunFailed(
+        f"no commit to {remote.repo} came through in {num_moves} tries; nothing is half done, push again later"
+    )
 
 
 def _check_visibility(head: Head, repo: str, *, public: bool) -> None:

@@ -36,6 +36,8 @@ def loopback_hub(
         server.add_user("bob", token=OTHER_TOKEN)
         server.users[READ_TOKEN] = server.users[TOKEN].__class__("ann", (), can_write=False)
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.pipeline import regrade
+from tbrm_bench.grading import GRADER
+from tbrm_bench.pipeline import regrade, write_results
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
+from tbrm_bench.score import score_run
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.store import RunStore
 
@@ -64,41 +66,60 @@ def make_run(
             for start in range(0, len(keys), 500):
                 page = keys[start : start + 500]
                 stop = len(keys) - skip if task == tasks[-1] else len(keys)
-                store.add_samples(
-                    make_sample(seed, key, start + i, text_bytes) for i, key in enumerate(page) if start + i < stop
-                )
+                store.add_samples(make_sample(seed, key, text_bytes) for i, key in enumerate(page) if start + i < stop)
     if results:
-        regrade(folder)
+        give_grades(folder)
     return folder
 
 
-def make_sample(seed: int, key: SampleKey, number: int, text_bytes: int) -> Sample:
-    """Return a sample that answers its problem if `number` is a multiple of three."""
-    answer = key.problem_id.removeprefix("p/") if number % 3 == 0 else "-7"
+def make_sample(seed: int, key: SampleKey, text_bytes: int = 0) -> Sample:
+    """Return a sample; the first one of every problem whose number three divides is right."""
+    problem = key.problem_id.removeprefix("p/")
+    number = 5 * int(problem) + 2 * key.sample_index
+    answer = problem if number % 3 == 0 else "-7"
     filler = "".join(f"step {number * 31 + i} " for i in range(text_bytes // 9))
     text = f"{filler}{NASTY[number % len(NASTY)]} so \\boxed{{{answer}}}"
     token_ids = tuple(range(number % 5)) + (2**32 - 1,) * (number % 2) + tuple(range(text_bytes // 4))
     return Sample(key, sample_seed(seed, key), text, token_ids, "stop", 9)
 
 
-def set_grade(folder: Path, key: SampleKey, grade: Grade) -> None:
-    """Change one verdict by hand and score the run again by the stored ones."""
-    from tbrm_bench.grading import GraderPool
-    from tbrm_bench.pipeline import write_results
-    from tbrm_bench.score import score_run
+def give_grades(folder: Path) -> None:
+    """Grade and score a run by comparing texts, which takes no grader process."""
+    with RunStore.open_grader(folder) as store:
+        golds = {problem.key: problem.gold.answers[0] for problem in store.problems()}
+        store.add_grades([(sample.key, _judge(sample, golds)) for sample in store.samples()], GRADER)
+    write_scores(folder)
 
-    with RunStore.open_grader(folder) as store, GraderPool() as pool:
-        (grader,) = store.graders()
-        store.add_grades([(key, grade)], grader)
-        result = score_run(store, grader=grader, vote_classes=pool.vote_classes)
+
+def _judge(sample: Sample, golds: Mapping[ProblemKey, str]) -> Grade:
+    answer = sample.text.rpartition("{")[2].rstrip("}")
+    is_right = answer == golds[ProblemKey(*sample.key[:2])]
+    return Grade(Status.CORRECT if is_right else Status.WRONG, answer, "integer")
+
+
+def write_scores(folder: Path) -> None:
+    """Write results.json from the stored verdicts."""
+    with RunStore.open_reader(folder) as store:
+        result = score_run(store, grader=GRADER, vote_classes=_same_text)
     write_results(folder, result)
+
+
+def _same_text(answers: Sequence[Sequence[str]]) -> list[list[int]]:
+    return [[row.index(answer) for answer in row] for row in answers]
+
+
+def set_grade(folder: Path, key: SampleKey, grade: Grade) -> None:
+    """Change one verdict by hand and score the run again."""
+    with RunStore.open_grader(folder) as store:
+        store.add_grades([(key, grade)], GRADER)
+    write_scores(folder)
 
 
 WRONG = Grade(Status.WRONG, "-7", "integer")
 
 
 def add_old_grades(folder: Path) -> None:
-    """Store verdicts of an earlier grader beside the present ones, before they are given anew."""
+    """Store verdicts of an earlier grader, then those of the present one."""
     with RunStore.open_grader(folder) as store:
         keys = [sample.key for sample in store.samples()]
         store.add_grades([(key, Grade(Status.WRONG, "\ud83d", "old rule")) for key in keys[::2]], "tbrm-0")
