@@ -183,6 +183,31 @@ class FrozenModule:
         with torch.no_grad():
             return (self._engine or self.module)(*args, **kwargs)
 
+    def save(self, folder: Path, *, is_first: bool) -> None:
+        """Write the weights into the folder; all processes call it."""
+        import torch
+        from safetensors.torch import save_file
+
+        weights: dict[str, torch.Tensor] = {}
+        for name, parameter in self.module.named_parameters():
+            with gathered(parameter, self.settings):
+                if is_first:
+                    weights[name] = parameter.detach().cpu().clone()
+        if is_first:
+            folder.mkdir()
+            save_file(weights, folder / "weights.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote; all processes call it."""
+        import torch
+        from safetensors.torch import load_file
+
+        weights = load_file(folder / "weights.safetensors")
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                with gathered(parameter, self.settings, writer=0):
+                    parameter.data.copy_(weights[name])
+
     def copy_from(self, engine: TrainingEngine) -> None:
         """Take over the weights of an engine with the same module; all processes call it."""
         import torch

@@ -1,8 +1,8 @@
 """One batch of trajectories, one or more updates: score, advantages, loss, step.
 
 Every process holds the whole batch's tokens and rewards, which are small, and computes on its share: micro-batches of
-similar lengths, the same number on each. Advantages are computed from the whole batch everywhere. Losses are divided by
-counts of the whole batch, so world size and micro-batches change a gradient by rounding alone.
+similar lengths, the same number on each. Advantages come from the whole batch everywhere. Losses are divided by counts
+of the whole batch, so world size and micro-batches change a gradient by rounding alone.
 """
 
 import math
@@ -14,47 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tbrm_bench.errors import RunFailed
+from tbrm_train.checkpoint import last_checkpoint
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
-from tbrm_train.objectives import OBJECTIVES, MicroBatch, Objective, Tally
-from tbrm_train.policy import TokenBatch, TokenScores, make_batch
+from tbrm_train.micro_batches import plan_micro_batches, split_batch
+from tbrm_train.objectives import OBJECTIVES, Advantages, MicroBatch, Objective, Tally, Trajectory, value_loss
+from tbrm_train.policy import TokenScores, make_batch
+from tbrm_train.processes import gather, gather_by_place, sum_all
 from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.rollout import Continuation
 
 
 @dataclass(frozen=True, slots=True)
-class Trajectory:
-    """A rollout with its reward; `group` numbers the prompts of the batch."""
+class Known:
+    """Numbers of a batch from before its updates, one tensor of response tokens a trajectory; None if not needed."""
 
-    prompt: tuple[int, ...]
-    response: tuple[int, ...]
-    reward: float
-    group: int
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens that a forward pass computes."""
-        return len(self.prompt) + len(self.response)
-
-
-def plan_micro_batches(lengths: Sequence[int], *, world_size: int, max_tokens: int) -> list[list[list[int]]]:
-    """Return for every process its micro-batches, as lists of indices; all processes have the same number.
-
-    Neighbours have similar lengths, so little is padded; padded tokens of one stay within `max_tokens` unless one
-    trajectory alone exceeds it. With fewer trajectories than processes, some micro-batches are empty.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    micro: list[list[int]] = []
-    for index in order:
-        if micro and (len(micro[-1]) + 1) * lengths[micro[-1][0]] <= max_tokens:
-            micro[-1].append(index)
-        else:
-            micro.append([index])
-    while len(micro) % world_size:
-        largest = max(range(len(micro)), key=lambda place: len(micro[place]))
-        whole = micro[largest]
-        half = len(whole) // 2
-        micro[largest : largest + 1] = [whole[half:], whole[:half]]
-    micro.sort(key=lambda item: -sum(lengths[index] for index in item))
-    return [micro[rank::world_size] for rank in range(world_size)]
+    old_logprobs: list[Tensor] | None
+    values: list[Tensor] | None
+    advantages: Advantages
 
 
 class Learner:
@@ -71,50 +48,150 @@ class Learner:
         self.tied_name = tied_name(policy.module.model)
 
     def learn(self, trajectories: Sequence[Trajectory], *, step: int) -> dict[str, float]:
-        """Update on a whole batch, the same in every process; return the step's metrics."""
-        tally = Tally()
-        norms = []
-        plan = self._plan(trajectories)
-        num_tokens = sum(len(item.response) for item in trajectories)
-        self.policy.module.train()
-        for number, indices in enumerate(plan):
-            chosen = [trajectories[index] for index in indices] or [trajectories[0]]
-            batch = make_batch([(t.prompt, t.response) for t in chosen], device=self.processes.device)
-            reference = TokenScores(*self.reference(batch)) if self.reference else None
-            scores = TokenScores(*self.policy(batch))
-            micro = self._micro(batch, chosen, scores, reference, len(trajectories), num_tokens)
-            loss = self.objective.loss(micro, self.recipe.algorithm, tally if indices else Tally())
-            if not indices:
-                loss = loss * 0.0
-            tally.add("loss", loss[None])
+        """Update on a whole batch, the same in every process; return the step's metrics.
+
+        Raises RunFailed, before the weights change, if the loss is not finite.
+        """
+        tally, norms = Tally(), []
+        parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
+        known = self._prepare(trajectories, parts)
+        for part in parts:
+            self._accumulate(trajectories, part, known, tally, step)
+            norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step)))
+            if self.critic is not None:
+                rate = self._rate(self.recipe.optimizer.critic_learning_rate, step)
+                tally.add("critic/grad_norm", torch.tensor([self.critic.step(learning_rate=rate)]))
+        resets = self.recipe.algorithm.reference_reset_every
+        if self.reference is not None and resets is not None and step % resets == 0:
+            self.reference.copy_from(self.policy)
+        return {
+            **self._total(tally).means(),
+            "grad_norm": sum(norms) / len(norms),
+            "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step),
+        }
+
+    def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> Known:
+        """Score the batch before its first update, as far as the algorithm needs it."""
+        several, critic = len(parts) > 1, self.critic
+        old: dict[int, Tensor] = {}
+        values: dict[int, Tensor] = {}
+        for part in parts if several or critic is not None else ():
+            for micro in self._plan(trajectories, part):
+                batch = make_batch(_pairs(trajectories, micro), device=self.processes.device)
+                with torch.no_grad():
+                    if several:
+                        old |= _by_place(micro, self._score(batch).logprobs, batch.lengths)
+                    if critic is not None:
+                        values |= _by_place(micro, critic(batch), batch.lengths)
+        old_logprobs = gather_by_place(old, len(trajectories), self.processes) if several else None
+        all_values = gather_by_place(values, len(trajectories), self.processes) if critic is not None else None
+        advantages = self.objective.advantages(trajectories, all_values, self.recipe.algorithm)
+        return Known(old_logprobs, all_values, advantages)
+
+    def _accumulate(
+        self, trajectories: Sequence[Trajectory], part: Sequence[int], known: Known, tally: Tally, step: int
+    ) -> None:
+        """Add up the gradients of one update; raises RunFailed if the loss is not finite in any process."""
+        plan = self._plan(trajectories, part)
+        num_tokens = sum(len(trajectories[place].response) for place in part)
+        total = 0.0
+        for number, micro in enumerate(plan):
+            # A process without work computes on one trajectory that counts nothing, since all must take part.
+            places = micro or [part[0]]
+            batch = make_batch(_pairs(trajectories, places), device=self.processes.device)
+            reference = TokenScores(*self.reference(batch)) if self.reference is not None else None
+            inputs = MicroBatch(
+                scores=self._score(batch),
+                rows=batch.rows,
+                rewards=self._floats([trajectories[place].reward for place in places]),
+                baselines=self._floats([trajectories[place].baseline for place in places]),
+                reference=reference,
+                old_logprobs=self._pick(known.old_logprobs, places),
+                advantages=self._pick(known.advantages.advantages, places),
+                num_trajectories=len(part),
+                num_tokens=num_tokens,
+                longest=self.recipe.rollout.max_tokens,
+            )
+            weight = 1.0 if micro else 0.0
+            told = tally if micro else Tally()
+            told.add("entropy", inputs.scores.entropy)
+            loss = self.objective.loss(inputs, self.recipe.algorithm, told) * weight
+            total += float(loss.detach())
             self.policy.backward(loss, last=number == len(plan) - 1)
-        norms.append(self.policy.step(learning_rate=self.learning_rate(step)))
-        means = self._means(tally)
-        return means | {"grad_norm": norms[-1], "learning_rate": self.learning_rate(step)}
+            if self.critic is not None:
+                values = self.critic(batch)
+                old, target = self._pick(known.values, places), self._pick(known.advantages.returns, places)
+                assert old is not None
+                assert target is not None
+                critic_loss = value_loss(values, old, target, self.recipe.algorithm.value_clip) / num_tokens * weight
+                total += float(critic_loss.detach())
+                told.add("critic/error", (values - target).square())
+                self.critic.backward(critic_loss, last=number == len(plan) - 1)
+        self._check(total, step)
+        tally.total("loss", total, count=1 / self.processes.world_size)
 
-    def learning_rate(self, step: int) -> float:
-        """Return the rate of a step: linear warm-up, then the recipe's schedule down to zero after the last step."""
-        settings = self.recipe.optimizer
-        if step < settings.warmup_steps:
-            return settings.learning_rate * (step + 1) / settings.warmup_steps
-        progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    def _check(self, loss: float, step: int) -> None:
+        total = sum_all([loss], self.processes)[0]
+        if not math.isfinite(total):
+            last = last_checkpoint(Path(self.recipe.output))
+            raise RunFailed(
+                f"the loss of step {step} is {total}; lower optimizer.learning_rate "
+                f"{self.recipe.optimizer.learning_rate} and start anew, or "
+                + (f"use the last good checkpoint, {last.path}" if last else "there is no checkpoint yet")
+            )
+
+    def _total(self, tally: Tally) -> Tally:
+        """Add up the tallies of all processes."""
+        names = sorted(set(gather(sorted(tally.sums), self.processes, whole=True)))
+        sums = sum_all([tally.sums.get(name, 0.0) for name in names], self.processes)
+        counts = sum_all([tally.counts.get(name, 0.0) for name in names], self.processes)
+        return Tally(dict(zip(names, sums, strict=True)), dict(zip(names, counts, strict=True)))
+
+    def _score(self, batch: Any) -> TokenScores:
+        return TokenScores(*self.policy(batch))
+
+    def _plan(self, trajectories: Sequence[Trajectory], part: Sequence[int]) -> list[list[int]]:
+        """Return this process's micro-batches of a part, as places in the batch."""
+        plan = plan_micro_batches(
+            [trajectories[place].num_tokens for place in part],
+            world_size=self.processes.world_size,
+            max_tokens=self.recipe.deepspeed.micro_batch_tokens,
+        )
+        return [[part[index] for index in micro] for micro in plan[self.processes.rank]]
+
+    def _pick(self, tokens: Sequence[Tensor] | None, places: Sequence[int]) -> Tensor | None:
+        if tokens is None:
+            return None
+        return torch.cat([tokens[place] for place in places]).to(self.processes.device)
+
+    def _floats(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, device=self.processes.device)
+
+    def _rate(self, peak: float, step: int) -> float:
+        """Return the rate of a step, 1 being the first: linear warm-up, then the schedule down to 0 after the last."""
+        settings, done = self.recipe.optimizer, step - 1
+        if done < settings.warmup_steps:
+            return peak * (done + 1) / settings.warmup_steps
+        progress = (done - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
         shapes = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
-        return settings.learning_rate * shapes[settings.schedule]
+        return peak * shapes[settings.schedule]
 
-    def logprobs(self, sequences: Sequence[Any]) -> list[list[float]]:
-        """Return the policy's log-probabilities at temperature 1 of (prompt, response) pairs."""
-        self.policy.module.eval()
-        temperature, self.policy.module.temperature = self.policy.module.temperature, 1.0
+    def logprobs(self, sequences: Sequence[Continuation]) -> list[list[float]]:
+        """Return the policy's log-probability of every response token at temperature 1."""
+        module = self.policy.module
+        temperature, module.temperature = module.temperature, 1.0
         batch = make_batch([(item.prompt, item.response) for item in sequences], device=self.processes.device)
-        with torch.no_grad():
-            scores = TokenScores(*self.policy(batch))
-        self.policy.module.temperature = temperature
+        try:
+            with torch.no_grad():
+                scores = self._score(batch)
+        finally:
+            module.temperature = temperature
         return [part.tolist() for part in torch.split(scores.logprobs, list(batch.lengths))]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the policy's weights under their Hugging Face names; all processes walk together."""
-        for name, tensor in self.policy.parameters():
-            name = name.removeprefix("model.")
+        for parameter, tensor in self.policy.parameters():
+            name = parameter.removeprefix("model.")
             yield name, tensor
             # vLLM on a CPU keeps a packed copy of tied logits, which only this name refreshes.
             if name == self.tied_name:
@@ -125,11 +202,15 @@ class Learner:
         self.policy.save(folder / "policy", state)
         if self.critic is not None:
             self.critic.save(folder / "critic", {})
+        if self.reference is not None and self.recipe.algorithm.reference_reset_every is not None:
+            self.reference.save(folder / "reference", is_first=self.processes.rank == 0)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Read what `save` wrote; return its `state`."""
         if self.critic is not None:
             self.critic.load(folder / "critic")
+        if self.reference is not None and self.recipe.algorithm.reference_reset_every is not None:
+            self.reference.load(folder / "reference")
         return self.policy.load(folder / "policy")
 
     def close(self) -> None:
@@ -138,44 +219,6 @@ class Learner:
         if self.critic is not None:
             self.critic.close()
 
-    def _plan(self, trajectories: Sequence[Trajectory]) -> list[list[int]]:
-        plan = plan_micro_batches(
-            [item.num_tokens for item in trajectories],
-            world_size=self.processes.world_size,
-            max_tokens=self.recipe.deepspeed.micro_batch_tokens,
-        )
-        return plan[self.processes.rank]
-
-    def _micro(
-        self,
-        batch: TokenBatch,
-        chosen: Sequence[Trajectory],
-        scores: TokenScores,
-        reference: TokenScores | None,
-        num_trajectories: int,
-        num_tokens: int,
-    ) -> MicroBatch:
-        rewards = torch.tensor([item.reward for item in chosen], device=self.processes.device)
-        micro = MicroBatch(
-            scores, batch.rows, rewards, reference.logprobs if reference else None, None,
-            scores.logprobs.detach(), None, num_trajectories, num_tokens,
-        )  # fmt: skip
-        if reference is None:
-            return micro
-        import dataclasses
-
-        return dataclasses.replace(micro, ref_values=micro.first(reference.logsumexp))
-
-    def _means(self, tally: Tally) -> dict[str, float]:
-        names = sorted(tally.sums)
-        table = torch.tensor([[tally.sums[name], tally.counts[name]] for name in names], dtype=torch.float64)
-        if self.processes.world_size > 1:
-            table = table.to(self.processes.device)
-            torch.distributed.all_reduce(table)
-        means = {name: float(s / c) if c else math.nan for name, (s, c) in zip(names, table.tolist(), strict=True)}
-        means["loss"] = float(table[names.index("loss"), 0])
-        return means
-
 
 def tied_name(model: Any) -> str | None:
     """Return the name of the input embeddings if the output layer shares their weights."""
@@ -183,3 +226,11 @@ def tied_name(model: Any) -> str | None:
     if head is not embeddings:
         return None
     return next(str(name) for name, parameter in model.named_parameters() if parameter is embeddings)
+
+
+def _pairs(trajectories: Sequence[Trajectory], places: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return [(trajectories[place].prompt, trajectories[place].response) for place in places]
+
+
+def _by_place(places: Sequence[int], tokens: Tensor, lengths: Sequence[int]) -> dict[int, Tensor]:
+    return dict(zip(places, torch.split(tokens.cpu(), list(lengths)), strict=True))

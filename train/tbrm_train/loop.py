@@ -14,8 +14,8 @@ from tbrm_bench.errors import RunFailed
 from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, prune, write_checkpoint
 from tbrm_train.data import TrainingPrompt, requests, step_prompts
 from tbrm_train.export import write_model
-from tbrm_train.learner import Trajectory
 from tbrm_train.metrics_log import MetricsLog
+from tbrm_train.objectives import Trajectory, centred
 from tbrm_train.processes import Clock, barrier, gather, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
 from tbrm_train.rl_recipe import RlRecipe
@@ -129,6 +129,8 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     for trajectory in trajectories:
         by_group.setdefault(trajectory.group, set()).add(trajectory.reward)
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
+    if recipe.algorithm.center_reward:
+        trajectories = centred(trajectories)
     return trajectories, {
         "reward": sum(rewards) / len(rewards),
         **outcome_rates(batch),

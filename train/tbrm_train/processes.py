@@ -7,20 +7,38 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from tbrm_train.engine import Processes
 
 T = TypeVar("T")
 
 
-def gather(mine: Sequence[T], processes: Processes) -> list[T]:
-    """Return the items of all processes, dealt back in turn: item i came from process i % world_size."""
+def gather(mine: Sequence[T], processes: Processes, *, whole: bool = False) -> list[T]:
+    """Return the items of all processes: dealt back in turn (item i from process i % world_size), or one after another.
+
+    Dealt back, the items must have been dealt out so: `items[rank::world_size]`.
+    """
     if processes.world_size == 1:
         return list(mine)
     parts: list[Any] = [None] * processes.world_size
     torch.distributed.all_gather_object(parts, list(mine))
+    if whole:
+        return [item for part in parts for item in part]
     total = sum(len(part) for part in parts)
     return [parts[index % processes.world_size][index // processes.world_size] for index in range(total)]
+
+
+def gather_by_place(mine: dict[int, Tensor], count: int, processes: Processes) -> list[Tensor]:
+    """Return the tensors of all processes in the order of their places 0 .. count - 1."""
+    found = dict(gather(list(mine.items()), processes, whole=True))
+    return [found[place] for place in range(count)]
+
+
+def sum_all(values: Sequence[float], processes: Processes) -> list[float]:
+    """Return the sum over all processes of each value, the same bits in all of them."""
+    rows = gather([list(values)], processes, whole=True)
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def barrier(processes: Processes) -> None:
