@@ -109,12 +109,7 @@ def lay_out(name: str, parts: Parts) -> Layout:
         _check_piece(name, parts, grid, piece)
     cuts = {axis for piece in pieces for axis, size in enumerate(_sizes(piece, grid)) if size != grid[axis]}
     axis = max(cuts, default=0)
-    if parts.delta is not None:
-        axis, width = 1, math.prod(grid[1:])
-    elif math.prod(grid[:axis]) == 1:
-        width = 1
-    else:
-        width = math.prod(grid[axis:])
+    width = 1 if math.prod(grid[:axis]) == 1 else math.prod(grid[axis:])
     rows = math.prod(grid) // width if width else 0
     boxes = [box for piece in pieces for box in _boxes(piece, grid, axis, width)]
     if not _tiles(rows, width, boxes):
@@ -145,13 +140,11 @@ def _check_piece(name: str, parts: Parts, grid: tuple[int, ...], piece: Piece) -
 def _boxes(piece: Piece, grid: tuple[int, ...], axis: int, width: int) -> Iterator[Box]:
     """Yield the piece as runs of rows: one, unless an axis other than the first and the last cut one is cut too."""
     sizes = _sizes(piece, grid)
+    rest = math.prod(grid[axis + 1 :])
     if width == 1:
-        rest = math.prod(grid[axis + 1 :])
         yield Box(piece.start[axis] * rest, sizes[axis] * rest, 0, 1, piece.tensor, 0)
         return
-    rest = math.prod(grid[axis + 1 :])
-    # With a delta the width begins at axis 1, which no piece may cut further right than the columns say.
-    col, cols = (piece.start[axis] * rest, sizes[axis] * rest) if len(grid) > axis else (0, 1)
+    col, cols = piece.start[axis] * rest, sizes[axis] * rest
     lead, lead_start, lead_grid = sizes[:axis], piece.start[:axis], grid[:axis]
     cut = max((i for i in range(axis) if lead[i] != lead_grid[i]), default=0)
     run = lead[cut] * math.prod(lead_grid[cut + 1 :])

@@ -80,13 +80,15 @@ def _chunks(tensor: OutputTensor) -> Iterator[Bits]:
     layout, stored, delta = tensor.layout, tensor.parts.dtype, tensor.parts.delta
     read = _reader(layout)
     itemsize = max(stored.itemsize, tensor.dtype.itemsize)
-    step = max(1, CHUNK_BYTES // (itemsize * max(1, layout.width)))
+    # An update is added in whole rows of the matrix; a grid's row may be one element.
+    unit = 1 if delta is None else tensor.shape[1] // layout.width
+    step = max(1, CHUNK_BYTES // (itemsize * unit * max(1, layout.width))) * unit
     for start in range(0, layout.rows, step):
         stop = min(start + step, layout.rows)
         before = read(start, stop)
         kind = stored
         if delta is not None:
-            before = (to_float(before, stored) + delta.rows(start, stop).reshape(-1)).view("<u4")
+            before = (to_float(before, stored) + delta.rows(start // unit, stop // unit).reshape(-1)).view("<u4")
             kind = F32
         after = cast(before, kind, tensor.dtype)
         check_numbers(before, kind, after, tensor.dtype, tensor.name)
