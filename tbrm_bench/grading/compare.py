@@ -17,6 +17,7 @@ from tbrm_bench.grading.shapes import (
     either,
     has_no_value,
     infinity,
+    is_curve,
     is_implicit,
     is_set_like,
     may_rename,
@@ -27,7 +28,7 @@ from tbrm_bench.grading.shapes import (
     without_name,
 )
 from tbrm_bench.grading.tree import Tree, number, symbols, walk
-from tbrm_bench.grading.units import NO_UNIT, PERCENT, Unit
+from tbrm_bench.grading.units import NO_UNIT, PERCENT, RADIAN, Unit
 from tbrm_bench.grading.words import bare, spelt_number
 
 INEQUALITIES = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -58,6 +59,8 @@ class Comparer:
         """Compare all gold answers with all that a completion gives, in any order."""
         wanted = [part for gold in golds for part in spread(gold)]
         given = spread(pred)
+        if len(wanted) == 1 < len(given) and (point := self._named_row(wanted[0], given)) is not None:
+            return self.item(wanted[0], point)
         if len(wanted) == len(given) == 1:
             return self.item(wanted[0], given[0])
         return self.same_members(wanted, given, "set")
@@ -132,6 +135,8 @@ class Comparer:
         gold, gold_unit = peel(gold)
         pred, pred_unit = peel(pred)
         gold_unit = gold_unit if gold_unit != NO_UNIT else self.policy.unit
+        if RADIAN in (gold_unit, pred_unit):
+            return self._in_radians(gold, gold_unit, pred, pred_unit)
         if gold_unit == pred_unit == NO_UNIT:
             return self.value(gold, pred)
         if PERCENT in (gold_unit, pred_unit):
@@ -142,10 +147,17 @@ class Comparer:
             return self.value(gold, scaled(pred, pred_unit[1] / gold_unit[1]))[0], "unit"
         if NO_UNIT not in (gold_unit, pred_unit) or not self.policy.missing_unit:
             return False, "unit"
-        verdict = self.value(gold, pred)
-        if verdict[0] is False and ANGLE in (gold_unit[0], pred_unit[0]):
+        if ANGLE in (gold_unit[0], pred_unit[0]) and ("c", "pi") in (*walk(gold), *walk(pred)):
             return self._radians(gold, gold_unit, pred, pred_unit)
-        return verdict
+        return self.value(gold, pred)
+
+    def _in_radians(self, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
+        """Compare where one side says that it is in radians: a bare number then is too, and degrees are converted."""
+        if ANGLE in (gold_unit[0], pred_unit[0]):
+            return self._radians(gold, gold_unit, pred, pred_unit)
+        if {gold_unit, pred_unit} <= {RADIAN, NO_UNIT}:
+            return self.value(gold, pred)
+        return False, "unit"
 
     def _percent(self, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
         if gold_unit == pred_unit:
@@ -154,7 +166,7 @@ class Comparer:
             return False, "unit"
         # On the gold's scale, for which its tolerance is meant.
         verdict = self.value(gold, scaled(pred, Fraction(100) if gold_unit == PERCENT else Fraction(1, 100)))[0]
-        if verdict is not True and self.policy.missing_percent:
+        if verdict is not True and self.policy.missing_percent and (gold_unit == PERCENT or _is_large(gold)):
             verdict = either(verdict, self.value(gold, pred)[0])
         return verdict, "percent"
 
@@ -238,12 +250,28 @@ class Comparer:
             return False, "inequality"
         return self.value(rows[0][1], rows[1][1])[0], "inequality"
 
+    def _named_row(self, gold: Tree, preds: Sequence[Tree]) -> Tree | None:
+        """Return x = 1, y = 2 as the point (1, 2) where a point is wanted; None if that is not what they say."""
+        if gold[0] != "br" or gold[1] != "(" or len(gold) != len(preds) + 3:
+            return None
+        if any(pred[0] != "rel" or pred[1] != "=" or pred[2][0] != "s" for pred in preds):
+            return None
+        names = [str(pred[2][1]) for pred in preds]
+        if len(set(names)) < len(names):
+            return None
+        return (
+            "br",
+            "(",
+            ")",
+            *(pred[3] for _, pred in sorted(zip(names, preds, strict=True), key=lambda pair: pair[0])),
+        )
+
     def _one_sided(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare an equation's right side with a bare value."""
         if gold[0] != "rel" or gold[1] not in ("=", "approx", "in"):
             return False, "relation"
         named = symbols(gold[2]) or gold[2][0] == "text"  # Area = 12
-        if not named or is_implicit(gold) or (symbols(gold[2]) & symbols(gold[3])):
+        if not named or is_curve(gold) or (symbols(gold[2]) & symbols(gold[3])):
             return False, "relation"
         return self.item(gold[3], pred)[0], "equation"
 
@@ -261,3 +289,9 @@ class Comparer:
         if "approx" in operators:
             return (True if True in verdicts else None if None in verdicts else False), "approximation"
         return (False if False in verdicts else None if None in verdicts else True), "equation"
+
+
+def _is_large(tree: Tree) -> bool:
+    """Whether a bare gold can be a number of percent: 15 for 15 %, but 0.75 is not 0.75 %."""
+    value = exact(tree)
+    return value is not None and abs(value) > 1

@@ -25,12 +25,15 @@ from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numeric import Verdict
 from tbrm_bench.grading.parse import readings
 from tbrm_bench.grading.tree import Tree
-from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, word_unit
+from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
 from tbrm_bench.records import Gold
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")
 _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
+_BARE_UNIT = re.compile(
+    r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
+)
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
@@ -54,6 +57,7 @@ class ReadGold(NamedTuple):
     text: str  # without spaces
     integer: int | None
     choice: str | None
+    letter: str | None  # a capital that may be a choice or a symbol: E
     words: str | None
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
     policy: Policy
@@ -72,6 +76,7 @@ def read_gold(gold: Gold) -> ReadGold:
         text=unspaced(",".join(cleaned)),
         integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
         choice=words.choice(single, with_text=False) if is_text and single is not None else None,
+        letter=single if single is not None and re.fullmatch("[A-J]", single) else None,
         words=words.bare(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=Policy(
@@ -99,6 +104,8 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     if verdict is None:
         try:
             verdict, rule = _by_shape(cleaned, known, precise=False)
+            if verdict is False and (with_unit := _with_unit(cleaned, known)) is not None:
+                verdict, rule = _by_shape(with_unit, known, precise=False)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not end a run; in a worker it becomes "error"
             verdict, rule = None, f"exception:{type(error).__name__}"
     if verdict is not None:
@@ -123,10 +130,22 @@ def load_symbolic() -> None:
     import math_verify  # noqa: F401
 
 
+def _with_unit(cleaned: str, known: ReadGold) -> str | None:
+    """Return `5 m` as 5 metres where the gold is a quantity; elsewhere m is a symbol. None if nothing changes."""
+    if known.trees is None or not any(tree[0] == "q" for tree in known.trees):
+        return None
+    tail = _BARE_UNIT.search(cleaned)
+    if tail is None or not names_a_unit(tail[1]):
+        return None
+    return rf"{cleaned[: tail.start()]}\text{{ {tail[1]}}}{cleaned[tail.end(1) :].strip('}')}"
+
+
 def _by_words(cleaned: str, known: ReadGold) -> Verdict:
     if known.choice is not None:
         letter = words.choice(cleaned, with_text=True)
         return letter == known.choice, "choice"
+    if known.letter is not None and not cleaned.isalpha() and words.choice(cleaned, with_text=True) == known.letter:
+        return True, "choice"
     if known.words is not None:
         if words.bare(cleaned) == known.words:
             return True, "text"
@@ -173,12 +192,18 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
+    if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):
+        return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     given = parse(f"${answer}$", extraction_config=configs, parsing_timeout=None)
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+
+
+def _digits(text: str) -> list[str]:
+    return sorted(re.findall(r"\d+", text))
 
 
 def ask_math_verify(request: dict[str, Any]) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, factorial, isqrt, log
+from math import comb, factorial, gcd, isqrt, lcm, log
 
 from tbrm_bench.grading.limits import MAX_DIGITS, MAX_FACTORIAL, MAX_POWER_BITS
 from tbrm_bench.grading.tree import ONE, Tree, number
@@ -136,6 +136,8 @@ def _function(name: str, parts: list[Fraction]) -> Fraction | None:
     first = parts[0]
     if name == "abs":
         return abs(first)
+    if name in ("gcd", "lcm") and all(part.denominator == 1 for part in parts):
+        return Fraction((gcd if name == "gcd" else lcm)(*(int(part) for part in parts)))
     if name == "floor":
         return Fraction(first.numerator // first.denominator)
     if name == "ceil":

@@ -26,12 +26,13 @@ Source = Literal["boxed", "unterminated_box", "empty_box", "final_answer", "fall
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])")
 _BARE_BOX_VALUE = re.compile(r"\s*(?:\\text\s*\{[^{}\n]*\}|\\[a-zA-Z]+|[+-]?[\d.,]*\d(?:/\d+)?|[A-Za-z])")
 _GAP = re.compile(
-    r"(?:[\s$,;&]|\\[,;:!\s()\[\]]|\\q?quad|\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)?\s*\}|\band\b|\bor\b|,)*"
+    r"(?:[\s$,;&]|[a-zA-Z](?:_\{?\w\}?)?\s*=|\\[,;:!\s()\[\]]|\\q?quad|\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)?\s*\}|\band\b|\bor\b|,)*"
 )
 _THINK_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
 _ANSWER = re.compile(r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=)", re.IGNORECASE)
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
+_BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -206,6 +207,9 @@ def _last_value(text: str, *, is_whole: bool) -> Extraction:
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         value = next(group for group in formulas[-1].groups() if group is not None).strip()
         return Extraction(_right_side(value), "fallback")
+    bold = _BOLD_END.search(line)
+    if bold:
+        return Extraction(bold[1].strip(" .$"), "fallback")
     stated = _STATED_NUMBER.search(line)
     if stated:
         return Extraction(stated["number"].strip().rstrip(","), "fallback")

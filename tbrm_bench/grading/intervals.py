@@ -68,7 +68,7 @@ def _pieces(tree: Tree) -> list[Piece] | None:
     if kind == "inter":
         return _overlap(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "minus":
-        return _without_points(_pieces(tree[1]), _pieces(tree[2]))
+        return _difference(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "rel" and tree[1] == "in":
         return _pieces(tree[3])
     if kind == "rel":
@@ -130,21 +130,13 @@ def _between(operators: Sequence[str], sides: Sequence[Tree]) -> list[Piece] | N
     return None
 
 
-def _without_points(pieces: list[Piece] | None, points: list[Piece] | None) -> list[Piece] | None:
-    """Cut single points out of intervals."""
-    if pieces is None or points is None or any(low != high for low, _, high, _ in points):
+def _difference(pieces: list[Piece] | None, cuts: list[Piece] | None) -> list[Piece] | None:
+    """Cut intervals and single points out of intervals."""
+    if pieces is None or cuts is None:
         return None
-    for point, _, _, _ in points:
-        place = _end(point)
-        cut: list[Piece] = []
-        for low, has_low, high, has_high in pieces:
-            if _end(low) < place < _end(high):
-                cut += [(low, has_low, point, False), (point, False, high, has_high)]
-            elif low != high:
-                cut.append((low, has_low and _end(low) != place, high, has_high and _end(high) != place))
-            elif _end(low) != place:
-                cut.append((low, has_low, high, has_high))
-        pieces = cut
+    for low, has_low, high, has_high in cuts:
+        outside = [(MINUS_INFINITY, False, low, not has_low), (high, not has_high, INFINITY, False)]
+        pieces = [piece for side in outside for piece in _overlap(pieces, [side]) or []]
     return pieces
 
 

@@ -7,6 +7,10 @@
 import re
 import unicodedata
 
+from tbrm_bench.grading.respell import respell
+
+from tbrm_bench.grading.spellings import respell
+
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -56,9 +60,29 @@ _UNICODE = str.maketrans(
         **dict.fromkeys("“”", '"'),
         "√": r"\sqrt ",
         "∛": r"\sqrt[3]",
+        "∜": r"\sqrt[4]",
+        "∴": " ",
+        "∣": r"\mid ",  # noqa: RUF001
+        "…": "...",
+        "¢": r"\text{ cents}",
+        "€": r"\euro ",
+        "£": r"\pounds ",
+        "¥": r"\yen ",
+        "‰": r"\text{ per mille}",
+        "⋃": r"\cup ",
+        "⊆": r"\subseteq ",
+        "\u2102": r"\mathbb{C}",
+        "\u2115": r"\mathbb{N}",
+        "\u211a": r"\mathbb{Q}",
         "∞": r"\infty ",
         "°": r"^\circ ",
         "º": r"^\circ ",
+        "˚": r"^\circ ",
+        "˚": r"^\circ ",
+        "¢": " cents ",
+        "…": r"\ldots ",
+        "｛": r"\{",  # noqa: RUF001
+        "｝": r"\}",  # noqa: RUF001
         "≤": r"\le ",
         "⩽": r"\le ",
         "≥": r"\ge ",
@@ -104,12 +128,14 @@ _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
 _SUPER_RUN = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _SUB_RUN = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
+_SCRIPT_FRACTION = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹]+)[\u2044/]([₀₁₂₃₄₅₆₇₈₉]+)")
 
 
 def ascii_math(text: str) -> str:
     """Spell Unicode digits and mathematical symbols in LaTeX: `½` as `\\frac{1}{2}`, `x²` as `x^{2}`, `≤` as `\\le`."""
     if text.isascii():
         return text
+    text = _SCRIPT_FRACTION.sub(lambda run: rf"\frac{{{_digits(run[1])}}}{{{_digits(run[2])}}}", text)
     text = _SUPER_RUN.sub(lambda run: "^{" + "".join(_SUPERSCRIPTS[char] for char in run.group()) + "}", text)
     text = _SUB_RUN.sub(lambda run: "_{" + "".join(_SUBSCRIPTS[char] for char in run.group()) + "}", text)
     return "".join(map(_ascii_char, text.translate(_UNICODE)))
@@ -125,7 +151,11 @@ def _ascii_char(char: str) -> str:
     numerator, slash, denominator = folded.partition("\u2044")
     if slash:
         return rf"\frac{{{numerator}}}{{{denominator}}}"
-    return folded
+    return folded if folded.isascii() else folded.translate(_UNICODE)
+
+
+def _digits(run: str) -> str:
+    return unicodedata.normalize("NFKC", run)
 
 
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -133,6 +163,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\ "),  # the height of a matrix row
         (r"\\\$", r"\\dollar "),
+        (r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),
         (r"\$|(?<!\\)\\[()\[\]]|\\displaystyle\b|\\textstyle\b|\\limits\b|\\nolimits\b|\*\*", " "),
         (r"\\(?:left|right)\s*\.", " "),
         (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])", ""),
@@ -158,12 +189,11 @@ def clean(answer: str) -> str:
             text = pattern.sub(replacement, text)
     else:
         text = " ".join(text.split())
-    return strip_stops(text)
+    return strip_stops(respell(text))
 
 
 def strip_stops(text: str) -> str:
     """Take away spaces, the full stop, and loose commas and colons around an answer."""
     text = text.strip()
-    if text.endswith("\\\\"):
-        text = text[:-2]
+    text = text.rstrip("\\") if text.endswith("\\") else text  # a row's end, a space that lost what followed it
     return text.strip(" ,;:").rstrip(".").strip().strip(",;:").strip()

@@ -35,6 +35,8 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
+    if (based := scripts.letter_digits(text)) is not None:
+        return (based,)
     for grouped in (True, False) if "," in text else (False,):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
@@ -170,8 +172,10 @@ class Parser:
         if left[0] == "n" and token.kind == "NUMBER":
             return self._mixed_number(left)
         right = self.power()
-        if is_mixed(left, right, token.value):
-            return ("n", left[1] + Fraction(right[1][1], right[2][1]))
+        value, unit = (right[1], right[2:]) if right[0] == "q" else (right, ())  # 12\\frac12\\% is 12.5 %
+        if is_mixed(left, value, token.value):
+            mixed = ("n", left[1] + Fraction(value[1][1], value[2][1]))
+            return ("q", mixed, *unit) if unit else mixed
         return multiply(left, right)
 
     def _mixed_number(self, left: Tree) -> Tree:

@@ -24,6 +24,20 @@ def subscripted(base: Tree, name: str) -> Tree:
     return ("s", f"{base[1]}_{name}")
 
 
+_LETTER_DIGITS = re.compile(r"\(?(?=[\dA-Za-z]*\d)([\dA-Za-z]*[A-Za-z][\dA-Za-z]*)\)?_\{?(\d\d)\}?")
+_MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
+
+
+def letter_digits(text: str) -> Tree | None:
+    """Return digits in a base above ten, 2A7_{12}; None for anything else."""
+    if "_" not in text or len(text) > 80:
+        return None
+    match = _LETTER_DIGITS.fullmatch(_MARKS.sub("", text))
+    if match is None or not 10 < int(match[2]) <= 36 or any(int(digit, 36) >= int(match[2]) for digit in match[1]):
+        return None
+    return ("base", match[1].upper(), int(match[2]))
+
+
 def script_name(cursor: Cursor) -> str:
     """Read an index, as one name without spaces: `_{\\text{max}}` and `_{max}` are the same."""
     if not cursor.accept("OP", "{"):
@@ -79,7 +93,12 @@ def unit(cursor: Cursor) -> units.Unit:
         token = cursor.peek()
         if token.kind == "TEXT" or (token.kind == "WORD" and (power < 0 or units.is_unit_word(token.value))):
             cursor.next()
-            total = units.multiply(total, units.word_unit(token.value), power * _unit_exponent(cursor))
+            exponent = _unit_exponent(cursor)
+            if exponent != 1 and not token.value.replace(" ", "").isalpha():  # m/s^2: the exponent is the last word's
+                named, exponent = units.word_unit(f"{token.value}^{exponent}"), 1
+            else:
+                named = units.word_unit(token.value)
+            total = units.multiply(total, named, power * exponent)
             power = 1
         elif token.value in ("/", "cdot", "times") and cursor.peek(1).kind in ("TEXT", "WORD"):
             cursor.next()

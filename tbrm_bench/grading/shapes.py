@@ -104,11 +104,14 @@ def scaled(tree: Tree, factor: Fraction) -> Tree:
     return tree if factor == 1 else ("*", number(factor), tree)
 
 
+def is_curve(tree: Tree) -> bool:
+    """Whether an equation is itself the answer, a line or a circle, so that its right side alone says nothing."""
+    return tree[0] == "rel" and tree[1] == "=" and tree[2][0] == "+" and len(symbols(tree[2])) > 1
+
+
 def is_implicit(tree: Tree) -> bool:
-    """Whether an equation is itself the answer, a line or a curve, so that its right side alone says nothing."""
-    return (
-        tree[0] == "rel" and tree[1] == "=" and tree[2][0] == "+" and exact(tree[3]) == 0 and len(symbols(tree[2])) > 1
-    )
+    """Whether an equation has all of a curve on its left side."""
+    return is_curve(tree) and exact(tree[3]) == 0
 
 
 def may_rename(gold: Tree, pred: Tree) -> bool:

@@ -4,6 +4,7 @@ A unit is a product of powers of words. Known words carry a dimension and an exa
 unknown word ("apples") is its own dimension. Example: `cm^2` is ((("length", 2),), 1/10000).
 """
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ Unit = tuple[Dimensions, Fraction]
 
 NO_UNIT: Unit = ((), Fraction(1))
 DEGREE: Unit = ((("angle", 1),), Fraction(1))
+RADIAN: Unit = ((("radians", 1),), Fraction(1))
 PERCENT: Unit = ((("percent", 1),), Fraction(1, 100))
 
 # Words that describe and measure nothing.
@@ -32,6 +34,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "mass": {"kg kilogram": "1", "g gram": "1/1000", "mg milligram": "1/1000000", "ton tonne": "1000"},
     "money": {"dollar usd": "1", "cent": "1/100"},
     "euros": {"euro": "1"},
+    "radians": {"rad radian": "1"},
     "angle": {"degree deg": "1", "arcminute": "1/60", "arcsecond": "1/3600"},
     "percent": {"percent": "1/100"},
     "volume": {"liter litre l": "1", "ml milliliter millilitre": "1/1000"},
@@ -41,7 +44,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "pressure": {"pa pascal": "1", "kpa": "1000"},
     "frequency": {"hz hertz": "1", "khz": "1000", "mhz": "1000000"},
     "temperature": {"k kelvin": "1"},
-    "amount": {"mol mole": "1"},
+    "amount": {"mol mole": "1"}, "charge": {"c coulomb": "1"}, "voltage": {"v volt": "1"},
+    "resistance": {"ohm": "1"}, "current": {"amp ampere": "1"},
 }  # fmt: skip
 _WORDS: dict[str, tuple[str, Fraction]] = {
     word: (dimension, Fraction(factor))
@@ -49,6 +53,8 @@ _WORDS: dict[str, tuple[str, Fraction]] = {
     for words, factor in group.items()
     for word in words.split()
 }
+_COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
+_POWER = re.compile(r"([a-z\u00b5]+)\^?(-?\d)")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
 _ALSO_SYMBOLS = frozenset(
     ["ms", "mi", "ml", "min", "in", "deg", "hr", "kn", "kw", "pa", "ft", "sec", "mg", "day", "nm", "kg"]
@@ -62,12 +68,21 @@ def is_unit_word(word: str) -> bool:
     return len(word) > 1 and _singular(word.lower()) in _WORDS and word not in _ALSO_SYMBOLS
 
 
+def names_a_unit(text: str) -> bool:
+    """Whether every word of a text is a known unit, so that behind a value it can mean nothing else: m/s, min, C."""
+    unit = word_unit(text)
+    return bool(unit[0]) and all(name in _TABLE for name, _ in unit[0])
+
+
 @lru_cache(maxsize=4096)
 def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
     dimensions: dict[str, int] = {}
     factor, power, sign = Fraction(1), 1, 1
-    for word in text.lower().replace("/", " per ").replace(".", " ").replace("-", " ").split():
+    plain = re.sub(r"(?<!\^)-", " ", text.lower().replace("/", " per ").replace(".", " "))
+    for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
+        if match := _POWER.fullmatch(word):
+            word, power = match[1], int(match[2])
         if word in ("square", "sq"):
             power = 2
         elif word in ("cubic", "cu"):
