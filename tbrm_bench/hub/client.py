@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tbrm_bench import __version__
 from tbrm_bench.errors import MissingPrerequisite, RunFailed, UserError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
+# What a repository is asked for; a download may also come from the cache.
+Purpose = Literal["download", "read", "write"]
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 # The client itself waits for ever on a server that has stopped answering. Putting the parts of a large file together
 # takes a server tens of seconds.
@@ -128,6 +130,19 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         inner = inner.__cause__ or (None if inner.__suppress_context__ else inner.__context__)
 
 
+def _primary(error: BaseException) -> BaseException:
+    """Return the error that says most: the first one in the chain that is the client's own."""
+    from huggingface_hub import errors
+
+    own = (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.OfflineModeIsEnabled,
+        errors.LocalTokenNotFoundError,
+    )
+    return next((inner for inner in _chain(error) if isinstance(inner, own)), error)
+
+
 def _retry_after(error: BaseException) -> float | None:
     for inner in _chain(error):
         asked = getattr(getattr(inner, "response", None), "headers", {}).get("Retry-After", "")
@@ -149,7 +164,7 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def explained(
-    repo: str, *, repo_type: str = "model", revision: str | None = None, writing: bool = False
+    repo: str, *, repo_type: str = "model", revision: str | None = None, purpose: Purpose = "download"
 ) -> Iterator[None]:
     """Turn the client's errors about a repository into one line for a person."""
     try:
@@ -157,55 +172,52 @@ def explained(
     except UserError:
         raise
     except client_errors() as error:
-        raise explain(error, repo, repo_type=repo_type, revision=revision, writing=writing) from error
+        raise explain(error, repo, repo_type=repo_type, revision=revision, purpose=purpose) from error
 
 
-def explain(error: Exception, repo: str, *, repo_type: str, revision: str | None, writing: bool) -> UserError:
+def explain(error: Exception, repo: str, *, repo_type: str, revision: str | None, purpose: Purpose) -> UserError:
     """Return what went wrong with a repository, and the way out."""
     from huggingface_hub import errors
 
     name = f"{repo}@{revision}" if revision else repo
-    kinds = [type(inner) for inner in _chain(error)]
-
-    def found(kind: type[BaseException]) -> bool:
-        return any(issubclass(one, kind) for one in kinds)
-
+    cause = _primary(error)
     status = http_status(error)
-    if found(errors.HFValidationError):
+    if isinstance(cause, errors.HFValidationError):
         return UserError(f"{repo!r} is neither a folder nor a Hub id (owner/name): {first_line(error)}")
-    if found(errors.GatedRepoError):
+    if isinstance(cause, errors.GatedRepoError):
         return UserError(f"{name} is gated: accept its terms on the Hub, then log in with `hf auth login`")
-    if found(errors.RevisionNotFoundError):
+    if isinstance(cause, errors.RevisionNotFoundError):
         return UserError(f"{repo} has no revision {revision!r}; name a branch, tag or commit that it has")
-    if found(errors.RepositoryNotFoundError):
+    if isinstance(cause, errors.RepositoryNotFoundError):
         return UserError(
             f"{repo!r} is no {repo_type} on the Hub, or is private: check the name and --repo-type, or {LOG_IN}"
-            if not writing
+            if purpose != "write"
             else f"{repo!r} is not on the Hub, or is not yours: check the name, or {LOG_IN}"
         )
     if status == 401:
         return UserError(f"the Hub refused the token (401); {LOG_IN} anew")
     if status == 403:
-        what = "write to" if writing else "read"
+        what = "write to" if purpose == "write" else "read"
         return UserError(f"the token may not {what} {name} (403); use a token with that permission, or another name")
-    if found(errors.OfflineModeIsEnabled) or found(errors.LocalTokenNotFoundError):
-        return MissingPrerequisite(_without_network(name, found(errors.OfflineModeIsEnabled)))
+    if isinstance(cause, errors.LocalTokenNotFoundError):
+        return MissingPrerequisite(f"no Hub token found; {LOG_IN}")
+    if isinstance(cause, errors.OfflineModeIsEnabled):
+        return _unreachable(name, "HF_HUB_OFFLINE is set: unset it", purpose)
     if status is not None:
         return RunFailed(
             f"the Hub kept answering {status} for {name} ({first_line(error)}); give the command again later"
         )
     if isinstance(error, OSError) and error.errno is not None and not is_transient(error):
         return RunFailed(f"{name}: {error.strerror} ({error.filename}); mend that and give the same command again")
-    return MissingPrerequisite(
-        f"{name} is not in the local cache and the Hub cannot be reached ({first_line(error)}); "
-        "give a local folder with it, or run again with a connection"
-    )
+    return _unreachable(name, f"the Hub cannot be reached ({first_line(error)})", purpose)
 
 
-def _without_network(name: str, offline: bool) -> str:
-    if not offline:
-        return f"no Hub token found; {LOG_IN}"
-    return f"{name} is not in the local cache and HF_HUB_OFFLINE is set; unset it, or give a local folder"
+def _unreachable(name: str, why: str, purpose: Purpose) -> UserError:
+    if purpose == "download":
+        return MissingPrerequisite(
+            f"{name} is not in the local cache and {why}; give a local folder with it, or run again with a connection"
+        )
+    return MissingPrerequisite(f"{name}: {why}; run again with a connection")
 
 
 def holds_token(text: str) -> bool:

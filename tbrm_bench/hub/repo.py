@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub.client import (
     Backoff,
+    Purpose,
     client_errors,
     explained,
     http_status,
@@ -128,7 +129,7 @@ class HubRepo:
 
         require_token()
         api = make_api()
-        with self._explained(writing=True):
+        with self._explained("write"):
             try:
                 retried(lambda: api.repo_info(self.repo, repo_type=self.repo_type), backoff=self.backoff)
             except errors.RepositoryNotFoundError:
@@ -169,7 +170,7 @@ class HubRepo:
         require_token()
         additions = [CommitOperationAdd(upload.path, upload.content) for upload in uploads]
         removals = [CommitOperationDelete(path, is_folder=False) for path in deletions]
-        with self._explained(writing=True):
+        with self._explained("write"):
             self._upload(additions)
             return self._commit(head, additions, removals, message)
 
@@ -181,7 +182,7 @@ class HubRepo:
         from huggingface_hub import CommitOperationAdd
 
         require_token()
-        with self._explained(writing=True):
+        with self._explained("write"):
             done = make_api().create_commit(
                 self.repo,
                 [CommitOperationAdd(upload.path, upload.content) for upload in uploads],
@@ -241,9 +242,9 @@ class HubRepo:
             raise
         return str(done.oid)
 
-    def _explained(self, *, writing: bool = False) -> AbstractContextManager[None]:
+    def _explained(self, purpose: Purpose = "read") -> AbstractContextManager[None]:
         revision = None if self.branch == MAIN else self.branch
-        return explained(self.repo, repo_type=self.repo_type, revision=revision, writing=writing)
+        return explained(self.repo, repo_type=self.repo_type, revision=revision, purpose=purpose)
 
 
 def checked_repo_id(repo: str) -> str:

@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
                 for start in range(0, len(body), max(1, len(body) // 20)):
                     self.wfile.write(body[start : start + max(1, len(body) // 20)])
                     self.wfile.flush()
-                    time.sleep(0.02)
+                    time.sleep(0.003)
             else:
                 self.wfile.write(body)
 

@@ -43,6 +43,7 @@ class Entry:
     num_bytes: int
     has_token: bool
     host: str
+    range: str
 
 
 class HubServer(ThreadingHTTPServer):
@@ -74,8 +75,8 @@ class HubServer(ThreadingHTTPServer):
     def note(self, request: Request) -> None:
         """Keep what tests ask about."""
         has_token = "authorization" in request.headers
-        entry = Entry(request.method, request.raw_path, len(request.body), has_token, request.headers.get("host", ""))
-        self.log.append(entry)
+        host, part = request.headers.get("host", ""), request.headers.get("range", "")
+        self.log.append(Entry(request.method, request.raw_path, len(request.body), has_token, host, part))
 
     def handle(self, request: Request) -> Response:
         """Answer a request that no fault has struck."""
@@ -83,6 +84,14 @@ class HubServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no news."""
+
+    def downloads(self) -> list[Entry]:
+        """Return the requests that asked for content."""
+        return [
+            entry
+            for entry in self.log
+            if entry.method == "GET" and ("/resolve/" in entry.path or "/storage/" in entry.path)
+        ]
 
     def uploads(self) -> list[Entry]:
         """Return the requests that carried content: large files and commits."""
