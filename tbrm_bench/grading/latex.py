@@ -7,8 +7,6 @@
 import re
 import unicodedata
 
-from tbrm_bench.grading.respell import respell
-
 from tbrm_bench.grading.spellings import respell
 
 _OPENING, _CLOSING = "([{", ")]}"
@@ -63,13 +61,11 @@ _UNICODE = str.maketrans(
         "∜": r"\sqrt[4]",
         "∴": " ",
         "∣": r"\mid ",  # noqa: RUF001
-        "…": "...",
-        "¢": r"\text{ cents}",
         "€": r"\euro ",
         "£": r"\pounds ",
         "¥": r"\yen ",
         "‰": r"\text{ per mille}",
-        "⋃": r"\cup ",
+        "⋃": r"\cup ",  # noqa: RUF001
         "⊆": r"\subseteq ",
         "\u2102": r"\mathbb{C}",
         "\u2115": r"\mathbb{N}",
@@ -77,7 +73,6 @@ _UNICODE = str.maketrans(
         "∞": r"\infty ",
         "°": r"^\circ ",
         "º": r"^\circ ",
-        "˚": r"^\circ ",
         "˚": r"^\circ ",
         "¢": " cents ",
         "…": r"\ldots ",
