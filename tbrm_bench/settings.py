@@ -3,7 +3,6 @@
 parse_settings(Settings, ["dtype=bfloat16", "seed=7"])  ->  Settings(dtype="bfloat16", seed=7)
 """
 
-import difflib
 import types
 import typing
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.tomlio import did_you_mean
 
 T = TypeVar("T")
 
@@ -25,9 +25,7 @@ def parse_settings(cls: type[T], words: Iterable[str]) -> T:
         if not separator:
             raise UserError(f"--set {word!r} is not key=value; keys: {', '.join(names)}")
         if key not in hints:
-            nearest = difflib.get_close_matches(key, names, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"keys: {', '.join(names)}"
-            raise UserError(f"--set has no key {key!r}; {hint}")
+            raise UserError(f"--set has no key {key!r}; {did_you_mean(key, names)}")
         values[key] = _convert(key, text, hints[key])
     return cls(**values)
 

@@ -43,7 +43,7 @@ def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
     for word in overrides:
         _override(table, word)
@@ -68,7 +68,7 @@ def _override(table: dict[str, Any], word: str) -> None:
         value: Any = tomllib.loads(f"value = {text}")
         # A line break in the text must not smuggle in, and lose, a second key.
         value = value["value"] if len(value) == 1 else text
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *parents, key = name.split(".")
     for parent in parents:

@@ -1,5 +1,8 @@
 """Words and files into typed dataclasses: the right type or one line, never a value that is silently dropped."""
 
+import contextlib
+import json
+import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from tbrm_bench.errors import UserError
 from tbrm_bench.plan import Settings
 from tbrm_bench.settings import parse_settings
-from tbrm_bench.tomlio import load_toml
+from tbrm_bench.tomlio import did_you_mean, load_toml
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,33 @@ def test_a_word_that_does_not_fit_is_one_line(word: str, said: str) -> None:
         parse_settings(Settings, [word])
 
 
+def test_none_stands_for_no_value_where_there_may_be_none() -> None:
+    assert parse_settings(Settings, ["max_num_seqs=4", "max_num_seqs=none"]).max_num_seqs is None
+    with pytest.raises(UserError, match="tensor_parallel=none"):
+        parse_settings(Settings, ["tensor_parallel=none"])
+
+
+@given(st.text())
+def test_any_word_is_a_setting_or_a_mistake_that_is_told(word: str) -> None:
+    for text in (word, f"seed={word}", f"dtype={word}", f"trust_remote_code={word}"):
+        with contextlib.suppress(UserError):
+            assert isinstance(parse_settings(Settings, [text]), Settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("sed", ["seed", "dtype"], "did you mean 'seed'?"),
+        ("task_c", ["task_a", "other", "task_b"], "did you mean 'task_a' or 'task_b'?"),
+        ("zzz", ["b", "a"], "there is: a, b"),
+        ("zzz", [], "there is: nothing"),
+    ],
+)
+def test_the_nearest_names_are_named(name: str, known: list[str], said: str) -> None:
+    assert did_you_mean(name, known) == said
+    assert did_you_mean(name, reversed(known)) == said
+
+
 def test_every_setting_is_documented() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "eval.md").read_text()
     for field in fields(Settings):
@@ -88,6 +118,12 @@ def test_every_setting_is_documented() -> None:
         ("flag = 1\n" + GOOD, "not true or false"),
         ('title = "t"\ninner = 3\n', "not a table"),
         ("title = ", "not valid TOML"),
+        ("title = 't'\ntitle = 'u'\n" + GOOD[13:], "not valid TOML"),
+        ("x = " + "[" * 100_000, "not valid TOML"),
+        ("title = 1979-05-27\n[inner]\nsize = 3\n", "not a string"),
+        ("names = ['a', 1]\n" + GOOD, r"\[names\.1\] is 1, not a string"),
+        (GOOD + "rate = '0.5'\n", r"\[inner\.rate\] is '0\.5', not a number"),
+        (GOOD + "[inner.more]\nx = 1\n", "has no key 'more'"),
     ],
 )
 def test_a_file_that_does_not_fit_is_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -124,6 +160,32 @@ def test_overrides_replace_one_value(tmp_path: Path, word: str, expected: Outer)
 def test_overrides_are_checked_like_the_file(tmp_path: Path, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load(tmp_path, GOOD, word)
+
+
+@given(st.text())
+def test_any_override_is_of_the_right_type_or_is_refused(word: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(GOOD)
+        file.flush()
+        for text in (word, f"title={word}", f"inner={word}", f"inner.size={word}", f"{word}=1"):
+            with contextlib.suppress(UserError):
+                found = load_toml(Path(file.name), Outer, overrides=[text])
+                assert (type(found.title), type(found.inner.size)) == (str, int)
+
+
+@given(
+    title=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f")),
+    size=st.integers(),
+    flag=st.booleans(),
+)
+def test_what_is_written_as_toml_is_read_back(title: str, size: int, flag: bool) -> None:
+    """JSON's strings, integers and booleans are TOML's, but for DEL and halves of surrogate pairs."""
+    words = [f"title={json.dumps(title, ensure_ascii=False)}", f"inner.size={size}", f"flag={json.dumps(flag)}"]
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(GOOD)
+        file.flush()
+        found = load_toml(Path(file.name), Outer, overrides=words)
+    assert (found.title, found.inner.size, found.flag) == (title, size, flag)
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:

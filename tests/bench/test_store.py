@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -290,3 +291,13 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_however_it_went(tmp_
     with writer(run_dir) as store:
         assert store.tasks() == []
     assert str(os.getpid()) in (run_dir / "writer.lock").read_text()
+
+
+def test_what_the_page_says_of_errors_is_what_they_say() -> None:
+    root = Path(__file__).resolve().parents[2]
+    table = (root / "docs" / "run-directory.md").read_text().split("| it says | do |")[1]
+    phrases = [words for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for words in row.split(", ")]
+    said = "".join(file.read_text() for file in (root / "tbrm_bench" / "store").glob("*.py"))
+    assert len(phrases) > 6
+    for words in phrases:
+        assert re.sub(r"(process)? ?\bN$", "", words).strip() in said, words

@@ -106,6 +106,8 @@ def test_the_page_on_run_directories_is_true_of_one(tmp_path: Path) -> None:
             assert f"`{column[0]}`" in line
     for field in (*plan.lock["tasks"]["arithmetic"], *plan.lock["engine"], *plan.lock["model"], "seed"):
         assert re.search(rf"[`.]{field}`", page), field
+    for field in plan.about:
+        assert f"`{field}`" in page, field
     sql, python = re.findall(r"```(?:sql|python)\n(.*?)```", page, re.DOTALL)
     for query in sql.split(";\n")[:-1]:
         assert connection.execute(query).fetchall(), query
