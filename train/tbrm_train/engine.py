@@ -54,7 +54,8 @@ def start_processes(settings: DeepSpeed) -> Processes:
     deepspeed = _import_deepspeed()
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
-    if not torch.distributed.is_initialized():
+    # Also where a group is there already, which it then takes over.
+    if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", timeout=TIMEOUT, verbose=False)
     rank, local_rank = torch.distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0"))
     return Processes(rank, torch.distributed.get_world_size(), f"cuda:{local_rank}" if on_gpu else "cpu")

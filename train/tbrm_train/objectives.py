@@ -20,7 +20,8 @@ from tbrm_train.rl_recipe import Algorithm
 class Trajectory:
     """A rollout with its reward; `group` numbers the prompts of a batch.
 
-    `baseline` is taken off the reward by TBRM (with `center_reward`) and A*-PO (its V*); policy gradients have their own.
+    `baseline` is taken off the reward by TBRM (with `center_reward`) and A*-PO (its V*); policy gradients have their
+    own.
     """
 
     prompt: tuple[int, ...]

@@ -82,7 +82,9 @@ def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
         yield f"\n[{name}]"
     for key, value in table.items():
         if value is not None and not isinstance(value, dict):
-            yield f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}"
+            text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+            # The one character that JSON leaves as it is and TOML forbids.
+            yield f"{key} = {text}".replace("\x7f", "\\u007f")
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _toml_lines(value, f"{name}.{key}" if name else key)

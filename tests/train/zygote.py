@@ -1,0 +1,105 @@
+"""Runs trainings in forks of one process that has loaded torch, transformers and DeepSpeed already.
+
+A line on stdin, {"words": [...], "world_size": 2, "kill": ["tbrm_train.loop._roll_out", 3]}, forks one process a rank,
+which runs `tbench train WORDS`; `kill` sends SIGKILL to itself when the function is called for the third time. A line
+on stdout answers: the exit codes (negative for a signal) and what was written to stdout and stderr.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+MODULES = ("deepspeed", "transformers", "tbrm_train.loop", "transformers.models.qwen2.modeling_qwen2")
+
+
+def main() -> None:
+    os.environ |= {"DS_ACCELERATOR": "cpu", "TORCH_CPP_LOG_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+    for name in MODULES:
+        import_module(name)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(**json.loads(line))), flush=True)
+
+
+def run(words: list[str], world_size: int, kill: list[Any] | None, environment: dict[str, str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [[Path(folder) / f"{name}-{rank}" for name in ("out", "err")] for rank in range(world_size)]
+        port = str(free_port())
+        children = []
+        for rank in range(world_size):
+            child = os.fork()
+            if child == 0:
+                if world_size > 1:
+                    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+                    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+                os.environ |= environment
+                train(words, kill, outputs[rank])
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        texts = [[path.read_text() for path in paths] for paths in outputs]
+    return {"codes": codes, "out": texts[0][0], "err": "".join(text[1] for text in texts)}
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def train(words: list[str], kill: list[Any] | None, outputs: list[Path]) -> None:
+    from tbrm_bench.cli.app import main as tbench
+
+    for descriptor, path in zip((1, 2), outputs, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    if kill:
+        plant(*kill)
+    sys.argv = ["tbench", "train", *words]
+    code = 70
+    try:
+        tbench()
+    except SystemExit as left:
+        code = int(left.code or 0)
+    finally:
+        leave(code)
+
+
+def leave(code: int) -> None:
+    """End a fork without the parent's exit handlers; an error on its way is told."""
+    if sys.exc_info()[1] is not None and not isinstance(sys.exc_info()[1], SystemExit):
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def plant(name: str, call: int) -> None:
+    """Kill this process at the n-th call of `module.function` or `module.Class.method`."""
+    module, _, function = name.rpartition(".")
+    try:
+        owner: Any = import_module(module)
+    except ModuleNotFoundError:
+        outer, _, inner = module.rpartition(".")
+        owner = getattr(import_module(outer), inner)
+    original = getattr(owner, function)
+    calls = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, function, counted)
+
+
+if __name__ == "__main__":
+    main()
