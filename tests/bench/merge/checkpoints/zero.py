@@ -8,7 +8,6 @@ The reference holds the weights that DeepSpeed itself gathers: the 32-bit master
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,9 @@ def write(variant: ZeroVariant, place: Place, rank: int) -> None:
     if rank == 0:
         if variant.universal:
             make_universal(saved, place.checkpoint)
-        full: Mapping[str, torch.Tensor] = gathered
+        full = gathered
         if variant.stage:
-            full = masters(saved)
+            full = gathered | masters(saved)  # under stage 1 the converter forgets what is frozen
             assert_same({name: full[name].to(tensor.dtype) for name, tensor in gathered.items()}, gathered)
         save_reference(full, place.reference)
     engine.destroy()
@@ -98,10 +97,9 @@ def gather(engine: Any, stage: int) -> dict[str, torch.Tensor]:
     return gathered
 
 
-def masters(folder: Path) -> Mapping[str, torch.Tensor]:
+def masters(folder: Path) -> dict[str, torch.Tensor]:
     """Return what DeepSpeed's own converter makes of the folder, in 32 bits."""
-    full: Mapping[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(folder))
-    return full
+    return dict(get_fp32_state_dict_from_zero_checkpoint(str(folder)))
 
 
 def make_universal(saved: Path, folder: Path) -> None:
