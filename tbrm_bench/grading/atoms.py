@@ -138,7 +138,7 @@ def _command(parser: "Parser", name: str) -> Tree:
     if name == "mathbb":
         return ("c", name_of(parser.argument()))
     if name in CURRENCIES:
-        return ("q", parser.power(), units.word_unit(name))
+        return ("q", parser.product(), units.word_unit(name))  # $2.4 million is 2.4 times a million
     if name == "langle":
         inner, _ = parser.bracketed(("rangle",))
         return ("br", "<", ">", *items_of(inner))

@@ -34,6 +34,7 @@ _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
+_POINT = re.compile(r"[A-Z]\s*\(")
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
@@ -104,8 +105,8 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     if verdict is None:
         try:
             verdict, rule = _by_shape(cleaned, known, precise=False)
-            if verdict is False and (with_unit := _with_unit(cleaned, known)) is not None:
-                verdict, rule = _by_shape(with_unit, known, precise=False)
+            if verdict is False and (wanted := _as_wanted(cleaned, known)) is not None:
+                verdict, rule = _by_shape(wanted, known, precise=False)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not end a run; in a worker it becomes "error"
             verdict, rule = None, f"exception:{type(error).__name__}"
     if verdict is not None:
@@ -130,11 +131,16 @@ def load_symbolic() -> None:
     import math_verify  # noqa: F401
 
 
-def _with_unit(cleaned: str, known: ReadGold) -> str | None:
-    """Return `5 m` as 5 metres where the gold is a quantity; elsewhere m is a symbol. None if nothing changes."""
-    if known.trees is None or not any(tree[0] == "q" for tree in known.trees):
+def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
+    """Return the answer in the reading that only the gold makes likely; None if there is none.
+
+    Where the gold is a quantity `5 m` is 5 metres, elsewhere m is a symbol; where it is a point `P(1, 2)` names one.
+    """
+    if known.trees is None or len(known.trees) != 1:
         return None
-    tail = _BARE_UNIT.search(cleaned)
+    if known.trees[0][0] == "br":
+        return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
+    tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None
     if tail is None or not names_a_unit(tail[1]):
         return None
     return rf"{cleaned[: tail.start()]}\text{{ {tail[1]}}}{cleaned[tail.end(1) :].strip('}')}"

@@ -6,10 +6,10 @@ answer \\frac{2}{4} by boxed; read as (/ 2 4); gold 0.5 read as 1/2; equal by ra
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tbrm_bench.grading.equivalence import MAX_ANSWER_CHARS
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.grader import grade
 from tbrm_bench.grading.latex import clean
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.parse import readings
 from tbrm_bench.grading.tree import Tree
 from tbrm_bench.records import FinishReason, Gold, Grade

@@ -30,9 +30,13 @@ _GAP = re.compile(
 )
 _THINK_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
-_ANSWER = re.compile(r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=)", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=|(?:^|\n)\s*(?:#+|\*\*)\s*answer\s*\**\s*\n)",
+    re.IGNORECASE,
+)
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
+_CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
 _HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -196,6 +200,7 @@ def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
 
 
 def _last_value(text: str, *, is_whole: bool) -> Extraction:
+    text = _CONNECTIVE.sub("", text)
     # A word alone is an answer when it is all that was said, and none behind a thought.
     if not is_whole and not _DIGIT_OR_COMMAND.search(text):
         return Extraction(None, "none")

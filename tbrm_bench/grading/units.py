@@ -43,7 +43,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "power": {"w watt": "1", "kw kilowatt": "1000"},
     "pressure": {"pa pascal": "1", "kpa": "1000"},
     "frequency": {"hz hertz": "1", "khz": "1000", "mhz": "1000000"},
-    "temperature": {"k kelvin": "1"},
+    "temperature": {"k kelvin": "1"}, "celsius": {"celsius": "1"}, "fahrenheit": {"fahrenheit": "1"},
     "amount": {"mol mole": "1"}, "charge": {"c coulomb": "1"}, "voltage": {"v volt": "1"},
     "resistance": {"ohm": "1"}, "current": {"amp ampere": "1"},
 }  # fmt: skip
@@ -79,6 +79,8 @@ def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
     dimensions: dict[str, int] = {}
     factor, power, sign = Fraction(1), 1, 1
+    if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
+        text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
     plain = re.sub(r"(?<!\^)-", " ", text.lower().replace("/", " per ").replace(".", " "))
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
         if match := _POWER.fullmatch(word):

@@ -22,9 +22,9 @@ CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "oo": 
     "emptyset": "empty",
     "varnothing": "empty",
 }
-ACCENTS = words("dot ddot bar hat tilde overline widehat overrightarrow underline widetilde")
+ACCENTS = words("dot ddot bar hat tilde overline widehat overrightarrow widetilde")
 # Commands that change the face of what follows and not its meaning.
-TRANSPARENT = words("vec mathrm mathbf mathit text operatorname mbox boldsymbol mathcal rm bf bm mathsf")
+TRANSPARENT = words("vec mathrm mathbf mathit text operatorname mbox boldsymbol mathcal rm bf bm mathsf underline")
 CURRENCIES = words("dollar euro pounds")
 # Opening bracket -> closing bracket and the function that the pair means.
 FENCES = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs")}

@@ -11,7 +11,7 @@ _WRAPPER = re.compile(
 )
 _NOISE = re.compile(r"[^a-z0-9]+")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
-_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?\(?([A-Ja-j])\)?[.:]?")
+_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
 _ONES = [
     "zero",
