@@ -242,9 +242,10 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(hub: HubServer, t
         with pytest.raises(UserError, match=message) as error:
             push(run)
         assert TOKEN not in str(error.value)
-    for repo, message in [("results", "names no owner"), ("a/b/c", "no Hub id"), ("a/b c", "no Hub id")]:
+    bad_names = [("results", "names no owner"), ("a/b/c", "no Hub id"), ("a/b c", "no Hub id")]
+    for repo, message in [*bad_names, ("bob/x", r"may not write to bob/x \(403\)")]:
         with pytest.raises(UserError, match=message):
-            push(make_run(tmp_path / "run", results=False), repo)
+            push(make_run(tmp_path / "run"), repo)
     assert hub.uploads() == []
 
 
