@@ -1,4 +1,4 @@
-"""`tbench pull` as a person runs it; and the size of a real run, there and back, in memory that does not grow with it."""
+"""`tbench pull` as a person runs it; and a run of real size, there and back, in memory that does not grow with it."""
 
 import subprocess
 import sys
