@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tbrm_bench import __version__
-from tbrm_bench.cli import doctor, download, grade, merge, pull, push, show, tasks
+from tbrm_bench.cli import compare, doctor, download, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
 from tbrm_bench.errors import ExitCode, UserError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("eval")(evaluate.evaluate)
 app.command("show")(show.show)
 app.command("grade")(grade.grade)
+app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)
 app.command("download")(download.download)
 app.command("push")(push.push)

@@ -1,0 +1,83 @@
+"""`tbench compare RUN_A RUN_B ...`: differences on the same questions, with their errors."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tbrm_bench.compare import Comparison, Row
+
+# Columns that a narrow terminal goes without.
+WIDE_ONLY = ("95 % CI", "detectable")
+WIDE = 100
+FOOTNOTE = (
+    "difference: in points, on the same questions, ± its standard error; p: sign-flip test, Holm's correction;\n"
+    "detectable: what would be found four times in five. Every formula: docs/compare.md"
+)
+HEADERS = ("task", "n", "base", "other", "difference", "95 % CI", "p", "detectable", "other is")
+COLORS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_A RUN_B...", help="Run directories; the first is the base.")
+    ],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Compare runs whose locks differ in more than the model, and say so.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+) -> None:
+    """Compare runs with the first one, question by question."""
+    from tbrm_bench.compare import compare_runs
+
+    comparisons = compare_runs(runs, anyway=anyway)
+    if json_:
+        print(json.dumps([comparison.as_json() for comparison in comparisons], indent=2))
+        return
+    for comparison in comparisons:
+        _print(comparison)
+    print(FOOTNOTE, file=sys.stderr)
+
+
+def _print(comparison: "Comparison") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=escape(f"{comparison.base}  ->  {comparison.other}"))
+    shown = [name for name in HEADERS if console.width >= WIDE or name not in WIDE_ONLY]
+    for header in shown:
+        table.add_column(header, justify="left" if header in ("task", "other is") else "right", no_wrap=True)
+    for row in comparison.rows:
+        table.add_row(*map(_cells(row).__getitem__, shown))
+    if len(comparison.rows) > 1:
+        table.add_section()
+        table.add_row(*map(_cells(comparison.macro).__getitem__, shown))
+    console.print(table)
+    if comparison.only_in_one:
+        console.print(f"not compared, because one run lacks them: {', '.join(comparison.only_in_one)}", markup=False)
+    if comparison.differences:
+        fields = ", ".join(field for field, _, _ in comparison.differences)
+        console.print(f"not comparable: these fields of the locks differ: {fields}", style="red", markup=False)
+
+
+def _cells(row: "Row") -> dict[str, str]:
+    from tbrm_bench.compare import verdict
+
+    delta, told = row.difference, verdict(row)
+    return {
+        "task": row.task,
+        "n": str(row.num_problems),
+        "base": f"{100 * row.base:.1f}",
+        "other": f"{100 * row.other:.1f}",
+        "difference": f"{100 * delta.mean:+.1f} ± {100 * delta.se:.1f}",
+        "95 % CI": f"{100 * delta.ci_low:+.1f} to {100 * delta.ci_high:+.1f}",
+        "p": f"{row.p_holm:.2g}",
+        "detectable": f"{100 * delta.detectable:.1f}",
+        "other is": f"[{COLORS[told]}]{told}[/]",
+    }
