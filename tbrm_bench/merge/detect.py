@@ -61,12 +61,15 @@ def detect(source: Path, *, step: int | None = None) -> Checkpoint:
 
 
 def steps_in(source: Path) -> list[Checkpoint]:
-    """Return the checkpoints in the folders of a run, in the order of their steps."""
+    """Return the checkpoints in the folders of a run, or of its `checkpoints`, in the order of their steps."""
     found = []
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        checkpoint = _in_folder(folder)
+        is_alias = folder.is_symlink() and folder.resolve().parent == source.resolve()  # best -> step-000050
+        checkpoint = None if is_alias else _in_folder(folder.resolve())
         if checkpoint is not None:
             found.append(checkpoint)
+    if not found and (source / "checkpoints").is_dir():
+        return steps_in(source / "checkpoints")
     return sorted(found, key=lambda checkpoint: (checkpoint.step is None, checkpoint.step or 0, checkpoint.root.name))
 
 

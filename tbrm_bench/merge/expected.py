@@ -58,7 +58,9 @@ class Question:
             self._known = _parse(self._file.read_text(encoding="utf-8"))
         if self._known is None:
             command = [sys.executable, "-m", "tbrm_bench.merge.expected", str(config_file)]
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
 
     def is_answered(self) -> bool:
         """Whether `answer` returns at once."""
@@ -118,7 +120,9 @@ def describe(config_file: Path) -> dict[str, Any]:
     import torch
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(config_file.parent, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(
+        config_file.parent, local_files_only=True, trust_remote_code=False, attn_implementation="eager"
+    )
     architecture = json.loads(config_file.read_text(encoding="utf-8"))["architectures"][0].removeprefix("FSDP")
     cls = getattr(transformers, architecture, None)
     if cls is None:

@@ -15,6 +15,8 @@ from tbrm_bench.merge.plan import Loaded, Parts
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 LEADING = ("module.", "pretrained_model.")
 VALUE_HEADS = ("v_head.", "value_head.", "value_model.", "critic.", "critic_head.", "reward_head.")
+POLICIES, CRITICS = {"policy", "actor"}, {"value_model", "value", "critic", "score"}
+INNER = {"model", "transformer", "lm_head", "gpt_neox", "embed_out"}  # what stands first in a causal model's names
 SCORE_HEADS = ("score.", "classifier.")
 
 
@@ -22,9 +24,9 @@ def clean_names(loaded: Loaded, architecture: str) -> None:
     """Rename and drop in place; raises UserError if two names become one."""
     found: dict[str, Parts] = {}
     origin: dict[str, str] = {}
-    policy = _policy_prefix(loaded.tensors)
+    outer = _outer_prefix(loaded.tensors)
     for name, parts in loaded.tensors.items():
-        clean = clean_name(name, policy)
+        clean = clean_name(name, outer)
         reason = _why_dropped(clean, architecture)
         if reason is not None:
             loaded.dropped.append((name, reason))
@@ -35,8 +37,8 @@ def clean_names(loaded: Loaded, architecture: str) -> None:
         else:
             found[clean], origin[clean] = parts, name
     loaded.tensors = found
-    loaded.buffers = {clean_name(name, policy) for name in loaded.buffers}
-    loaded.shared = {clean_name(alias, policy): clean_name(name, policy) for alias, name in loaded.shared.items()}
+    loaded.buffers = {clean_name(name, outer) for name in loaded.buffers}
+    loaded.shared = {clean_name(alias, outer): clean_name(name, outer) for alias, name in loaded.shared.items()}
 
 
 def drop_matching(loaded: Loaded, patterns: Iterable[str]) -> None:
@@ -50,24 +52,32 @@ def drop_matching(loaded: Loaded, patterns: Iterable[str]) -> None:
             loaded.drop(name, "asked for")
 
 
-def clean_name(name: str, policy: str = "") -> str:
-    """Return the name without what wrappers put into it."""
-    name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
-    changed = True
-    while changed:
-        changed = False
-        for prefix in (*LEADING, *([policy] if policy else [])):
-            if name.startswith(prefix):
-                name, changed = name.removeprefix(prefix), True
+def clean_name(name: str, outer: str = "") -> str:
+    """Return the name without what wrappers put into it, and without the attribute `outer` before it."""
+    name = _without_leading(".".join(part for part in name.split(".") if part not in WRAPPERS))
+    return _without_leading(name.removeprefix(outer)) if outer and name.startswith(outer) else name
+
+
+def _without_leading(name: str) -> str:
+    while prefix := next((prefix for prefix in LEADING if name.startswith(prefix)), ""):
+        name = name.removeprefix(prefix)
     return name
 
 
-def _policy_prefix(names: Iterable[str]) -> str:
-    """Return the name under which a policy and its critic in one module keep the policy."""
-    tops = {clean_name(name).partition(".")[0] for name in names}
-    for policy, value in (("policy", "value_model"), ("actor", "critic"), ("policy", "value")):
-        if tops == {policy, value}:
-            return f"{policy}."
+def _outer_prefix(names: Iterable[str]) -> str:
+    """Return the name of the attribute under which a wrapper keeps the model: a trainer's, a policy's with its critic.
+
+    {"policy": model, "value_model": critic} is told by the two names, {"model": model} by a model's own names in it.
+    """
+    clean = [name for name in map(clean_name, names) if not name.startswith(VALUE_HEADS)]
+    tops = {name.partition(".")[0] for name in clean}
+    if tops & POLICIES and tops <= POLICIES | CRITICS and len(tops & POLICIES) == 1:
+        return f"{(tops & POLICIES).pop()}."
+    if len(tops) == 1:
+        (top,) = tops
+        inner = {name.split(".")[1] for name in clean if "." in name}
+        if inner & INNER and inner <= INNER | CRITICS:
+            return f"{top}."
     return ""
 
 

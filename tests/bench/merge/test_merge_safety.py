@@ -208,6 +208,18 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
         detect(tmp_path / "empty")
 
 
+def test_a_run_keeps_its_steps_in_a_folder_of_checkpoints(tmp_path: Path) -> None:
+    """As this project's trainer has it, with a link to the best step, which is no step of its own."""
+    for step in (5, 50):
+        save_actor(tmp_path / "run" / "checkpoints" / f"step-{step:06d}")
+    (tmp_path / "run" / "checkpoints" / "best").symlink_to("step-000050")
+    with pytest.raises(UserError, match=r"2 steps: 5, 50;"):
+        detect(tmp_path / "run")
+    found = detect(tmp_path / "run", step=50)
+    assert (found.step, found.root.name) == (50, "step-000050")
+    assert detect(tmp_path / "run" / "checkpoints" / "best") == detect(tmp_path / "run" / "checkpoints" / "step-000050")
+
+
 @pytest.mark.parametrize("what", ["file", "folder", "link"])
 def test_nothing_that_is_there_is_written_over(what: str, tmp_path: Path) -> None:
     actor, output = save_actor(tmp_path / "actor"), tmp_path / "out"

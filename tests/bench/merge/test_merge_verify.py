@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from forging import RANK_FILE, save_actor, set_config, tiny_state
+from forging import RANK_FILE, TINY, save_actor, set_config, tiny_state
 from safetensors.torch import load_file, save_file
 
 from tbrm_bench.errors import RunFailed, UserError
@@ -262,6 +262,14 @@ def test_a_config_that_is_silent_about_ties_leaves_them_to_the_class(actor: Path
 def test_wrappers_are_taken_off(name: str, clean: str) -> None:
     assert clean_name(name) == clean
     assert clean_name(clean) == clean
+
+
+@pytest.mark.parametrize("prefix", ["model.", "policy.", "actor.", "module.model.", "_orig_mod.model.", "learner."])
+def test_the_attribute_that_a_trainer_keeps_the_model_in_is_taken_off(prefix: str, actor: Path, tmp_path: Path) -> None:
+    save(actor, {f"{prefix}{name}": tensor for name, tensor in tiny_state().items()} | {"v_head.weight": torch.ones(4)})
+    report = merge(actor, tmp_path / "out")
+    assert report.verified
+    assert report.fingerprint == weights_fingerprint(TINY)
 
 
 def test_value_heads_and_critics_are_dropped_and_said(actor: Path, tmp_path: Path) -> None:
