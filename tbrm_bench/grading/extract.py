@@ -5,8 +5,8 @@ In this order, the first that applies decides:
 1. `boxed`: the last `\boxed{}` or `\fbox{}`. When nothing closes it there is no answer: never an earlier box, never an
    earlier number. Boxes that stand side by side ("\boxed{2} and \boxed{3}") are one list.
 2. A completion that ran into the token cap ends here: whatever else it says was not meant as its final answer.
-3. `final_answer`: what follows the last "final answer is" or "final answer:".
-4. `fallback`: "the answer is", "Answer:", "####"; else the formula or the number that the last line ends in.
+3. `final_answer`: what stands in `<answer>` tags, or follows the last "final answer is" or "final answer:".
+4. `fallback`: "the answer is", "Answer:", "####"; else what the last line states (see `stated`).
 
 `strict_boxed` leaves only step 1. What stands between `<think>` and `</think>` is never read; what follows is.
 
@@ -17,8 +17,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from tbrm_bench.grading.latex import match_brace, split_top_level
+from tbrm_bench.grading.latex import match_brace
 from tbrm_bench.grading.limits import MAX_GAP_CHARS, MAX_ITEMS, MAX_SCAN_CHARS
+from tbrm_bench.grading.stated import stated, tagged
+from tbrm_bench.grading.units import names_a_unit
 from tbrm_bench.records import FinishReason
 
 Source = Literal["boxed", "unterminated_box", "empty_box", "final_answer", "fallback", "none", "inside_think"]
@@ -26,26 +28,43 @@ Source = Literal["boxed", "unterminated_box", "empty_box", "final_answer", "fall
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])")
 _BARE_BOX_VALUE = re.compile(r"\s*(?:\\text\s*\{[^{}\n]*\}|\\[a-zA-Z]+|[+-]?[\d.,]*\d(?:/\d+)?|[A-Za-z])")
 _GAP = re.compile(
-    r"(?:[\s$,;&]|[a-zA-Z](?:_\{?\w\}?)?\s*=|\\[,;:!\s()\[\]]|\\q?quad|\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)?\s*\}|\band\b|\bor\b|,)*"
+    r"(?:[\s$,;&*]|\n\s*[-•]\s|[a-zA-Z](?:_\{?\w\}?)?\s*=|\\[,;:!\s()\[\]]|\\q?quad|\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)?\s*\}|\band\b|\bor\b|,)*"
 )
-_THINK_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-_FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
-_ANSWER = re.compile(
-    r"(?:\banswer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|####|\banswer\s*=|(?:^|\n)\s*(?:#+|\*\*)\s*answer\s*\**\s*\n)",
+_THINK_TAG = re.compile(
+    r"<(/?)(?:think(?:ing)?|thought|reasoning|scratchpad)>|\[(/?)THINK\]|◁(/?)think▷|<\|(begin|end)_of_thought\|>",
     re.IGNORECASE,
 )
-_DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
-_BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
-_CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
-_HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|(?<!,)\s(?:because|since|which|where|so)\b")
-_MATH = re.compile(r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-# A number that the last line states: "so there are 12 apples.", "3 + 4 = 7"; not any that happens to stand there.
-_STATED_NUMBER = re.compile(
-    r"(?:=|:|\b(?:is|are|be|was|were|equals?|gives?|gets?|got|have|has|find|obtain|total(?:s|ling)?|makes?|leaves?|costs?)\b)"
-    r"[^=:\d]{0,40}?(?P<number>(?<![\w.])[+-]?\\?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%)?)"
-    r"(?:\s+[A-Za-z]+){0,4}[\s.!*]*$"
+_NOTHING = re.compile(r"(?:\\(?:text|mathrm|mbox)\s*\{\s*\}|\\[,;:! ]|\\q?quad|[\s$])*")
+# What may stand right behind a box and belongs to its value: a base, a percent or degree sign, a unit.
+_TAIL = re.compile(
+    r"\s*(?P<sign>\\?%|(?:\\,)?\^\{?\\circ\}?|°|_\{?\d{1,2}\}?(?!\w))"
+    r"|(?:\s|\\[,;: ]|~|\$|\\\))*\\(?:text|mathrm|mbox|textrm)\s*\{(?P<text>[^{}\\]{1,40})\}(?P<power>\^\{?-?\d\}?)?"
+    r"|(?:\s|\$|\\\))*(?P<word>(?:[a-zA-Zµ]{2,12})(?:/[a-zA-Z]{1,8})?(?:\^\d|[²³])?)(?=[\s.,;$*]|$)"
 )
+# Units that are English words as well: "\\boxed{5} in total".
+_ENGLISH = frozenset(("in", "as", "at", "a", "min", "deg", "ms", "ton", "day", "second", "mole"))
+    [
+        "in",
+        "is",
+        "as",
+        "at",
+        "an",
+        "to",
+        "of",
+        "on",
+        "or",
+        "by",
+        "so",
+        "we",
+        "day",
+        "min",
+        "deg",
+        "ms",
+        "ton",
+        "second",
+        "mole",
+    ]
+)  # and units
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +78,19 @@ class Extraction:
 def extract(text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False) -> Extraction:
     """Return the final answer of a completion, untouched apart from the spaces around it."""
     whole = text
-    text, open_think = remove_think(text) if "<" in text else (text, False)
-    boxed = _boxed(text)
+    text, open_think = remove_think(text) if _may_think(text) else (text, False)
+    boxed = _boxed(text, with_tail=True)
     if boxed is not None:
         return boxed
+    if not strict_boxed and not open_think and (answer := tagged(text[-MAX_SCAN_CHARS:])):
+        return Extraction(answer, "final_answer")
     if strict_boxed or finish_reason == "length" or open_think:
         return Extraction(None, "inside_think" if open_think else "none")
-    return _without_box(text[-MAX_SCAN_CHARS:], is_whole=text is whole)
+    return Extraction(*stated(text[-MAX_SCAN_CHARS:], is_whole=text is whole))  # type: ignore[arg-type]
+
+
+def _may_think(text: str) -> bool:
+    return "<" in text or "◁" in text or "[/THINK]" in text or "[THINK]" in text
 
 
 def remove_think(text: str) -> tuple[str, bool]:
@@ -76,7 +101,8 @@ def remove_think(text: str) -> tuple[str, bool]:
     kept: list[str] = []
     position, thinking = 0, False
     for tag in _THINK_TAG.finditer(text):
-        if not tag[1]:
+        closes = any(mark in ("/", "end") for mark in tag.groups())
+        if not closes:
             if not thinking:
                 kept.append(text[position : tag.start()])
             thinking = True
@@ -91,11 +117,11 @@ def remove_think(text: str) -> tuple[str, bool]:
 
 def boxed_content(text: str) -> str | None:
     """Return the content of the last box of a text, without a percent sign; None if there is none or it is open."""
-    found = _boxed(text)
+    found = _boxed(text, with_tail=False)
     return re.sub(r"\\?%$", "", found.answer) if found is not None and found.answer else None
 
 
-def _boxed(text: str) -> Extraction | None:
+def _boxed(text: str, *, with_tail: bool) -> Extraction | None:
     start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
     if start < 0:
         return None
@@ -105,6 +131,8 @@ def _boxed(text: str) -> Extraction | None:
     last = _read_box(text, starts[-1])
     if last is None:
         return Extraction(None, "unterminated_box")
+    if _NOTHING.fullmatch(last[0]):
+        return Extraction(None, "empty_box")
     contents = [last[0]]
     begin, stop = starts[-1], last[1]
     for start in reversed(starts[:-1][-MAX_ITEMS:]):
@@ -120,11 +148,22 @@ def _boxed(text: str) -> Extraction | None:
         else:
             break
     answer = ", ".join(content for content in reversed(contents) if content)
-    if not answer:
-        return Extraction(None, "empty_box")
-    if len(contents) == 1 and (percent := re.match(r"\s*\\?%", text[stop : stop + 4])):
-        answer += percent.group().strip()
-    return Extraction(answer, "boxed")
+    return Extraction(answer + (_tail(text, stop) if with_tail and len(contents) == 1 else ""), "boxed")
+
+
+def _tail(text: str, stop: int) -> str:
+    """Return what stands behind a box and belongs to its value: `\\boxed{40}\\%`, `\\boxed{5} \\text{ cm}`."""
+    if not text[stop - 2 : stop - 1].isalnum() and text[stop - 2 : stop - 1] != "}":
+        return ""
+    tail = _TAIL.match(text, stop, stop + 60)
+    if tail is None:
+        return ""
+    if tail["sign"]:
+        return tail["sign"]
+    unit = tail["text"] or tail["word"]
+    if not names_a_unit(unit.split("^")[0].rstrip("²³")) or (tail["word"] and unit.lower() in _ENGLISH):
+        return ""
+    return rf" \text{{ {tail['text'].strip()}}}{tail['power'] or ''}" if tail["text"] else f" {unit}"
 
 
 def _read_box(text: str, start: int) -> tuple[str, int] | None:
@@ -148,86 +187,3 @@ def _read_box(text: str, start: int) -> tuple[str, int] | None:
     if value is None:
         return None
     return value.group().strip(), value.end()
-
-
-def _without_box(text: str, *, is_whole: bool) -> Extraction:
-    stripped = text.strip()
-    if not stripped:
-        return Extraction(None, "none")
-    lowered = stripped.lower()
-    for word, pattern, source in (
-        ("final", _FINAL, "final_answer"),
-        ("answer", _ANSWER, "fallback"),
-        ("####", _ANSWER, "fallback"),
-    ):
-        if word in lowered:
-            anchors = list(pattern.finditer(stripped))
-            if anchors:
-                answer = _after_anchor(stripped, anchors[-1].end())
-                return Extraction(answer, source if answer else "none")  # type: ignore[arg-type]
-    return _last_value(stripped, is_whole=is_whole)
-
-
-def _after_anchor(text: str, start: int) -> str | None:
-    """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
-    rest = text[start:].lstrip(" \t\n*_:")
-    hope = _HOPE.search(rest)
-    if hope:
-        rest = rest[: hope.start()]
-    formula = _MATH.match(rest)
-    if formula:
-        return _joined_formulas(rest, formula)
-    end = _SENTENCE_END.search(rest)
-    rest = rest[: end.start()] if end else rest
-    inner = _MATH.search(rest)
-    if inner and re.fullmatch(r"[A-Za-z ,'-]*", rest[: inner.start()]):
-        return _joined_formulas(rest[inner.start() :], _MATH.match(rest[inner.start() :]))
-    return rest.strip().strip("*_").rstrip(".").strip() or None
-
-
-def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
-    """Return the formula and those joined to it by commas, "and", "or", as one list."""
-    values: list[str] = []
-    position = 0
-    while formula is not None and len(values) < MAX_ITEMS:
-        values.append(next(group for group in formula.groups() if group is not None).strip())
-        position = formula.end()
-        joint = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*").match(rest, position)
-        formula = _MATH.match(rest, joint.end()) if joint else None
-    if len(values) == 1 and (percent := re.match(r"\s*\\?%", rest[position:])):
-        values[0] += percent.group().strip()
-    return ", ".join(values) or None
-
-
-def _last_value(text: str, *, is_whole: bool) -> Extraction:
-    text = _CONNECTIVE.sub("", text)
-    # A word alone is an answer when it is all that was said, and none behind a thought.
-    if not is_whole and not _DIGIT_OR_COMMAND.search(text):
-        return Extraction(None, "none")
-    if "\n" not in text and len(text) <= 200 and not _looks_like_prose(text):
-        return Extraction(text, "fallback")  # a bare answer
-    line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
-    tail = text[-MAX_SCAN_CHARS // 100 :]
-    formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
-    if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
-        value = next(group for group in formulas[-1].groups() if group is not None).strip()
-        return Extraction(_right_side(value), "fallback")
-    bold = _BOLD_END.search(line)
-    if bold:
-        return Extraction(bold[1].strip(" .$"), "fallback")
-    stated = _STATED_NUMBER.search(line)
-    if stated:
-        return Extraction(stated["number"].strip().rstrip(","), "fallback")
-    return Extraction(None, "none")
-
-
-def _looks_like_prose(text: str) -> bool:
-    if "$" in text or r"\(" in text:
-        return not _MATH.fullmatch(text.rstrip("."))
-    words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
-    return len(words) >= 3
-
-
-def _right_side(formula: str) -> str:
-    sides = split_top_level(formula, "=")
-    return sides[-1] if sides else formula

@@ -4,6 +4,7 @@ r"""Other ways to write the same thing, rewritten before an answer is read; each
     2.5 \text{ million}   2.5 \times 10^{6}         0.333\ldots         0.\overline{3}
     \{x \mid x < 3\}   x < 3                       ]2, 5]              (2, 5]
     1101 \text{ base } 2   1101_{2}                4\ \Omega           4\text{ ohm}
+    \textcolor{red}{5}    {5}                      22^\circ 30'        (22 + 30/60)^\circ
 
 A pattern is tried only where its cue, a piece of plain text, stands in the answer, so most answers pay for one search.
 """
@@ -12,9 +13,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tbrm_bench.grading.words import NUMBER_WORDS, plain
+
 POWERS_OF_TEN = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _GROUP = r"(?:[^{}]|\{[^{}]*\})*?"
 _WORD = r"\\(?:text|mathrm|textrm|mbox|rm)"
+_INDEX = r"\{?\s*(\w+)\s*\}?"
+_CURRENCY = r"(dollar|euro|pounds|yen)"
 
 
 class Spelling(NamedTuple):
@@ -31,7 +36,8 @@ def _scaled(match: "re.Match[str]") -> str:
 
 
 def _flat_unit(match: "re.Match[str]") -> str:
-    return rf"\text{{ {match[1].replace('{', '').replace('}', '')}}}"
+    words = match[1].replace("{", "").replace("}", "").replace("\\,", " ")
+    return rf"\text{{ {words}}}"
 
 
 def _interval(match: "re.Match[str]") -> str:
@@ -39,27 +45,68 @@ def _interval(match: "re.Match[str]") -> str:
     return f"{'(' if match[1] == ']' else match[1]}{match[2]},{match[3]}{')' if match[4] == '[' else match[4]}"
 
 
+def _sexagesimal(match: "re.Match[str]") -> str:
+    seconds = f" + {match[3]}/3600" if match[3] else ""
+    return rf"({match[1]} + {match[2]}/60{seconds})^\circ "
+
+
+def _based(match: "re.Match[str]") -> str:
+    return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
+
+
 _SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(cue, re.compile(pattern), replacement)
     for cue, pattern, replacement in (
+        # faces and sizes
+        ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+        ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
+        ("line", r"(?<![.\d])\\(?:under|over)line\s*\{\s*(-?[\d.,]*\d)\s*\}", r"{\1}"),
+        ("{.}", r"(?<=\d)\{\.\}(?=\d)", "."),
+        ("brace", r"\\([lr])brace(?![a-zA-Z])", lambda match: "\\{" if match[1] == "l" else "\\}"),
+        ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
+        ("\\bigcup", r"\\bigcup(?![a-zA-Z_])", r"\\cup "),
+        ("\\cr", r"\\cr(?![a-zA-Z])", r"\\\\ "),
+        ("\\rm ", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),
+        ("-", rf"{_WORD}\s*\{{\s*-\s*\}}", "-"),
+        # powers of ten
         ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
+        ("{", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),
+        ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
+        ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
+        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
+        # quotients and binomials
+        ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
         ("choose", rf"\{{?({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}?$", r"\\binom{\1}{\2}"),
-        ("C_", r"(?:\{\})?_\{?(\d+|[a-z])\}?\s*C_\{?(\d+|[a-z])\}?", r"\\binom{\1}{\2}"),
+        ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
+        ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
+        # repeating decimals
         (".", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
+        (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
         (".", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
         (".", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
-        ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
-        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
+        # angles, units, currencies
+        ("'", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*'(?!')\s*(?:(\d+)\s*'')?", _sexagesimal),
+        ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
+        ("o", rf"(?<=\d)\s*\^\s*(?:\{{\s*)?(?:{_WORD}\s*\{{\s*o\s*\}}|o(?![a-zA-Z]))(?:\s*\}})?", r"^\\circ "),
+        ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
+        ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
+        ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
+        ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
         ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
         ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
         ("Omega", r"(?<=[\d}])\s*\\Omega(?![a-zA-Z])", r"\\text{ ohm}"),
-        ("\\dollar", rf"{_WORD}\s*\{{\s*\\dollar\s*\}}", r"\\dollar "),
-        ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
+        ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
         ("\\frac{\\", rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(\^\d)?\}}", r"\\text{ \1/\2\3}"),
+        ("%", rf"{_WORD}\s*\{{\s*\\?%\s*\}}", "%"),
+        ("USD", rf"{_WORD}\s*\{{\s*USD\s*\}}\s*(?=[\d.])", r"\\dollar "),
+        ("\\", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*\}}", r"\\\1 "),
+        ("\\", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*(-?[\d.,]*\d)\s*\}}", r"\\\1 \2"),
+        ("\\", rf"(?<![\w.\\])(-?[\d.,]*\d)\s*\\{_CURRENCY}\s*$", r"\\\2 \1"),
+        # bases
         (
             "base",
             rf"(?<=[\dA-F)])\s*\(?{_WORD}\s*\{{\s*\(?\s*(?:in\s+)?base[\s-]*(\w*)\s*\)?\s*\}}\s*(\d*)\)?$",
@@ -67,14 +114,24 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ),
         ("base", r"(?<=[\dA-F)])\s*\(?base[\s-]*(\w+)\)?$", r"_{\1}"),
         (
+            "_",
+            rf"(?<=[\dA-F)}}])\s*_\s*\{{\s*\(?\s*(?:{_WORD}\s*\{{\s*)?(?:base\s*)?\(?(\w+)\)?\s*\}}?\s*\)?\s*\}}$",
+            _based,
+        ),
+        # sets
+        (
             "\\{",
             r"^\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?)?\s*(?::|\\mid|\|)\s*(.*[<>=\\].*)\\\}$",
             r"\2",
         ),
+        ("U", r"(?<=[)\]}])\s*U\s*(?=[(\[\\{])", r" \\cup "),
         ("[", r"([\[\](])([^\[\](),]+),([^\[\](),]+)(\[)", _interval),
         ("]", r"(?<![\w})])(\])([^\[\](),]+),([^\[\](),]+)([\[\])])", _interval),
     )
 )  # fmt: skip
+_IN_BASE = re.compile(r"\(?([0-9A-Za-z]+)\)?\s*_?\s*\(?\s*(?:in\s+)?base\s*[-=]?\s*(\w+)\s*\)?", re.IGNORECASE)
+_PREFIXED = re.compile(r"0(?:b([01]+)|x([0-9A-Fa-f]+)|o([0-7]+))")
+_RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(-?[\d.]+)")
 
 
 def respell(text: str) -> str:
@@ -82,4 +139,11 @@ def respell(text: str) -> str:
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
             text = pattern.sub(replacement, text)
+    if "base" in text and (based := _IN_BASE.fullmatch(" ".join(plain(text).split()))):
+        return f"{based[1]}_{{{NUMBER_WORDS.get(based[2].lower(), based[2])}}}"
+    if text.startswith("0") and (prefixed := _PREFIXED.fullmatch(text)):
+        digits, base = next((part, base) for part, base in zip(prefixed.groups(), (2, 16, 8), strict=True) if part)
+        return f"{digits}_{{{base}}}"
+    if " to" in text and (ratio := _RATIO.fullmatch(text)):
+        return f"{ratio[1]}:{ratio[2]}"
     return text

@@ -1,4 +1,4 @@
-"""The truth set: every case of tests/golden/grading.jsonl has the verdict that a mathematician gives it."""
+"""The truth set: every case of tests/golden/grading*.jsonl has the verdict that a mathematician gives it."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,8 @@ from tbrm_bench.records import Gold, SampleKey
 
 CASES: list[dict[str, Any]] = [
     json.loads(line)
-    for line in (Path(__file__).parents[2] / "golden" / "grading.jsonl").read_text(encoding="utf-8").splitlines()
+    for path in sorted((Path(__file__).parents[2] / "golden").glob("grading*.jsonl"))
+    for line in path.read_text(encoding="utf-8").splitlines()
 ]
 
 

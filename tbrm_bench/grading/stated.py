@@ -1,0 +1,198 @@
+r"""The answer of a completion that has no box: what it says after "the answer is", or what its last line ends in.
+
+In this order: `<answer>` tags; "final answer is"; "the answer is", "Answer:", "####"; "24 is the answer"; else the
+formula, the value or the choice that the last line states; else the whole text where that is all that was said.
+
+Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." states the list 2, 5.
+"""
+
+import re
+
+from tbrm_bench.grading.latex import split_top_level
+from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS
+from tbrm_bench.grading.units import names_a_unit
+
+Stated = tuple[str | None, str]  # the answer, and the step that found it
+
+_TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
+_FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"\banswers?\b[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be)\b\s*:?|:|：)"  # noqa: RUF001
+    r"|####|\banswer\s*=|^\W*answer\W*\n|答案[^.:\n$\\]{0,8}?(?:是|为|：|:)",  # noqa: RUF001
+    re.IGNORECASE | re.MULTILINE,
+)
+_REVERSED = re.compile(
+    r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
+    r" is (?:indeed )?(?:the|our|my)(?: \w{1,20}){0,2} answer\b"
+    r"(?: to[^.\n]{0,80})?[\s.!*]*$",
+    re.IGNORECASE,
+)
+_DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
+_CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
+_HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|so|as|hence|therefore)\b|(?<!,)\swhere\b")
+_CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
+_ASIDE = re.compile(r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$")
+_MATH = re.compile(
+    r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
+    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
+    re.DOTALL,
+)
+_JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
+_SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IGNORECASE)
+# What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
+_CONNECTORS = re.compile(
+    r"=|:|\b(?:is|are|be|was|were|equals?|gives?|gives us|gets?|got|have|has|find|obtain|total(?:s|ling)?"
+    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?)\b"
+)
+_LABEL = re.compile(
+    r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$", re.IGNORECASE
+)
+_BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
+_NUMBER = r"[+−-]?\\?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%|°)?"  # noqa: RUF001
+_COUNTED = re.compile(
+    rf"(?:(?:a|an|the|total|of|about|exactly|only|just|equal|to)\s+){{0,3}}(?P<number>{_NUMBER})(?P<words>(?:\s+[A-Za-z²³^2/]+){{0,4}})"
+)
+_VALUE = re.compile(r"[-+\w\s*/^().,;\[\]{}|!%°√π∞∪≤≥<>−×·½¼¾²³$\\]{1,120}")  # noqa: RUF001
+_WORDS_OF_VALUES = frozenset(["sqrt", "log", "sin", "cos", "tan", "exp", "and", "pi", "or", "inf", "ln"])
+_CHOICE = re.compile(r"\(?([A-J])\)?")
+_CHOICE_LINE = re.compile(r"\b(?:option|choice|letter|answer)\b", re.IGNORECASE)
+_MARKUP = "*_` \t\n"
+
+
+def tagged(text: str) -> str | None:
+    """Return what stands between the last `<answer>` tags, if there are any."""
+    found = list(_TAGS.finditer(text)) if "</answer>" in text.lower() else []
+    return found[-1][1].strip().strip("$").strip() or None if found else None
+
+
+def stated(text: str, *, is_whole: bool) -> Stated:
+    """Return the answer that a text without a box states; `is_whole`: nothing was taken away before it."""
+    stripped = text.strip()
+    if not stripped:
+        return None, "none"
+    lowered = stripped.lower()
+    for word, pattern, source in (
+        ("final", _FINAL, "final_answer"),
+        ("answer", _ANSWER, "fallback"),
+        ("####", _ANSWER, "fallback"),
+        ("答案", _ANSWER, "fallback"),
+    ):
+        if word in lowered:
+            anchors = list(pattern.finditer(stripped))
+            if anchors:
+                answer = _after_anchor(stripped, anchors[-1].end())
+                return answer, source if answer else "none"
+    if "answer" in lowered and (found := _REVERSED.search(stripped[-400:])) is not None:
+        value = found["answer"].strip("$")
+        if _DIGIT_OR_COMMAND.search(value) or _CHOICE.fullmatch(value):
+            return value, "fallback"
+    answer = _last_value(stripped, is_whole=is_whole)
+    return answer, "fallback" if answer else "none"
+
+
+def _after_anchor(text: str, start: int) -> str | None:
+    """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
+    rest = text[start:].lstrip(" \t\n*_:：")  # noqa: RUF001
+    correction = _CORRECTION.match(rest)
+    if correction:
+        rest = rest[correction.end() :]
+    hope = _HOPE.search(rest)
+    if hope:
+        rest = rest[: hope.start()]
+    formula = _MATH.match(rest)
+    if formula:
+        return _joined_formulas(rest, formula)
+    end = _SENTENCE_END.search(rest)
+    rest = rest[: end.start()] if end else rest
+    inner = _MATH.search(rest)
+    if inner and re.fullmatch(r"[A-Za-z ,'-]*", rest[: inner.start()]):
+        return _joined_formulas(rest[inner.start() :], _MATH.match(rest[inner.start() :]))
+    return _ASIDE.sub("", rest.strip(_MARKUP)).rstrip(".").strip(_MARKUP) or None
+
+
+def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
+    """Return the formula and those joined to it by commas, "and", "or", as one list."""
+    values: list[str] = []
+    position = 0
+    while formula is not None and len(values) < MAX_ITEMS:
+        values.append(_inside(formula))
+        position = formula.end()
+        joint = _JOINT.match(rest, position)
+        formula = _MATH.match(rest, joint.end()) if joint else None
+    if len(values) == 1 and (percent := re.match(r"\s*\\?%", rest[position:])):
+        values[0] += percent.group().strip()
+    return ", ".join(values) or None
+
+
+def _inside(formula: "re.Match[str]") -> str:
+    return next(group for group in formula.groups() if group is not None).strip()
+
+
+def _last_value(text: str, *, is_whole: bool) -> str | None:
+    text = _CONNECTIVE.sub("", text)
+    # A word alone is an answer when it is all that was said, and none behind a thought.
+    if not is_whole and not _DIGIT_OR_COMMAND.search(text) and not _CHOICE.fullmatch(text.strip(_MARKUP + ".")):
+        return None
+    line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
+    label = _LABEL.match(line)
+    if label and "$" not in line and "\\(" not in line:
+        return label["answer"].strip(_MARKUP).rstrip(".")
+    if "\n" not in text and len(text) <= 200 and not _looks_like_prose(text):
+        return text.strip(_MARKUP)  # a bare answer
+    tail = text[-MAX_SCAN_CHARS // 100 :]
+    formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
+    if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
+        return _last_formulas(tail, formulas)
+    bold = _BOLD_END.search(line)
+    if bold:
+        return bold[1].strip(" .$")
+    return _stated_by(line)
+
+
+def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
+    """Return the right side of the last formula, or of all that a line lists: "The roots are $2$ and $5$."."""
+    values = [_right_side(_inside(formulas[-1]))]
+    start = formulas[-1].start()
+    line_start = tail.rfind("\n", 0, start) + 1
+    several = _SEVERAL.search(tail, line_start, start) is not None
+    for formula in reversed(formulas[:-1]):
+        if not several or formula.start() < line_start or not _JOINT.fullmatch(tail, formula.end(), start):
+            break
+        values.insert(0, _right_side(_inside(formula)))
+        start = formula.start()
+    return ", ".join(values)
+
+
+def _stated_by(line: str) -> str | None:
+    """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
+    line = line.strip(_MARKUP + ".!。")
+    for connector in reversed(list(_CONNECTORS.finditer(line))):
+        value = line[connector.end() :].strip(_MARKUP)
+        if counted := _COUNTED.fullmatch(value):
+            unit = counted["words"].strip()
+            return f"{counted['number'].strip().rstrip(',')} {unit if unit and names_a_unit(unit) else ''}".strip()
+        if _CHOICE_LINE.search(line) and (choice := _CHOICE.fullmatch(value)):
+            return choice[1]
+        if _VALUE.fullmatch(value) and any(char.isdigit() for char in value) and not _has_prose(value):
+            return value
+    return None
+
+
+def _has_prose(value: str) -> bool:
+    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{3,}", value)
+    return any(word not in _WORDS_OF_VALUES for word in words) or re.match(r"(?:to|of|in|an?)\b", value) is not None
+
+
+def _looks_like_prose(text: str) -> bool:
+    if "$" in text or r"\(" in text:
+        return not _MATH.fullmatch(text.rstrip("."))
+    words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
+    return len(words) >= 3 or (
+        len(words) == 2 and words[0].lower() in ("we", "it", "this", "that", "so", "thus", "hence")
+    )
+
+
+def _right_side(formula: str) -> str:
+    sides = split_top_level(formula, "=")
+    return sides[-1] if sides else formula
