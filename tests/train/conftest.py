@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
-# Two prompts, two samples of 12 tokens, four steps: a second of work, and every part of the loop takes part.
+# Four prompts, four samples, four steps: a second of work, and every part of the loop takes part.
 TOY = (
-    "rollout.engine=hf", "rollout.prompts_per_step=2", "rollout.samples_per_prompt=2", "rollout.max_tokens=12",
+    "rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40",
     "prompts.num_prompts=24", "prompts.validation=4", "optimizer.steps=4", "evaluation.every=2", "evaluation.samples=1",
     "checkpoints.every=1", "checkpoints.keep_last=8",
 )  # fmt: skip

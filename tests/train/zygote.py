@@ -7,6 +7,7 @@ on stdout answers: the exit codes (negative for a signal) and what was written t
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -15,7 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-MODULES = ("deepspeed", "transformers", "tbrm_train.loop", "transformers.models.qwen2.modeling_qwen2")
+MODULES = (
+    *("deepspeed", "deepspeed.runtime.zero.muon.original_muon", "tbrm_train.loop"),
+    *("transformers", "transformers.generation", "transformers.models.qwen2.modeling_qwen2"),
+)
 
 
 def main() -> None:
@@ -61,6 +65,9 @@ def train(words: list[str], kill: list[Any] | None, outputs: list[Path]) -> None
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     if kill:
         plant(*kill)
+    limit = os.environ.get("TEST_FILE_LIMIT")
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     sys.argv = ["tbench", "train", *words]
     code = 70
     try:

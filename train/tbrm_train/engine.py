@@ -175,7 +175,6 @@ class FrozenModule:
         self.module = module if self._engine is None else self._engine.module
         if self._engine is None:
             module.to(device=device, dtype=getattr(torch, settings.dtype))
-        module.eval()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the forward pass without gradients."""

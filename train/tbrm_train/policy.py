@@ -110,6 +110,14 @@ def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> 
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{model_dir} cannot be loaded for training: {' '.join(str(error).split())[:200]}") from None
     model.config.use_cache = False
+    # Checkpointing works in training mode alone; dropout, which that mode would start, would make policy and reference
+    # differ by chance.
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
