@@ -41,30 +41,8 @@ _TAIL = re.compile(
     r"|(?:\s|\\[,;: ]|~|\$|\\\))*\\(?:text|mathrm|mbox|textrm)\s*\{(?P<text>[^{}\\]{1,40})\}(?P<power>\^\{?-?\d\}?)?"
     r"|(?:\s|\$|\\\))*(?P<word>(?:[a-zA-Zµ]{2,12})(?:/[a-zA-Z]{1,8})?(?:\^\d|[²³])?)(?=[\s.,;$*]|$)"
 )
-# Units that are English words as well: "\\boxed{5} in total".
+# Units that are English words as well: "\boxed{5} in total".
 _ENGLISH = frozenset(("in", "as", "at", "a", "min", "deg", "ms", "ton", "day", "second", "mole"))
-    [
-        "in",
-        "is",
-        "as",
-        "at",
-        "an",
-        "to",
-        "of",
-        "on",
-        "or",
-        "by",
-        "so",
-        "we",
-        "day",
-        "min",
-        "deg",
-        "ms",
-        "ton",
-        "second",
-        "mole",
-    ]
-)  # and units
 
 
 @dataclass(frozen=True, slots=True)
