@@ -117,11 +117,17 @@ def _other_runs(remote: HubRepo, head: Head, staged: StagedRun) -> list[CardRun]
         file = folder / run_folder(staged.name) / MANIFEST
         there = read_manifest(file, where=f"{remote.repo}: {run_folder(staged.name)}{MANIFEST}")
         _refuse_to_lose(there, staged.manifest, remote.repo)
-    return [_card_run(folder / run_folder(name), name) for name in names if name != staged.name]
+    return [_card_run(folder / run_folder(name), name, remote.repo) for name in names if name != staged.name]
 
 
-def _card_run(folder: Path, name: str) -> CardRun:
-    return CardRun(name, read_run_file(folder), result_from_json((folder / "results.json").read_text("utf-8")))
+def _card_run(folder: Path, name: str, repo: str) -> CardRun:
+    try:
+        return CardRun(name, read_run_file(folder), result_from_json((folder / "results.json").read_text("utf-8")))
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        reason = str(error).replace(f"{folder}/", "")
+        raise UserError(
+            f"{repo} holds the run {name}, which cannot be read: {reason}; mend or delete it there"
+        ) from error
 
 
 def _refuse_to_lose(there: Manifest, here: Manifest, repo: str) -> None:

@@ -191,6 +191,18 @@ def test_runs_share_a_repository(hub: HubServer, tmp_path: Path) -> None:
         pull(tmp_path / "x", name="step-9")
 
 
+def test_a_broken_run_of_others_is_named(hub: HubServer, tmp_path: Path) -> None:
+    push(make_run(tmp_path / "old"))
+    broken = hub.store.put(b'{"schema": 7}')
+    for file, message in [("results.json", "the results have schema 7"), ("run.json", "run.json has schema 7")]:
+        before = hub.store.repos["datasets", REPO].commit(
+            "main", [("add", f"runs/old/{file}", broken)], message="", parent=None
+        )
+        with pytest.raises(UserError, match=f"ann/results holds the run old, which cannot be read: {message}"):
+            push(make_run(tmp_path / "new", seed=1))
+        assert head(hub) == before
+
+
 def test_a_branch_holds_its_own(hub: HubServer, tmp_path: Path) -> None:
     run, other = make_run(tmp_path / "run"), make_run(tmp_path / "other", seed=1)
     push(run)

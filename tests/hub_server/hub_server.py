@@ -4,12 +4,12 @@
         hub.add_user("ann", token="hf_ann")
         os.environ |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_ann", "HF_HUB_DISABLE_XET": "1"}
 
-Checked against huggingface_hub 2.4.0, whose sources say what is asked and what is read of each answer; see also
-https://huggingface.co/docs/hub/api. It speaks what `tbench download`, `push` and `pull` cause: whoami, repos/create,
-validate-yaml, info and tree of a revision with pages, refs, branches, preupload, LFS batch with single and multi-part
-uploads and verify, commit as NDJSON with `parentCommit` and `create_pr`, discussions, and resolve with ETag,
-X-Repo-Commit, X-Linked-* and a redirect to another host, to which no token may be sent. Xet storage is not spoken;
-HF_HUB_DISABLE_XET keeps the client from it.
+Checked against huggingface_hub 2.4.0, whose sources say what is asked and what is read of each answer, and 1.4.0; see
+also https://huggingface.co/docs/hub/api. It speaks what `tbench download`, `push` and `pull` cause: whoami,
+repos/create, validate-yaml, info and tree of a revision with pages, refs, branches, preupload, LFS batch with single
+and multi-part uploads and verify, commit as NDJSON with `parentCommit` and `create_pr`, discussions, and resolve with
+ETag, X-Repo-Commit, X-Linked-* and a redirect to another host, to which no token may be sent. Xet storage is not
+spoken; HF_HUB_DISABLE_XET keeps the client from it.
 """
 
 import threading
