@@ -11,7 +11,7 @@ TORCH_CPU := $(shell grep '^torch==' locks/cpu.txt)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install eval test test-all lint format lock clean
+.PHONY: help install eval test test-all fuzz lint format lock clean
 
 help:
 	@echo "make eval      evaluate the bundled model through vLLM (sets everything up)"
@@ -42,6 +42,11 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest
+
+# SECONDS=3600 is the hour of docs/grading.md.
+fuzz: install
+	$(PIP) install --quiet atheris
+	$(BIN)/python tests/bench/grading/fuzz_grading.py --seconds $(or $(SECONDS),60)
 
 lint: install
 	$(BIN)/ruff check .

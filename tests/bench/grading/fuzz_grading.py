@@ -12,13 +12,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 try:
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+    import atheris  # type: ignore[import-untyped, unused-ignore]
 except ImportError:
     sys.exit("atheris is not installed: pip install atheris")
 
@@ -108,7 +108,7 @@ SPELLINGS: tuple[Spell, ...] = (
 def spelled(value: Fraction, data: Any) -> str:
     """Return the value in one of the ways, chosen by the input."""
     start = data.ConsumeIntInRange(0, len(SPELLINGS) - 1)
-    texts = (SPELLINGS[(start + step) % len(SPELLINGS)](value) for step in range(len(SPELLINGS)))
+    texts: Iterator[str | None] = (SPELLINGS[(start + step) % len(SPELLINGS)](value) for step in range(len(SPELLINGS)))
     return next(text for text in texts if text is not None)
 
 
