@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.engines.hf import HfEngine
@@ -12,6 +13,8 @@ from tbrm_bench.engines.vllm import VllmEngine
 from tbrm_bench.resources import builtin_model_dir
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the default suite runs without a network
+settings.register_profile("tbench", deadline=None)  # a busy machine is no mistake of the code
+settings.load_profile("tbench")
 
 
 @pytest.fixture(scope="session")

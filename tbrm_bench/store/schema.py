@@ -38,7 +38,9 @@ CREATE TABLE IF NOT EXISTS grades (
     PRIMARY KEY (task, problem_id, sample_index, grader));
 """
 
-INSERT_PROBLEM = "INSERT INTO problems VALUES (?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT)) ON CONFLICT DO NOTHING"
+INSERT_PROBLEM = (
+    "INSERT INTO problems VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)) ON CONFLICT DO NOTHING"
+)
 INSERT_SAMPLE = "INSERT INTO samples VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?) ON CONFLICT DO NOTHING"
 UPSERT_GRADE = (
     "INSERT INTO grades VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT DO UPDATE SET "
@@ -153,8 +155,8 @@ def _check_version(file: Path, version: int) -> None:
 
 def problem_row(problem: Problem, position: int) -> tuple[Any, ...]:
     """Return the row of `problems`."""
-    gold = json.dumps(dataclasses.asdict(problem.gold))
-    return (*problem.key, position, encode(problem.question), gold, encode(problem.cluster))
+    gold = json.dumps(dataclasses.asdict(problem.gold), ensure_ascii=False)  # escapes would join two lone surrogates
+    return (*problem.key, position, encode(problem.question), encode(gold), encode(problem.cluster))
 
 
 def to_problem(task: str, problem_id: str, question: str, gold: str, cluster: str) -> Problem:

@@ -147,6 +147,7 @@ def test_an_integer_may_stand_for_a_float_and_nothing_else_is_changed(tmp_path: 
         ("names=['x', 'y']", Outer("t", Inner(3), names=("x", "y"))),
         ("limit=5", Outer("t", Inner(3), limit=5)),
         ("title=x\nflag = true", Outer("x\nflag = true", Inner(3))),
+        ('title="x"\nflag = true', Outer('"x"\nflag = true', Inner(3))),
     ],
 )
 def test_overrides_replace_one_value(tmp_path: Path, word: str, expected: Outer) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import ExitCode, RunFailed, UserError
@@ -24,6 +24,7 @@ LOCK = {"seed": 0, "engine": {"name": "vllm"}}
 PROBLEMS = [Problem(ProblemKey("toy", f"p{i}"), f"{i}?", Gold((str(i),), "integer"), f"c{i}") for i in range(5)]
 
 anything = st.text(st.characters(codec=None, exclude_categories=()))
+HOSTILE = "\0\ud800\udc00 \udfff\r\n\x85\u2028\U0010ffff'"
 token_ids = st.lists(st.integers(0, 2**32 - 1), max_size=20).map(tuple)
 slowly = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 
@@ -41,6 +42,8 @@ def fresh(tmp_path: Path) -> Path:
 
 
 @slowly
+@example(HOSTILE, (0, 2**31, 2**32 - 1), 2**63 - 1, HOSTILE, HOSTILE, "\0 é\n")
+@example("", (), -(2**63), "", "", " ")
 @given(
     text=anything,
     ids=token_ids,

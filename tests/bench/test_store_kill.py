@@ -19,11 +19,12 @@ import pytest
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.records import Gold, Problem, ProblemKey, Sample, SampleKey
-from tbrm_bench.store import RunStore
+from tbrm_bench.store import RunStore, write_text_atomically
 
 PROBLEM = Problem(ProblemKey("toy", "p"), "?", Gold(("1",)), "p")
 MANY = 100_000
 BATCH = 3
+CONTENTS = ("old" * 20_000, "the new one" * 20_000)
 
 
 def open_run(run_dir: Path) -> RunStore:
@@ -83,6 +84,13 @@ def open_when_told(run_dir: Path) -> None:
             sys.stdin.readline()
     except RunFailed as error:
         print(error, flush=True)
+
+
+def rewrite_for_ever(file: Path) -> None:
+    """Write one of two contents after the other."""
+    print("open", flush=True)
+    for number in range(MANY):
+        write_text_atomically(file, CONTENTS[number % 2])
 
 
 def spawn(stage: str, folder: Path) -> "subprocess.Popen[str]":
@@ -245,6 +253,25 @@ def test_of_processes_that_start_a_run_at_once_one_gets_it(tmp_path: Path) -> No
         assert store.tasks() == []
 
 
+def test_a_file_is_the_old_one_or_the_new_one_at_every_moment(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(CONTENTS[0])
+    with spawn("rewrite", file) as process:
+        assert heard(process) == "open"
+        read: list[str] = []
+        while len(read) < 500 or len(set(read)) == 1:
+            read.append(file.read_text())
+        process.kill()
+    assert set(read) == set(CONTENTS)
+    assert file.read_text() in CONTENTS
+
+
 if __name__ == "__main__":
-    stages = {"write": write_for_ever, "start": start_for_ever, "fork": fork_and_wait, "open": open_when_told}
+    stages = {
+        "write": write_for_ever,
+        "start": start_for_ever,
+        "fork": fork_and_wait,
+        "open": open_when_told,
+        "rewrite": rewrite_for_ever,
+    }
     stages[sys.argv[1]](Path(sys.argv[2]))
