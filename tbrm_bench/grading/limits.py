@@ -14,6 +14,7 @@ MAX_DIGITS = 1_000  # of one number as written
 MAX_TREE_DEPTH = 100  # of what was read; 1/2/3/4 is three deep
 MAX_POWER_BITS = 14_000  # of a number that a power or a factorial may expand to; Python prints at most 4,300 digits
 MAX_FACTORIAL = 1_000
+MAX_STEPS = 200_000  # of a factorial that is computed by its remainders
 MAX_GAMMA = 1e7  # largest argument of a factorial that is approximated
 MAX_ANGLE = 1e40  # largest argument of a trigonometric function
 MAX_LOG = 1e30  # natural logarithm of the largest number that is approximated

@@ -17,6 +17,7 @@ from tbrm_bench.grading.balls import FLOATS, Field, TooLarge, Undefined, precise
 from tbrm_bench.grading.evaluate import evaluate
 from tbrm_bench.grading.exact import canonical, exact
 from tbrm_bench.grading.limits import MAX_SYMBOLS
+from tbrm_bench.grading.residues import same_residues
 from tbrm_bench.grading.tree import Tree, symbols, walk
 
 NUM_POINTS = 5  # at which both expressions must be defined and meet
@@ -45,6 +46,8 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
     verdict, rule = equal_fast(left, right)
     if verdict is not None:
         return verdict, rule
+    if (same := same_residues(left, right)) is not None:
+        return same, "numeric"
     for digits in DIGITS:
         verdict, rule = _meet(left, right, _precise(digits), NUM_POINTS)
         if verdict is not None:

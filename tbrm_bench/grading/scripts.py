@@ -94,7 +94,7 @@ def unit(cursor: Cursor) -> units.Unit:
         if token.kind == "TEXT" or (token.kind == "WORD" and (power < 0 or units.is_unit_word(token.value))):
             cursor.next()
             exponent = _unit_exponent(cursor)
-            if exponent != 1 and not token.value.replace(" ", "").isalpha():  # m/s^2: the exponent is the last word's
+            if exponent != 1 and not token.value.isalpha():  # m/s^2, km h^{-1}: the exponent is the last word's
                 named, exponent = units.word_unit(f"{token.value}^{exponent}"), 1
             else:
                 named = units.word_unit(token.value)

@@ -21,36 +21,54 @@ _EMPTY_WORDS = frozenset(
     ["approximately", "about", "exactly", "total", "of", "the", "a", "an", "in", "is", "and", "only", "units", "unit"]
 )
 
+# Base unit -> its words and their sizes in it. Pounds are money or a mass: only an ounce knows.
 _TABLE: dict[str, dict[str, str]] = {
     "length": {
         "m meter metre": "1", "km kilometer kilometre": "1000", "cm centimeter centimetre": "1/100",
-        "mm millimeter millimetre": "1/1000", "nm nanometer nanometre": "1/1000000000", "dm decimeter": "1/10",
+        "mm millimeter millimetre": "1/1000", "um micron micrometer micrometre": "1/1000000",
+        "nm nanometer nanometre": "1/1000000000", "angstrom": "1/10000000000", "dm decimeter decimetre": "1/10",
         "inch inches in": "254/10000", "foot feet ft": "3048/10000", "yard yd": "9144/10000", "mile mi": "1609344/1000",
     },
     "time": {
         "s sec second": "1", "ms millisecond": "1/1000", "min minute": "60", "h hr hour": "3600", "day": "86400",
         "week": "604800",
     },
+    "month": {"month": "1", "year yr": "12"},
     "mass": {"kg kilogram": "1", "g gram": "1/1000", "mg milligram": "1/1000000", "ton tonne": "1000"},
+    "pound": {"pound lb": "1", "ounce oz": "1/16"},
     "money": {"dollar usd": "1", "cent": "1/100"},
-    "euros": {"euro": "1"},
+    "euro": {"euro eur": "1"},
     "radians": {"rad radian": "1"},
     "angle": {"degree deg": "1", "arcminute": "1/60", "arcsecond": "1/3600"},
     "percent": {"percent": "1/100"},
-    "volume": {"liter litre l": "1", "ml milliliter millilitre": "1/1000"},
-    "energy": {"j joule": "1", "kj kilojoule": "1000", "ev": "1602176634/10000000000000000000000000000"},
-    "force": {"n newton": "1", "kn kilonewton": "1000"},
-    "power": {"w watt": "1", "kw kilowatt": "1000"},
-    "pressure": {"pa pascal": "1", "kpa": "1000"},
-    "frequency": {"hz hertz": "1", "khz": "1000", "mhz": "1000000"},
     "temperature": {"k kelvin": "1"}, "celsius": {"celsius": "1"}, "fahrenheit": {"fahrenheit": "1"},
     "amount": {"mol mole": "1"}, "charge": {"c coulomb": "1"}, "voltage": {"v volt": "1"},
-    "resistance": {"ohm": "1"}, "current": {"amp ampere": "1"},
+    "resistance": {"ohm": "1"}, "current": {"amp ampere": "1"}, "gallon": {"gallon gal": "1"},
 }  # fmt: skip
-_WORDS: dict[str, tuple[str, Fraction]] = {
-    word: (dimension, Fraction(factor))
+# Words -> size and the product of powers of base units.
+_DERIVED: dict[str, tuple[str, dict[str, int]]] = {
+    "liter litre l": ("1/1000", {"length": 3}), "ml milliliter millilitre": ("1/1000000", {"length": 3}),
+    "hectare": ("10000", {"length": 2}), "hz hertz": ("1", {"time": -1}), "khz": ("1000", {"time": -1}),
+    "mhz": ("1000000", {"time": -1}), "n newton": ("1", {"mass": 1, "length": 1, "time": -2}),
+    "kn kilonewton": ("1000", {"mass": 1, "length": 1, "time": -2}),
+    "dyne": ("1/100000", {"mass": 1, "length": 1, "time": -2}),
+    "j joule": ("1", {"mass": 1, "length": 2, "time": -2}), "erg": ("1/10000000", {"mass": 1, "length": 2, "time": -2}),
+    "kj kilojoule": ("1000", {"mass": 1, "length": 2, "time": -2}),
+    "kwh": ("3600000", {"mass": 1, "length": 2, "time": -2}),
+    "ev": ("1602176634/10000000000000000000000000000", {"mass": 1, "length": 2, "time": -2}),
+    "cal calorie": ("4184/1000", {"mass": 1, "length": 2, "time": -2}),
+    "w watt": ("1", {"mass": 1, "length": 2, "time": -3}),
+    "kw kilowatt": ("1000", {"mass": 1, "length": 2, "time": -3}),
+    "pa pascal": ("1", {"mass": 1, "length": -1, "time": -2}), "kpa": ("1000", {"mass": 1, "length": -1, "time": -2}),
+}  # fmt: skip
+_WORDS: dict[str, Unit] = {
+    word: (((dimension, 1),), Fraction(factor))
     for dimension, group in _TABLE.items()
     for words, factor in group.items()
+    for word in words.split()
+} | {
+    word: (tuple(sorted(dimensions.items())), Fraction(factor))
+    for words, (factor, dimensions) in _DERIVED.items()
     for word in words.split()
 }
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
@@ -77,11 +95,11 @@ def names_a_unit(text: str) -> bool:
 @lru_cache(maxsize=4096)
 def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
-    dimensions: dict[str, int] = {}
-    factor, power, sign = Fraction(1), 1, 1
     if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
         text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
-    plain = re.sub(r"(?<!\^)-", " ", text.lower().replace("/", " per ").replace(".", " "))
+    text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", text.lower().replace("per cent", "percent"))
+    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
+    total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
         if match := _POWER.fullmatch(word):
             word, power = match[1], int(match[2])
@@ -91,14 +109,17 @@ def word_unit(text: str) -> Unit:
             power = 3
         elif word in ("per", "a", "each"):
             sign = -1
-        elif word == "squared" and dimensions:
-            dimensions[list(dimensions)[-1]] *= 2
+        elif word in ("squared", "cubed"):
+            total = multiply(total, last[0], last[1] * (1 if word == "squared" else 2))
         elif word not in _EMPTY_WORDS:
-            name, size = _WORDS.get(_singular(word), (_singular(word), Fraction(1)))
-            dimensions[name] = dimensions.get(name, 0) + sign * power
-            factor *= size ** (sign * power)
+            last = (_named(_singular(word)), sign * power)
+            total = multiply(total, *last)
             power = 1
-    return tuple(sorted((name, power) for name, power in dimensions.items() if power)), factor
+    return total
+
+
+def _named(word: str) -> Unit:
+    return _WORDS.get(word, (((word, 1),), Fraction(1)))
 
 
 def multiply(left: Unit, right: Unit, power: int) -> Unit:

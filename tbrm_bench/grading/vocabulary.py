@@ -25,7 +25,7 @@ CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "oo": 
 ACCENTS = words("dot ddot bar hat tilde overline widehat overrightarrow widetilde")
 # Commands that change the face of what follows and not its meaning.
 TRANSPARENT = words("vec mathrm mathbf mathit text operatorname mbox boldsymbol mathcal rm bf bm mathsf underline")
-CURRENCIES = words("dollar euro pounds")
+CURRENCIES = words("dollar euro pounds yen")
 # Opening bracket -> closing bracket and the function that the pair means.
 FENCES = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs")}
 MATRICES = words("pmatrix bmatrix matrix vmatrix Bmatrix array smallmatrix")
@@ -33,7 +33,7 @@ MATRICES = words("pmatrix bmatrix matrix vmatrix Bmatrix array smallmatrix")
 RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "equiv": "=",
     "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "lt": "<", "gt": ">",
-    "ne": "!=", "neq": "!=", "in": "in", "approx": "approx", "simeq": "approx", "sim": "approx",
+    "ne": "!=", "neq": "!=", "in": "in", "approx": "approx", "simeq": "approx", "sim": "sim",
 }  # fmt: skip
 SET_OPERATIONS = {"cup": "union", "cap": "inter", "setminus": "minus", "backslash": "minus"}
 TIMES = words("* cdot times ast bullet")
