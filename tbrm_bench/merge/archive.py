@@ -54,6 +54,22 @@ def read_directory(file: SourceFile, start: int = 0, length: int | None = None) 
     return roots.pop(), names
 
 
+def archive_start(file: SourceFile, stop: int) -> int:
+    """Return where the archive begins that ends at `stop`: a file may hold one after the other."""
+    if stop < _END.size:
+        raise DamagedFile(file.path, "it has no end: cut short while it was written or copied")
+    end_at = stop - _END.size
+    magic, _, _, _, _, size, offset, _ = _END.unpack(file.read(end_at, _END.size))
+    locator_at = end_at - _END64_LOCATOR.size
+    if magic == b"PK\x05\x06" and locator_at >= _END64.size and file.read(locator_at, 4) == b"PK\x06\x07":
+        end_at = locator_at - _END64.size
+        size, offset = _END64.unpack(file.read(end_at, _END64.size))[8:]
+    start: int = end_at - size - offset
+    if magic != b"PK\x05\x06" or not 0 <= start < stop:
+        raise DamagedFile(file.path, "its directory is not where it says")
+    return start
+
+
 def _find_directory(file: SourceFile, start: int, stop: int) -> tuple[int, int, int]:
     """Return where the central directory begins in the file, its bytes and its number of entries."""
     end_at = stop - _END.size

@@ -82,13 +82,15 @@ def lora(folder: Path) -> Checkpoint | None:
 
 def plain(folder: Path) -> Checkpoint | None:
     """A model of Hugging Face: safetensors, or pickles of older days."""
-    for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
-        if (folder / name).is_file():
-            return Checkpoint("plain", folder, (folder / name,))
     files = _files(folder)
-    weights = sorted(path for path in files if path.suffix == ".safetensors" and not _is_other(path))
-    if not weights:
-        weights = sorted(path for path in files if path.name.startswith("pytorch_model") and path.suffix == ".bin")
+    safetensors = sorted(path for path in files if path.suffix == ".safetensors" and not _is_other(path))
+    pickles = sorted(path for path in files if path.name.startswith("pytorch_model") and path.suffix == ".bin")
+    for name, weights in (("model.safetensors", safetensors), ("pytorch_model.bin", pickles)):
+        if (folder / f"{name}.index.json").is_file():
+            return Checkpoint("plain", folder, (folder / f"{name}.index.json", *weights))
+        if (folder / name).is_file():  # others beside it are other formats of the same weights
+            return Checkpoint("plain", folder, (folder / name,))
+    weights = safetensors or pickles
     return Checkpoint("plain", folder, tuple(weights)) if weights else None
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.archive import read_directory
+from tbrm_bench.merge.archive import archive_start, read_directory
 from tbrm_bench.merge.assets import Assets, output_config, read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.files import SourceFile
@@ -90,16 +90,28 @@ def source_files(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 def identity(path: Path) -> str:
     """Return a digest that changes when the file's content does."""
     file = SourceFile(path)
-    if file.size >= 4 and file.read(0, 4) == b"PK\x03\x04":
-        try:
-            _, records = read_directory(file)
-        except DamagedFile:
-            records = {}
-        if records and all(record.crc is not None for record in records.values()):
-            table = [[record.name, record.offset, record.size, record.crc] for record in records.values()]
-            return hashlib.sha256(json.dumps([file.size, table]).encode()).hexdigest()
+    table = _checksums(file) if file.size >= 4 and file.read(0, 4) == b"PK\x03\x04" else None
+    if table is not None:
+        return hashlib.sha256(json.dumps([file.size, table]).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksums(file: SourceFile) -> list[Any] | None:
+    """Return the records of all archives in the file with their checksums, None where not all of it is covered."""
+    table: list[Any] = []
+    stop = file.size
+    while stop > 0:
+        try:
+            start = archive_start(file, stop)
+            _, records = read_directory(file, start, stop - start)
+        except DamagedFile:
+            return None
+        if any(record.crc is None for record in records.values()):
+            return None
+        table.append([[record.name, record.offset, record.size, record.crc] for record in records.values()])
+        stop = start
+    return table
 
 
 def _write_json(file: Path, value: dict[str, Any]) -> None:

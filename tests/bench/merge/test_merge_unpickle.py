@@ -1,6 +1,7 @@
 """What torch.save writes is read back to the bit, without torch; what it did not write is refused in one line."""
 
 import contextlib
+import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.merge.archive import archive_start
 from tbrm_bench.merge.files import SourceFile, Storage, join_crc
 from tbrm_bench.merge.inert import Stub
+from tbrm_bench.merge.manifest import identity
 from tbrm_bench.merge.problems import DamagedFile, UnknownFormat
 from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.merge.unpickle import Archive
@@ -102,6 +105,32 @@ def test_a_flipped_byte_never_changes_a_value(tmp_path: Path) -> None:
             refused += 1
     payload = sum(map(len, expected.values()))
     assert refused > payload  # at least the tensors' own bytes; padding is free
+
+
+def test_a_files_identity_is_that_of_its_content(tmp_path: Path) -> None:
+    """For one archive, for several in a row as distributed checkpoints have them, and for anything else."""
+    states = [{"weight": torch.arange(40.0) + number, "n": number} for number in range(3)]
+    seen = {}
+    for number, chosen in enumerate(([0], [1], [0, 1], [1, 0], [0, 1, 2])):
+        parts = []
+        for index in chosen:
+            buffer = io.BytesIO()
+            torch.save(states[index], buffer)
+            parts.append(buffer.getvalue())
+        path = tmp_path / f"{number}.distcp"
+        path.write_bytes(b"".join(parts))
+        seen[identity(path)] = number
+        starts = [sum(map(len, parts[:index])) for index in range(len(parts))]
+        stop, found = path.stat().st_size, []
+        while stop:
+            stop = archive_start(SourceFile(path), stop)
+            found.append(stop)
+        assert found == starts[::-1]
+        (tmp_path / "copy").write_bytes(path.read_bytes())
+        assert identity(tmp_path / "copy") == identity(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    seen[identity(path)] = -1
+    assert len(seen) == 6
 
 
 def test_checksums_are_not_demanded_of_a_writer_that_took_none(tmp_path: Path) -> None:
