@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tbrm_bench import __version__
-from tbrm_bench.cli import compare, doctor, download, grade, merge, pull, push, show, tasks
+from tbrm_bench.cli import board, compare, doctor, download, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
 from tbrm_bench.errors import ExitCode, UserError
 
@@ -31,6 +31,7 @@ app.command("merge")(merge.merge)
 app.command("download")(download.download)
 app.command("push")(push.push)
 app.command("pull")(pull.pull)
+app.add_typer(board.app, name="board")
 app.add_typer(tasks.app, name="tasks")
 app.command("doctor")(doctor.doctor)
 # Add-ons register themselves: the bench never imports the trainer.

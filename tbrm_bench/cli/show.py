@@ -40,18 +40,20 @@ def _is_current(run: Path) -> bool:
     """Whether results.json is there and not older than the store; UserError if RUN is no run directory."""
     if not run.is_dir():
         raise UserError(f"{run} is not a folder; give the run directory that `tbench eval` printed")
-    written = [_modified_ns(run / name) for name in STORE_FILES]
-    scored = _modified_ns(run / RESULTS)
+    written = [_written_ns(run / name) for name in STORE_FILES]
+    scored = _written_ns(run / RESULTS)
     if scored is None and written[0] is None:
         raise UserError(f"{run} holds neither {RESULTS} nor {STORE_FILES[0]}; give a run directory of `tbench eval`")
     return scored is not None and all(time is None or time <= scored for time in written)
 
 
-def _modified_ns(file: Path) -> int | None:
+def _written_ns(file: Path) -> int | None:
+    """When a file was written; None if it is not there, or empty, as the log is that a reader leaves behind."""
     try:
-        return file.stat().st_mtime_ns
+        status = file.stat()
     except FileNotFoundError:
         return None
+    return status.st_mtime_ns if status.st_size else None
 
 
 def _stored_result(run: Path) -> "RunResult":

@@ -1,0 +1,122 @@
+"""`tbench board`: add a run to a board, show it, write its page."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tbrm_bench.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from tbrm_bench.leaderboard.board import Board
+    from tbrm_bench.leaderboard.rows import Row
+
+app = typer.Typer(help="Add runs to leaderboards that rank only what is comparable; show and render them.")
+README = "README.md"
+WIDE = 130
+
+BoardName = Annotated[str, typer.Option("--board", help="A board: a TOML file in the folder.")]
+Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of boards (default: the shipped one).")]
+
+
+@app.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+@app.command("add")
+def add(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory.")],
+    board: BoardName = "tbrm6",
+    name: Annotated[str | None, typer.Option(help="Name of the row (default: the run's model).")] = None,
+    folder: Folder = None,
+) -> None:
+    """Check a run against a board's rules and write its row."""
+    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.rows import add_row, row_of_run
+
+    spec = load_board(board, folder)
+    print(add_row(spec, row_of_run(spec, run, name)))
+    print(f"next: tbench board show --board {board}", file=sys.stderr)
+
+
+@app.command("show")
+def show(
+    board: BoardName = "tbrm6",
+    folder: Folder = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
+) -> None:
+    """Show a board: rank ranges, scores, errors."""
+    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.ranks import rank_ranges
+    from tbrm_bench.leaderboard.rows import read_rows
+
+    spec = load_board(board, folder)
+    rows = read_rows(spec)
+    ranks = rank_ranges(rows)
+    if json_:
+        values = [_as_json(row, rank) for row, rank in zip(rows, ranks, strict=True)]
+        print(json.dumps({"board": spec.name, "rows": values}, indent=2))
+    else:
+        _print(spec, rows, ranks)
+
+
+def _as_json(row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "rank": list(rank),
+        "name": row.name,
+        "kind": row.kind,
+        "mean": row.score,
+        "se": row.se,
+        "tasks": {name: {"score": task.score, "se": task.se} for name, task in row.tasks.items()},
+    }
+
+
+def _print(spec: "Board", rows: "list[Row]", ranks: list[tuple[int, int]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from tbrm_bench.leaderboard.page import estimate, rank_text
+
+    console = Console()
+    tasks = spec.tasks if console.width >= WIDE else ()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=spec.title)
+    for header in ("rank", "model", *tasks, "mean", "kind"):
+        table.add_column(header, justify="left" if header in ("model", "kind") else "right")
+    for row, rank in zip(rows, ranks, strict=True):
+        cells = [estimate(row.tasks[task].score, row.tasks[task].se) for task in tasks]
+        table.add_row(rank_text(rank), Text(row.name), *cells, estimate(row.score, row.se), row.kind)
+    console.print(table)
+
+
+@app.command("render")
+def render(
+    folder: Folder = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")
+    ] = False,
+) -> None:
+    """Write the page of all boards in a folder: README.md, generated from the rows."""
+    from tbrm_bench.leaderboard.board import board_folder, load_board
+    from tbrm_bench.leaderboard.page import page
+    from tbrm_bench.leaderboard.rows import read_rows
+    from tbrm_bench.store import write_text_atomically
+
+    place = board_folder(folder)
+    boards = [load_board(file.stem, place) for file in sorted(place.glob("*.toml"))]
+    if not boards:
+        raise UserError(f"{place} holds no board (*.toml); give the folder of one with --dir")
+    content = page([(board, read_rows(board)) for board in boards])
+    file = place / README
+    if not check:
+        write_text_atomically(file, content)
+        print(file)
+    elif not file.is_file() or file.read_text(encoding="utf-8") != content:
+        print(f"{file} is not what its rows make; run: tbench board render", file=sys.stderr)
+        raise typer.Exit(ExitCode.FAILED)

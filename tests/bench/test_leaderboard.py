@@ -1,0 +1,226 @@
+"""Boards: only what is comparable gets on, ties are ties, and the shipped page is what its rows make."""
+
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from tbrm_bench.cli.app import app
+from tbrm_bench.errors import UserError
+from tbrm_bench.leaderboard.board import Board, load_board
+from tbrm_bench.leaderboard.page import page, table
+from tbrm_bench.leaderboard.ranks import rank_ranges
+from tbrm_bench.leaderboard.rows import Row, add_row, read_row, read_rows, row_of_run, slug
+from tbrm_bench.problems import load_problems
+from tbrm_bench.records import Grade, Sample, SampleKey, Status
+from tbrm_bench.resources import data_dir
+from tbrm_bench.store import RunStore
+from tbrm_bench.tasks import load_task
+
+K = 2
+PROBLEMS = load_problems(load_task("arithmetic"))
+TOML = """
+title = "Toy"
+notes = "For tests."
+tasks = ["arithmetic"]
+agree = ["tasks.*.rows", "tasks.*.max_tokens", "engine.name"]
+grader = "tbrm-"
+[min_samples]
+arithmetic = 2
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    (tmp_path / "toy.toml").write_text(TOML)
+    return load_board("toy", tmp_path)
+
+
+def make_run(
+    run_dir: Path,
+    share: float,
+    *,
+    k: int = K,
+    num_problems: int = len(PROBLEMS),
+    max_tokens: int = 9,
+    grader: str = "tbrm-1",
+    seed: int = 0,
+    missing: int = 0,
+) -> Path:
+    draw = random.Random(seed)
+    lock = {"tasks": {"arithmetic": {"rows": "r", "max_tokens": max_tokens}}, "engine": {"name": "vllm"}, "seed": seed}
+    with RunStore.open_writer(run_dir, lock=lock, about={"model": f"<b>{run_dir.name}</b>"}) as store:
+        store.put_problems(PROBLEMS[:num_problems], {"arithmetic": k})
+        keys = [SampleKey(*problem.key, i) for problem in PROBLEMS[:num_problems] for i in range(k)]
+        keys = keys[: len(keys) - missing]
+        store.add_samples(Sample(key, 1, "", (1,), "stop", 1) for key in keys)
+        right, wrong = Grade(Status.CORRECT, "1", "r"), Grade(Status.WRONG, "1", "r")
+        store.add_grades(((key, right if draw.random() < share else wrong) for key in keys), grader)
+    return run_dir
+
+
+def add(board: Board, run_dir: Path) -> Path:
+    return add_row(board, row_of_run(board, run_dir))
+
+
+def test_a_row_holds_what_the_run_scored(board: Board, tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "run", 0.4)
+    add(board, run_dir)
+    (row,) = read_rows(board)
+    with RunStore.open_reader(run_dir) as store:
+        correct = sum(one.status is Status.CORRECT for one in store.graded("arithmetic", "tbrm-1"))
+    assert row.score == pytest.approx(correct / (K * len(PROBLEMS)))
+    assert "text" not in (board.rows_dir / row.file).read_text()
+
+
+def test_a_clear_winner_ranks_first_and_equals_share_their_ranks(board: Board, tmp_path: Path) -> None:
+    for name, share, seed in (("best", 0.8, 1), ("same-1", 0.4, 2), ("same-2", 0.4, 3), ("last", 0.1, 4)):
+        add(board, make_run(tmp_path / name, share, seed=seed))
+    rows = read_rows(board)
+    ranks = dict(zip((slug(row.name) for row in rows), rank_ranges(rows), strict=True))
+    assert ranks == {"b-best-b": (1, 1), "b-same-1-b": (2, 3), "b-same-2-b": (2, 3), "b-last-b": (4, 4)}
+
+
+def reported(board: Board, name: str, score: float) -> Row:
+    content = {
+        "schema": 1,
+        "name": name,
+        "kind": "reported",
+        "source": {"title": "t", "url": "https://example.org"},
+        "tasks": {"arithmetic": {"score": score}},
+    }
+    return read_row(board, content, "r.json")
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_ranges_hold_a_true_order_and_turn_with_it(scores: list[float]) -> None:
+    """Whatever the rows: every range lies in 1 .. N, and the row with the best mean may be first."""
+    board = load_board("tbrm6")
+    contents = [
+        {
+            "schema": 1,
+            "name": f"m{i}",
+            "kind": "reported",
+            "source": {"url": "https://e.org"},
+            "tasks": {task: {"score": score} for task in board.tasks},
+        }
+        for i, score in enumerate(scores)
+    ]
+    rows = [read_row(board, content, "r") for content in contents]
+    ranks = rank_ranges(rows)
+    assert all(1 <= best <= worst <= len(rows) for best, worst in ranks)
+    assert ranks[max(range(len(rows)), key=lambda i: rows[i].score)][0] == 1
+    assert list(reversed(rank_ranges(rows[::-1]))) == ranks
+
+
+def test_errors_of_reported_rows_are_upper_bounds(board: Board, tmp_path: Path) -> None:
+    add(board, make_run(tmp_path / "run", 0.3, k=8))
+    (measured,) = read_rows(board)
+    assert measured.tasks["arithmetic"].num_problems == len(PROBLEMS)
+    row = reported(board, "theirs", measured.score)
+    assert row.se == pytest.approx(math.sqrt(row.score * (1 - row.score) / len(PROBLEMS)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"k": 1}, "asks for 2"),
+        ({"num_problems": 7}, "run it without --limit"),
+        ({"grader": "math-verify"}, "grade it"),
+        ({"missing": 3}, "finish the run"),
+    ],
+)
+def test_a_run_that_breaks_a_rule_is_refused_by_the_rule(
+    board: Board, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        add(board, make_run(tmp_path / "run", 0.4, **change))
+    assert read_rows(board) == []
+
+
+def test_a_run_made_otherwise_is_refused_by_the_field_and_the_seed_is_free(board: Board, tmp_path: Path) -> None:
+    add(board, make_run(tmp_path / "first", 0.4))
+    with pytest.raises(UserError, match=r"tasks\.arithmetic\.max_tokens is 10, there 9"):
+        add(board, make_run(tmp_path / "other", 0.4, max_tokens=10))
+    add(board, make_run(tmp_path / "seed", 0.4, seed=5))
+    with pytest.raises(UserError, match="already"):
+        add(board, make_run(tmp_path / "again" / "seed", 0.4, seed=6))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "schema '2'"),
+        ({"kind": "guessed"}, "kind"),
+        ({"name": 3}, "name"),
+        ({"tasks": {"math500": {"score": 1}}}, "ranks arithmetic"),
+        ({"source": {}}, "source.url"),
+        ({"tasks": {"arithmetic": {"score": 1.5}}}, "between 0 and 1"),
+        ({"tasks": {"arithmetic": {}}}, "score"),
+        ({"tasks": {"arithmetic": {"score": "high"}}}, "high"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_one_line(board: Board, change: dict[str, Any], said: str) -> None:
+    content = {
+        "schema": 1,
+        "name": "r",
+        "kind": "reported",
+        "source": {"url": "https://e.org"},
+        "tasks": {"arithmetic": {"score": 0.5}},
+    }
+    with pytest.raises(UserError, match=said):
+        read_row(board, content | change, "r.json")
+    board.rows_dir.mkdir(parents=True)
+    (board.rows_dir / "broken.json").write_text("{")
+    with pytest.raises(UserError, match=r"broken\.json"):
+        read_rows(board)
+
+
+def test_names_are_shown_and_never_executed(board: Board) -> None:
+    row = reported(board, "<script>alert(1)</script>|`x`[y](z)\n# w", 0.5)
+    shown = table(board, [row])
+    for piece in ("<", "|`", "[y]", "\n#"):
+        assert piece not in shown.split("\n", 2)[2]
+
+
+def test_the_shipped_page_is_what_its_rows_make() -> None:
+    folder = data_dir("leaderboards")
+    boards = [load_board(file.stem, folder) for file in sorted(folder.glob("*.toml"))]
+    assert boards
+    assert (folder / "README.md").read_text() == page([(board, read_rows(board)) for board in boards])
+
+
+def test_the_command(board: Board, tmp_path: Path) -> None:
+    def tbench(*words: str) -> Any:
+        return CliRunner().invoke(app, ["board", *words, "--dir", str(board.folder)], env={"COLUMNS": "160"})
+
+    for name, share in (("a", 0.7), ("b", 0.2)):
+        assert tbench("add", str(make_run(tmp_path / name, share)), "--board", "toy", "--name", name).exit_code == 0
+    shown = json.loads(tbench("show", "--board", "toy", "--json").stdout)["rows"]
+    assert [(row["name"], row["rank"]) for row in shown] == [("a", [1, 1]), ("b", [2, 2])]
+    assert "Toy" in tbench("show", "--board", "toy").stdout
+    assert tbench("render", "--check").exit_code == 1
+    assert tbench("render").exit_code == 0
+    assert tbench("render", "--check").exit_code == 0
+
+
+def test_unknown_boards_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'tbrm6'"):
+        load_board("tbrm5")
+    outcome = CliRunner().invoke(app, ["board", "render", "--dir", str(tmp_path)])
+    assert isinstance(outcome.exception, UserError)
+
+
+def test_slugs_are_file_names() -> None:
+    for one, two in itertools.combinations(("A b/c", "..", "<x>", "Qwen2.5 + TBRM n=4"), 2):
+        assert slug(one) != slug(two)
+        assert "/" not in slug(one)
+        assert not slug(one).startswith(".")
