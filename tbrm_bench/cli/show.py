@@ -41,19 +41,19 @@ def _is_current(run: Path) -> bool:
     if not run.is_dir():
         raise UserError(f"{run} is not a folder; give the run directory that `tbench eval` printed")
     written = [_written_ns(run / name) for name in STORE_FILES]
-    scored = _written_ns(run / RESULTS)
+    scored = _written_ns(run / RESULTS, even_empty=True)
     if scored is None and written[0] is None:
         raise UserError(f"{run} holds neither {RESULTS} nor {STORE_FILES[0]}; give a run directory of `tbench eval`")
     return scored is not None and all(time is None or time <= scored for time in written)
 
 
-def _written_ns(file: Path) -> int | None:
+def _written_ns(file: Path, *, even_empty: bool = False) -> int | None:
     """When a file was written; None if it is not there, or empty, as the log is that a reader leaves behind."""
     try:
         status = file.stat()
     except FileNotFoundError:
         return None
-    return status.st_mtime_ns if status.st_size else None
+    return status.st_mtime_ns if status.st_size or even_empty else None
 
 
 def _stored_result(run: Path) -> "RunResult":
