@@ -134,9 +134,9 @@ def another_value(value: Fraction, data: Any) -> Fraction:
 
 def judge(answer: str, gold: str) -> bool | None:
     """Return the fast verdict, within the time; None where a worker would decide."""
-    started = time.perf_counter()
+    started = time.process_time()  # a busy machine is no fault of the grader
     verdict = decide_fast(answer, Gold((gold,)))
-    elapsed = time.perf_counter() - started
+    elapsed = time.process_time() - started
     assert elapsed < MAX_SECONDS, f"{elapsed:.2f} s for {answer!r} against {gold!r}"
     if isinstance(verdict, Undecided):
         return None
