@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.checkpoint import CheckReport
-from tbrm_bench.merge.detect import detect, step_of
+from tbrm_bench.merge.checkpoint import Checkpoint, CheckReport
+from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.dtypes import BY_NAME
 from tbrm_bench.merge.flow import planned
 from tbrm_bench.merge.manifest import NAME, read_manifest, source_files
@@ -25,8 +25,7 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
     stored = {tensor.name: tensor for file in sorted(merged.glob("*.safetensors")) for tensor in read_header(file)}
     if not stored:
         raise UserError(f"{merged} holds no *.safetensors")
-    step = step if step is not None or step_of(source.resolve()) is not None else manifest.get("step")
-    checkpoint = detect(source, step=step)
+    checkpoint = _find(source, step, manifest.get("step"))
     base = Path(manifest["base"]) if "base" in manifest else merged
     differing: list[tuple[str, str]] = []
     alpha, drop = manifest.get("lora_alpha"), manifest.get("drop", ())
@@ -54,6 +53,16 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
         differing=tuple(sorted(differing)),
         warnings=tuple(plan.loaded.warnings),
     )
+
+
+def _find(source: Path, step: int | None, merged_step: int | None) -> Checkpoint:
+    """Return the source's checkpoint: the one asked for, the only one, or the step that was merged."""
+    try:
+        return detect(source, step=step)
+    except UserError:
+        if step is not None or merged_step is None:
+            raise
+        return detect(source, step=merged_step)
 
 
 def _why(stored: StoredTensor, shape: tuple[int, ...]) -> str:

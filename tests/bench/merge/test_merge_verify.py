@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -191,6 +192,17 @@ def test_check_names_what_differs(
     report = check(tmp_path / "out", actor)
     assert not report.equal
     assert name in dict(report.differing)
+
+
+def test_check_takes_the_step_that_was_merged_and_a_source_that_has_moved(actor: Path, tmp_path: Path) -> None:
+    for step in (10, 20):
+        shutil.copytree(actor, tmp_path / "run" / f"global_step_{step}" / "actor")
+    merge(tmp_path / "run", tmp_path / "out", step=20)
+    assert check(tmp_path / "out", tmp_path / "run").equal
+    shutil.move(tmp_path / "run" / "global_step_20", tmp_path / "elsewhere")
+    assert check(tmp_path / "out", tmp_path / "elsewhere").equal
+    with pytest.raises(UserError, match="step 30"):
+        check(tmp_path / "out", tmp_path / "run", step=30)
 
 
 def test_check_notices_another_source(actor: Path, tmp_path: Path) -> None:
