@@ -95,7 +95,8 @@ class TrainingEngine:
         matrices = [parameter for parameter in module.parameters() if parameter.ndim >= 2]
         others = [parameter for parameter in module.parameters() if parameter.ndim < 2]
         groups = [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        adam = torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=optimizer.betas)
+        groups = [group for group in groups if group["params"]]
+        adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps)
         config = _config(settings, max_grad_norm=optimizer.max_grad_norm)
         self._engine, *_ = _import_deepspeed().initialize(model=module, optimizer=adam, config=config)
 

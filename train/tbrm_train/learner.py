@@ -8,6 +8,7 @@ of the whole batch, so world size and micro-batches change a gradient by roundin
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ class Learner:
         """
         tally, norms = Tally(), []
         parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
-        known = self._prepare(trajectories, parts)
+        algorithm = self.recipe.algorithm
+        scores_first = len(parts) > 1 or self.critic is not None or algorithm.kl_in_reward > 0
+        known = self._prepare(trajectories, parts) if scores_first else self._without_scores(trajectories)
         for part in parts:
             self._accumulate(trajectories, part, known, tally, step)
             norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step)))
@@ -70,22 +73,33 @@ class Learner:
             "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step),
         }
 
+    def _without_scores(self, trajectories: Sequence[Trajectory]) -> Known:
+        return Known(None, None, self.objective.advantages(trajectories, None, None, self.recipe.algorithm))
+
     def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> Known:
         """Score the batch before its first update, as far as the algorithm needs it."""
-        several, critic = len(parts) > 1, self.critic
+        settings, critic, reference = self.recipe.algorithm, self.critic, self.reference
+        penalised = settings.kl_in_reward > 0
         old: dict[int, Tensor] = {}
         values: dict[int, Tensor] = {}
-        for part in parts if several or critic is not None else ():
-            for micro in self._plan(trajectories, part):
-                batch = make_batch(_pairs(trajectories, micro), device=self.processes.device)
-                with torch.no_grad():
-                    if several:
-                        old |= _by_place(micro, self._score(batch).logprobs, batch.lengths)
-                    if critic is not None:
-                        values |= _by_place(micro, critic(batch), batch.lengths)
-        old_logprobs = gather_by_place(old, len(trajectories), self.processes) if several else None
-        all_values = gather_by_place(values, len(trajectories), self.processes) if critic is not None else None
-        advantages = self.objective.advantages(trajectories, all_values, self.recipe.algorithm)
+        penalties: dict[int, Tensor] = {}
+        with torch.no_grad():
+            for micro in self._plan(trajectories, [place for part in parts for place in part]):
+                batch = make_batch(_pairs(trajectories, micro or [0]), device=self.processes.device)
+                if len(parts) > 1 or penalised:
+                    logprobs = self._score(batch).logprobs
+                    old |= _by_place(micro, logprobs, batch.lengths)
+                    if penalised and reference is not None:
+                        log_ratio = logprobs - TokenScores(*reference(batch)).logprobs
+                        penalties |= _by_place(micro, settings.kl_in_reward * log_ratio, batch.lengths)
+                if critic is not None:
+                    values |= _by_place(micro, critic(batch), batch.lengths)
+        everything = partial(gather_by_place, count=len(trajectories), processes=self.processes)
+        old_logprobs = everything(old) if len(parts) > 1 else None
+        all_values = everything(values) if critic is not None else None
+        advantages = self.objective.advantages(
+            trajectories, all_values, everything(penalties) if penalised else None, settings
+        )
         return Known(old_logprobs, all_values, advantages)
 
     def _accumulate(
@@ -233,4 +247,5 @@ def _pairs(trajectories: Sequence[Trajectory], places: Sequence[int]) -> list[tu
 
 
 def _by_place(places: Sequence[int], tokens: Tensor, lengths: Sequence[int]) -> dict[int, Tensor]:
-    return dict(zip(places, torch.split(tokens.cpu(), list(lengths)), strict=True))
+    # A process without work has scored one trajectory that is nobody's.
+    return dict(zip(places, torch.split(tokens.cpu(), list(lengths)), strict=bool(places)))

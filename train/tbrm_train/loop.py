@@ -6,25 +6,24 @@ that was never killed: what a step does depends on the weights and on (seed, ste
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tbrm_bench.errors import RunFailed
 from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, prune, write_checkpoint
 from tbrm_train.data import TrainingPrompt, requests, step_prompts
 from tbrm_train.export import write_model
 from tbrm_train.metrics_log import MetricsLog
 from tbrm_train.objectives import Trajectory, centred
-from tbrm_train.processes import Clock, barrier, gather, generator_state, largest, restore_generators
+from tbrm_train.offline_values import read_values, value_table, write_values
+from tbrm_train.processes import Clock, barrier, gather, generator_state, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rollout import Continuation, probe_differences
 from tbrm_train.session import Session, open_session
+from tbrm_train.sync import sync
 from tbrm_train.task_scores import score_tasks
 
-NUM_PROBES = 4
-PROBE_TOKENS = 8  # of a prompt, before there is a response to probe with
+OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,16 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 log.write(step, metrics, timings)
                 observer(Step(step, num_steps, metrics, timings))
 
-            _sync(session, _prompt_probes(session))
+            sync(session)
             if last is not None:
                 _score(session, last.path)
-            elif recipe.evaluation.every is not None:
+            else:
                 with clock.phase("validation"):
-                    metrics = _validate(session)
-                record(0, metrics)
+                    metrics = _validate(session) if recipe.evaluation.every is not None else {}
+                with clock.phase("rollout"):
+                    metrics |= _offline_values(session)
+                if metrics:
+                    record(0, metrics)
             for step in range(first + 1, num_steps + 1):
                 with clock.phase("rollout"):
                     batch = _roll_out(session, step)
@@ -71,7 +73,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 with clock.phase("update"):
                     metrics |= session.learner.learn(trajectories, step=step)
                 with clock.phase("sync"):
-                    metrics |= _sync(session, [Continuation(t.prompt, t.response) for t in trajectories[:NUM_PROBES]])
+                    metrics |= sync(session, trajectories)
                 if _due(step, recipe.evaluation.every, num_steps):
                     with clock.phase("validation"):
                         metrics |= _validate(session)
@@ -121,7 +123,10 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     count = recipe.rollout.samples_per_prompt
     trajectories = [
         Trajectory(
-            session.prompt_ids[batch[place].sample.key[:2]], batch[place].sample.token_ids, reward, place // count
+            prompt=session.prompt_ids[batch[place].sample.key[:2]],
+            response=batch[place].sample.token_ids,
+            reward=reward,
+            group=place // count,
         )
         for place, reward in zip(kept, rewards, strict=True)
     ]
@@ -131,6 +136,10 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
     if recipe.algorithm.center_reward:
         trajectories = centred(trajectories)
+    if session.learner.objective.needs_values:
+        values = read_values(Path(recipe.output)) or {}
+        names = [batch[place].sample.key.problem_id for place in kept]
+        trajectories = [replace(item, baseline=values[name]) for item, name in zip(trajectories, names, strict=True)]
     return trajectories, {
         "reward": sum(rewards) / len(rewards),
         **outcome_rates(batch),
@@ -142,25 +151,18 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     }
 
 
-def _sync(session: Session, probes: Sequence[Continuation]) -> dict[str, float]:
-    """Give the rollout engine the policy's weights, and see on a probe that it computes with them."""
-    session.rollouts.load(session.learner.weights())
-    ours, theirs = session.learner.logprobs(probes), session.rollouts.logprobs(probes)
-    differences = list(probe_differences(ours, theirs))
-    mean = largest(sum(differences) / len(differences), session.processes)
-    tolerance = session.recipe.rollout.probe_tolerance
-    if not mean <= tolerance:
-        raise RunFailed(
-            f"after the weight sync the {session.recipe.rollout.engine} engine's log-probabilities differ from the "
-            f"trainer's by {mean:.2g} nats a token on a probe, more than rollout.probe_tolerance={tolerance}; it does "
-            "not sample from the policy"
-        )
-    return {"probe/mean": mean, "probe/max": largest(max(differences), session.processes)}
-
-
-def _prompt_probes(session: Session) -> list[Continuation]:
-    prompts = [item.prompt.token_ids for item in session.prompts.train[:NUM_PROBES]]
-    return [Continuation(ids[:-PROBE_TOKENS], ids[-PROBE_TOKENS:]) for ids in prompts]
+def _offline_values(session: Session) -> dict[str, float]:
+    """Sample the reference on every prompt that will be asked and store V* of each, where the algorithm needs it."""
+    recipe, prompts = session.recipe, session.prompts.train
+    if not session.learner.objective.needs_values:
+        return {}
+    num_asked = min(len(prompts), recipe.optimizer.steps * recipe.rollout.prompts_per_step)
+    asked = step_prompts(prompts, seed=recipe.seed, step=0, count=num_asked)
+    batch = _sample(session, [(prompts[place], OFFLINE_EPOCH) for place, _ in asked], recipe.algorithm.value_samples)
+    if session.is_first:
+        write_values(Path(recipe.output), value_table(batch, recipe.algorithm.beta))
+    barrier(session.processes)
+    return {"tokens/generated": sum(len(item.sample.token_ids) for item in batch)}
 
 
 def _validate(session: Session) -> dict[str, float]:

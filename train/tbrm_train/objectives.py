@@ -100,7 +100,7 @@ class MicroBatch:
 
 
 Loss = Callable[[MicroBatch, Algorithm, Tally], Tensor]
-AdvantageRule = Callable[[Sequence[Trajectory], list[Tensor] | None, Algorithm], Advantages]
+AdvantageRule = Callable[[Sequence[Trajectory], list[Tensor] | None, list[Tensor] | None, Algorithm], Advantages]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,29 @@ class Objective:
     needs_critic: bool = False
     needs_values: bool = False  # V* of every prompt, from samples of the reference
 
+    def uses_reference(self, settings: Algorithm) -> bool:
+        """True if the algorithm, with these coefficients, compares with the reference policy."""
+        return self.needs_reference or settings.kl_coefficient > 0 or settings.kl_in_reward > 0
 
-def _no_advantages(trajectories: Sequence[Trajectory], values: list[Tensor] | None, settings: Algorithm) -> Advantages:
+
+def _no_advantages(
+    trajectories: Sequence[Trajectory],
+    values: list[Tensor] | None,
+    penalties: list[Tensor] | None,
+    settings: Algorithm,
+) -> Advantages:
     return Advantages()
 
 
 def _of_groups(divide: bool) -> AdvantageRule:
     """Return a rule: every token's advantage is (r - group mean), over (group deviation + 1e-6) if asked."""
 
-    def rule(trajectories: Sequence[Trajectory], values: list[Tensor] | None, settings: Algorithm) -> Advantages:
+    def rule(
+        trajectories: Sequence[Trajectory],
+        values: list[Tensor] | None,
+        penalties: list[Tensor] | None,
+        settings: Algorithm,
+    ) -> Advantages:
         rewards = torch.tensor([item.reward for item in trajectories])
         groups = torch.tensor([item.group for item in trajectories])
         advantages = torch.empty_like(rewards)
@@ -136,18 +150,25 @@ def _of_groups(divide: bool) -> AdvantageRule:
     return rule
 
 
-def _of_critic(trajectories: Sequence[Trajectory], values: list[Tensor] | None, settings: Algorithm) -> Advantages:
+def _of_critic(
+    trajectories: Sequence[Trajectory],
+    values: list[Tensor] | None,
+    penalties: list[Tensor] | None,
+    settings: Algorithm,
+) -> Advantages:
     """Generalised advantage estimation; advantages are whitened over the tokens of the whole batch."""
     assert values is not None
     advantages = []
-    for item, value in zip(trajectories, values, strict=True):
+    for place, (item, value) in enumerate(zip(trajectories, values, strict=True)):
         following = torch.cat([value[1:], torch.zeros(1)])
         errors = settings.gamma * following - value
+        if penalties is not None:
+            errors = errors - penalties[place]
         errors[-1] += item.reward
         found, carried = torch.empty_like(errors), torch.zeros(())
-        for place in range(len(errors) - 1, -1, -1):
-            carried = errors[place] + settings.gamma * settings.lam * carried
-            found[place] = carried
+        for token in range(len(errors) - 1, -1, -1):
+            carried = errors[token] + settings.gamma * settings.lam * carried
+            found[token] = carried
         advantages.append(found)
     returns = [a + value for a, value in zip(advantages, values, strict=True)]
     every = torch.cat(advantages)

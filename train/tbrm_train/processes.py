@@ -29,7 +29,7 @@ def gather(mine: Sequence[T], processes: Processes, *, whole: bool = False) -> l
     return [parts[index % processes.world_size][index // processes.world_size] for index in range(total)]
 
 
-def gather_by_place(mine: dict[int, Tensor], count: int, processes: Processes) -> list[Tensor]:
+def gather_by_place(mine: dict[int, Tensor], *, count: int, processes: Processes) -> list[Tensor]:
     """Return the tensors of all processes in the order of their places 0 .. count - 1."""
     found = dict(gather(list(mine.items()), processes, whole=True))
     return [found[place] for place in range(count)]

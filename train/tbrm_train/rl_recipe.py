@@ -108,6 +108,7 @@ class Optimizer:
     warmup_steps: int = 0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     max_grad_norm: float = 1.0
 
 

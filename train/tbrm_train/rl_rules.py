@@ -178,6 +178,7 @@ def _positive(recipe: RlRecipe) -> dict[str, float]:
         "rewards.time_limit_s": recipe.rewards.time_limit_s,
         "optimizer.critic_learning_rate": recipe.optimizer.critic_learning_rate,
         "optimizer.max_grad_norm": recipe.optimizer.max_grad_norm,
+        "optimizer.eps": recipe.optimizer.eps,
     }
 
 

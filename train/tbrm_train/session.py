@@ -75,7 +75,7 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Itera
 
     policy = TrainingEngine(Policy(load(), temperature=temperature), settings, recipe.optimizer)
     learner = Learner(recipe, processes, policy)
-    if learner.objective.needs_reference:
+    if learner.objective.uses_reference(recipe.algorithm):
         learner.reference = FrozenModule(Policy(load(), temperature=temperature), settings, processes.device)
     if learner.objective.needs_critic:
         learner.critic = TrainingEngine(Critic(load()), settings, recipe.optimizer)

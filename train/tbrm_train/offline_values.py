@@ -1,0 +1,45 @@
+"""V* of every prompt, for A*-PO: from samples of the reference policy, before the first step.
+
+    V*(x) = beta log mean_i exp(r_i / beta),  r_i the rewards of `algorithm.value_samples` samples
+
+Only prompts that the training will ask are sampled. The values are stored, `values.json`, and belong to the run: a
+training that goes on reads them. Their tokens are part of the algorithm's cost and are logged as those of step 0.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.rewards import Rewarded
+
+VALUES = "values.json"
+
+
+def soft_value(rewards: Sequence[float], beta: float) -> float:
+    """Return beta log mean exp(r / beta), between the mean and the largest reward; NaN without rewards."""
+    if not rewards:
+        return math.nan
+    largest = max(rewards)
+    return largest + beta * math.log(sum(math.exp((reward - largest) / beta) for reward in rewards) / len(rewards))
+
+
+def value_table(batch: Sequence[Rewarded], beta: float) -> dict[str, float]:
+    """Return V* by problem id, from all decided samples of each."""
+    rewards: dict[str, list[float]] = {}
+    for item in batch:
+        rewards.setdefault(item.sample.key.problem_id, []).extend([item.reward] if item.decided else [])
+    # A prompt whose samples could not be graded is worth what a wrong answer is.
+    return {name: soft_value(found, beta) if found else 0.0 for name, found in rewards.items()}
+
+
+def read_values(output: Path) -> dict[str, float] | None:
+    """Return the stored values, None if there are none yet."""
+    file = output / VALUES
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def write_values(output: Path, values: dict[str, float]) -> None:
+    """Store the values, whole or not at all."""
+    write_text_atomically(output / VALUES, json.dumps(values) + "\n")

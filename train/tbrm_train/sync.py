@@ -1,0 +1,41 @@
+"""After every step: the rollout engine gets the policy's weights, and a probe shows that it computes with them."""
+
+from collections.abc import Sequence
+
+from tbrm_bench.errors import RunFailed
+from tbrm_train.objectives import Trajectory
+from tbrm_train.processes import largest
+from tbrm_train.rollout import Continuation, probe_differences
+from tbrm_train.session import Session
+
+NUM_PROBES = 4
+PROBE_TOKENS = 8  # of a prompt, before there is a response to probe with
+
+
+def sync(session: Session, trajectories: Sequence[Trajectory] = ()) -> dict[str, float]:
+    """Hand the weights over and compare log-probabilities on some trajectories (at first on prompts).
+
+    Returns `probe/mean` and `probe/max`, |difference| a token in nats. Raises RunFailed if the mean exceeds the
+    recipe's tolerance: samples of another model than the policy are no samples of the policy.
+    """
+    probes = _probes(session, trajectories)
+    session.rollouts.load(session.learner.weights())
+    ours, theirs = session.learner.logprobs(probes), session.rollouts.logprobs(probes)
+    differences = list(probe_differences(ours, theirs))
+    mean = largest(sum(differences) / len(differences), session.processes)
+    rollout = session.recipe.rollout
+    # Written so that a NaN stops too.
+    if not mean <= rollout.probe_tolerance:
+        raise RunFailed(
+            f"after the weight sync the {rollout.engine} engine's log-probabilities differ from the trainer's by "
+            f"{mean:.2g} nats a token on a probe, more than rollout.probe_tolerance={rollout.probe_tolerance}; it does "
+            "not sample from the policy"
+        )
+    return {"probe/mean": mean, "probe/max": largest(max(differences), session.processes)}
+
+
+def _probes(session: Session, trajectories: Sequence[Trajectory]) -> list[Continuation]:
+    if trajectories:
+        return [Continuation(item.prompt, item.response) for item in trajectories[:NUM_PROBES]]
+    prompts = [item.prompt.token_ids for item in session.prompts.train[:NUM_PROBES]]
+    return [Continuation(ids[:-PROBE_TOKENS], ids[-PROBE_TOKENS:]) for ids in prompts]
