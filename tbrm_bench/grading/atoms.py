@@ -20,6 +20,7 @@ from tbrm_bench.grading.vocabulary import (
     FUNCTIONS,
     GREEK,
     MATRICES,
+    SETS_IN_WORDS,
     SYMBOLS,
     TRANSPARENT,
 )
@@ -53,7 +54,8 @@ def atom(parser: "Parser") -> Tree:
     if token.kind == "COMMAND":
         return _command(parser, token.value)
     if token.kind == "BEGIN" and token.value in MATRICES:
-        return _matrix(parser)
+        rows = _matrix(parser)
+        return ("f", "det", rows) if token.value == "vmatrix" else rows
     if token.kind == "OP":
         return bracket(parser, token.value)
     raise Unreadable(f"{token.kind} {token.value!r}")
@@ -110,6 +112,10 @@ def _text(parser: "Parser", token: Token) -> Tree:
         tokens = tokenize(content.replace("^", " ^ "), grouped=True)
         parser.cursor.insert(tokens)
         return parser.signed_power()
+    if (meaning := SETS_IN_WORDS.get(content.lower().removeprefix("the "))) is not None:
+        return ("c", meaning)
+    if content == "i":
+        return ("c", "i")
     if len(content) == 1 and content.isalpha() and (content.islower() or not parser.cursor.at_end()):
         return ("s", content)
     return ("text", content)

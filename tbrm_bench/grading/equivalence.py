@@ -60,6 +60,8 @@ class ReadGold(NamedTuple):
     choice: str | None
     letter: str | None  # a capital that may be a choice or a symbol: E
     words: str | None
+    members: list[str] | None  # of a list in words: Ann and Ben
+    digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
     policy: Policy
 
@@ -78,6 +80,8 @@ def read_gold(gold: Gold) -> ReadGold:
         integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
         choice=words.choice(single, with_text=False) if is_text and single is not None else None,
         letter=single if single is not None and re.fullmatch("[A-J]", single) else None,
+        members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
+        digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.bare(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=Policy(
@@ -147,6 +151,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
 
 
 def _by_words(cleaned: str, known: ReadGold) -> Verdict:
+    if known.digits is not None and words.plain(cleaned).upper() == known.digits and not cleaned.isdigit():
+        return True, "base"  # 1A7 for 1A7_{16}
     if known.choice is not None:
         letter = words.choice(cleaned, with_text=True)
         return letter == known.choice, "choice"
@@ -154,6 +160,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         return True, "choice"
     if known.words is not None:
         if words.bare(cleaned) == known.words:
+            return True, "text"
+        if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"
         if known.trees is None or known.trees[0][0] == "text":
             return (None if known.trees is None else False), "text"

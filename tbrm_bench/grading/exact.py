@@ -37,6 +37,7 @@ def exact(tree: Tree) -> Fraction | None:
         "+-",
         "-+",
         "base",
+        "ratio",
     ):
         return None
     if kind == "q":

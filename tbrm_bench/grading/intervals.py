@@ -9,12 +9,14 @@ one list of pieces.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 from tbrm_bench.grading.balls import FLOATS, Undefined
 from tbrm_bench.grading.evaluate import evaluate
+from tbrm_bench.grading.exact import canonical
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numeric import Verdict
-from tbrm_bench.grading.tree import Tree, symbols
+from tbrm_bench.grading.tree import Tree, number, symbols
 
 MINUS_INFINITY: Tree = ("-", ("c", "inf"))
 INFINITY: Tree = ("c", "inf")
@@ -34,6 +36,31 @@ def as_set(tree: Tree) -> list[Piece] | None:
         return _merged(sorted(pieces, key=lambda piece: (_end(piece[0]), not piece[1], _end(piece[2]))))
     except (Undefined, TypeError, KeyError):
         return pieces
+
+
+def as_region(golds: Sequence[Tree], pred: Tree) -> tuple[Sequence[Tree], Tree]:
+    """Return lists of intervals or inequalities as one set, where the other side is one set of numbers.
+
+    "(-oo, 1), (4, oo)" is a union; "x < 1, x > 4" as well; "x > 1, x < 4" and "2 <= x <= 5, x != 3" hold together.
+    """
+    if pred[0] == "list" and len(golds) == 1 and _is_region(golds[0]):
+        return golds, _joined(pred[1:]) or pred
+    if len(golds) > 1 and pred[0] in ("union", "chain") and (region := _joined(golds)) is not None:
+        return [region], pred
+    return golds, pred
+
+
+def _is_region(tree: Tree) -> bool:
+    return tree[0] in ("union", "inter", "minus", "chain") or (tree[0] == "rel" and tree[1] not in ("=", "approx"))
+
+
+def _joined(items: Sequence[Tree]) -> Tree | None:
+    relations = [_is_region(item) and item[0] in ("rel", "chain") for item in items]
+    if all(relations) and as_set(("inter", *items)):
+        return ("inter", *items)
+    if all(relations) or all(item[0] in ("br", "union") for item in items):
+        return ("union", *items)
+    return None
 
 
 def same_set(gold: list[Piece] | None, pred: list[Piece] | None, equal: Callable[[Tree, Tree], Verdict]) -> Verdict:
@@ -63,10 +90,10 @@ def _pieces(tree: Tree) -> list[Piece] | None:
     if kind == "c":
         return {"R": [(MINUS_INFINITY, False, INFINITY, False)], "empty": []}.get(tree[1])
     if kind == "union":
-        left, right = _pieces(tree[1]), _pieces(tree[2])
-        return None if left is None or right is None else left + right
+        parts = [_pieces(part) for part in tree[1:]]
+        return None if None in parts else [piece for part in parts for piece in part or []]
     if kind == "inter":
-        return _overlap(_pieces(tree[1]), _pieces(tree[2]))
+        return reduce(_overlap, [_pieces(part) for part in tree[1:]])
     if kind == "minus":
         return _difference(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "rel" and tree[1] == "in":
@@ -104,6 +131,8 @@ def _earlier(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, b
 
 
 def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
+    if left[:2] == ("f", "abs"):
+        return _around(operator, left[2], right)
     if left[0] != "s":
         flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
         if right[0] != "s" or operator not in flipped:
@@ -117,6 +146,21 @@ def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
         return [(MINUS_INFINITY, False, right, operator == "<=")]
     if operator in (">", ">="):
         return [(right, operator == ">=", INFINITY, False)]
+    return None
+
+
+def _around(operator: str, inner: Tree, radius: Tree) -> list[Piece] | None:
+    """Return |x - c| < r as (c - r, c + r), |x - c| > r as what is left without it."""
+    if inner[0] != "s" and not (inner[0] == "+" and len(inner) == 3 and inner[1][0] == "s"):
+        return None
+    center: Tree = number(0) if inner[0] == "s" else ("-", inner[2])
+    if symbols(center) or symbols(radius) or _end(radius) <= 0:
+        return None
+    low, high = canonical(("+", center, ("-", radius))), canonical(("+", center, radius))
+    if operator in ("<", "<="):
+        return [(low, operator == "<=", high, operator == "<=")]
+    if operator in (">", ">="):
+        return [(MINUS_INFINITY, False, low, operator == ">="), (high, operator == ">=", INFINITY, False)]
     return None
 
 

@@ -22,3 +22,4 @@ MAX_ITEMS = 64  # of a list, a set, a tuple; of the values that plus-minus signs
 MAX_SYMBOLS = 24  # distinct free symbols of one answer
 MAX_SCAN_CHARS = 100_000  # the end of a completion that is searched for words such as "final answer is"
 MAX_GAP_CHARS = 40  # between two boxes that form one list
+MAX_TRIES = 300  # phrases such as "the answer" that are looked at, from the last one back

@@ -23,10 +23,10 @@ from tbrm_bench.grading.build import add, is_inequality, is_mixed, joined, multi
 from tbrm_bench.grading.cursor import Cursor
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.tokens import Unreadable, tokenize
-from tbrm_bench.grading.tree import Tree, depth, number
+from tbrm_bench.grading.tree import Tree, depth
 from tbrm_bench.grading.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.vocabulary import JOINT_COMMANDS, JOINTS, OVER, RELATIONS, SET_OPERATIONS, TIMES
-from tbrm_bench.grading.words import spelt_number
+from tbrm_bench.grading.whole import in_words, letter_digits, ratio
 
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
@@ -35,8 +35,8 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
-    if (based := scripts.letter_digits(text)) is not None:
-        return (based,)
+    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+        return (special,)
     for grouped in (True, False) if "," in text else (False,):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
@@ -46,8 +46,6 @@ def readings(text: str) -> tuple[Tree, ...]:
             found.append(tree)
     if not found and _SPACED_THOUSANDS.fullmatch(text):
         return readings(text.replace(" ", ""))
-    if not found and (spelt := spelt_number(text)) is not None:
-        found.append(number(spelt))
     return tuple(found)
 
 
@@ -60,6 +58,8 @@ class Parser:
 
     def answer(self) -> Tree:
         """Read everything."""
+        if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
+            self.cursor.next()  # = 5
         if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
@@ -158,7 +158,7 @@ class Parser:
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
                 left = ("/", left, self.signed_power())
-            elif token.kind == "TEXT" or (token.kind == "WORD" and is_unit_word(token.value)):
+            elif (token.kind == "TEXT" and token.value != "i") or (token.kind == "WORD" and is_unit_word(token.value)):
                 if token.value.strip(" ,").lower() in JOINTS:
                     return left
                 left = ("q", left, scripts.unit(self.cursor))

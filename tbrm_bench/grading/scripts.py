@@ -24,20 +24,6 @@ def subscripted(base: Tree, name: str) -> Tree:
     return ("s", f"{base[1]}_{name}")
 
 
-_LETTER_DIGITS = re.compile(r"\(?(?=[\dA-Za-z]*\d)([\dA-Za-z]*[A-Za-z][\dA-Za-z]*)\)?_\{?(\d\d)\}?")
-_MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
-
-
-def letter_digits(text: str) -> Tree | None:
-    """Return digits in a base above ten, 2A7_{12}; None for anything else."""
-    if "_" not in text or len(text) > 80:
-        return None
-    match = _LETTER_DIGITS.fullmatch(_MARKS.sub("", text))
-    if match is None or not 10 < int(match[2]) <= 36 or any(int(digit, 36) >= int(match[2]) for digit in match[1]):
-        return None
-    return ("base", match[1].upper(), int(match[2]))
-
-
 def script_name(cursor: Cursor) -> str:
     """Read an index, as one name without spaces: `_{\\text{max}}` and `_{max}` are the same."""
     if not cursor.accept("OP", "{"):

@@ -4,6 +4,7 @@ Examples: `1 \\pm \\sqrt{2}` stands for two values, `x = 3, 4` for x = 3 and x =
 with a unit; `(x, y) = (1, 2)` is (1, 2) once its name is gone.
 """
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -12,17 +13,29 @@ from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.tree import Tree, number, symbols, walk
 from tbrm_bench.grading.units import NO_UNIT, Unit
 
-_NO_VALUES = frozenset(("text", "list", "set", "br", "rel", "chain", "union", "inter", "minus", "mat"))
+_NO_VALUES = frozenset(("text", "list", "set", "br", "rel", "chain", "union", "inter", "minus", "mat", "ratio"))
+_TRANSPOSED = (("s", "T"), ("s", "top"), ("text", "T"))
 
 
 def spread(tree: Tree) -> list[Tree]:
     """Return the values that an answer stands for: the items of a list or set, both values of a plus-minus sign."""
     if tree[0] in ("list", "set"):
-        return [part for item in tree[1:] for part in spread(item)][: MAX_ITEMS + 1]
+        nested = ("list", "set") if tree[0] == "set" or len(tree) > 2 else ()
+        return [part for item in tree[1:] for part in ([item] if item[0] in nested else spread(item))][: MAX_ITEMS + 1]
+    if tree[0] == "union" and (members := _union_members(tree)) is not None:
+        return members[: MAX_ITEMS + 1]
     if tree[0] == "rel" and tree[1] in ("=", "in") and tree[3][0] in ("list", "set", "+-", "-+", "+", "*", "/"):
         values = spread(tree[3])
         return [tree] if values == [tree[3]] else [("rel", "=", tree[2], value) for value in values]
     return list(_signs(tree))
+
+
+def _union_members(tree: Tree) -> list[Tree] | None:
+    """Return the members of a union of finite sets; None for any other union."""
+    if tree[0] == "set":
+        return list(tree[1:])
+    parts = [_union_members(part) for part in tree[1:]] if tree[0] == "union" else [None]
+    return None if None in parts else [member for part in parts for member in part or []]
 
 
 def _signs(tree: Tree) -> Iterator[Tree]:
@@ -71,6 +84,38 @@ def without_name(tree: Tree) -> Tree:
     return tree
 
 
+def as_shape_of(other: Tree, tree: Tree) -> Tree:
+    """Return a tree in the shape that the other one has: R as the real numbers beside a set, a product as a matrix."""
+    if tree == ("s", "R") and other[0] in ("br", "union", "c"):
+        return ("c", "R")
+    if other[0] == "mat" and tree[0] != "mat":
+        return as_matrix(tree) or tree
+    return tree
+
+
+def as_matrix(tree: Tree) -> Tree | None:
+    """Return a matrix times numbers, or transposed, as one matrix; None for anything else."""
+    if tree[0] == "mat":
+        return tree
+    if tree[0] == "-":
+        return _times(as_matrix(tree[1]), number(-1))
+    if tree[0] == "/":
+        return _times(as_matrix(tree[1]), ("/", number(1), tree[2]))
+    if tree[0] == "^" and tree[2] in _TRANSPOSED and (inner := as_matrix(tree[1])) is not None:
+        return ("mat", tuple(zip(*inner[1], strict=True)))
+    if tree[0] == "*":
+        matrices = [part for part in tree[1:] if as_matrix(part) is not None]
+        factors = [part for part in tree[1:] if as_matrix(part) is None]
+        return _times(as_matrix(matrices[0]), ("*", *factors)) if len(matrices) == 1 and factors else None
+    return None
+
+
+def _times(matrix: Tree | None, factor: Tree) -> Tree | None:
+    if matrix is None or has_no_value(factor):
+        return None
+    return ("mat", tuple(tuple(("*", factor, cell) for cell in row) for row in matrix[1]))
+
+
 def has_no_value(tree: Tree) -> bool:
     """Whether a shape inside keeps an expression from having a value: words in a product, a list in a root."""
     return any(
@@ -112,6 +157,20 @@ def is_curve(tree: Tree) -> bool:
 def is_implicit(tree: Tree) -> bool:
     """Whether an equation has all of a curve on its left side."""
     return is_curve(tree) and exact(tree[3]) == 0
+
+
+def same_letter(gold: Tree, pred: Tree) -> Tree:
+    """Return f(t) = t^2 with the letter of f(x) = x^2, which both only stand for an argument."""
+    names = [re.fullmatch(r"(\w+)\((\w)\)", tree[2][1]) if tree[2][0] == "s" else None for tree in (gold, pred)]
+    if names[0] is None or names[1] is None or names[0][1] != names[1][1] or names[0][2] in symbols(pred[3]):
+        return pred
+    return ("rel", "=", gold[2], _renamed(pred[3], ("s", names[1][2]), ("s", names[0][2])))
+
+
+def _renamed(tree: Tree, old: Tree, new: Tree) -> Tree:
+    if tree == old:
+        return new
+    return tuple(_renamed(part, old, new) if isinstance(part, tuple) else part for part in tree)
 
 
 def may_rename(gold: Tree, pred: Tree) -> bool:

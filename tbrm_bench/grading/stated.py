@@ -9,18 +9,20 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 import re
 
 from tbrm_bench.grading.latex import split_top_level
-from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS
+from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.units import names_a_unit
 
 Stated = tuple[str | None, str]  # the answer, and the step that found it
 
 _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
-_FINAL = re.compile(r"final\s+answer\b[^.:\n$\\]{0,60}?(?:\bis\b\s*:?|:)|final\s+answer\s*\**\s*\n", re.IGNORECASE)
-_ANSWER = re.compile(
-    r"\banswers?\b[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be)\b\s*:?|:|：)"  # noqa: RUF001
-    r"|####|\banswer\s*=|^\W*answer\W*\n|答案[^.:\n$\\]{0,8}?(?:是|为|：|:)",  # noqa: RUF001
-    re.IGNORECASE | re.MULTILINE,
-)
+_IS = r"[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be)\b\s*:?|:|：)"  # noqa: RUF001
+# What an answer may follow, by how the phrase begins; of each, the last that is followed as its pattern says.
+_FINAL = {"final": re.compile(rf"final\s+answer\b{_IS}|final\s+answer\s*\**\s*\n", re.IGNORECASE)}
+_ANSWER = {
+    "answer": re.compile(rf"answers?\b(?:{_IS}|\s*=|(?<=answer)\W{{0,6}}\n)", re.IGNORECASE),
+    "####": re.compile("####"),
+    "答案": re.compile(r"答案[^.:\n$\\]{0,8}?(?:是|为|：|:)"),  # noqa: RUF001
+}
 _REVERSED = re.compile(
     r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
     r" is (?:indeed )?(?:the|our|my)(?: \w{1,20}){0,2} answer\b"
@@ -71,24 +73,39 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = text.strip()
     if not stripped:
         return None, "none"
-    lowered = stripped.lower()
-    for word, pattern, source in (
-        ("final", _FINAL, "final_answer"),
-        ("answer", _ANSWER, "fallback"),
-        ("####", _ANSWER, "fallback"),
-        ("答案", _ANSWER, "fallback"),
-    ):
-        if word in lowered:
-            anchors = list(pattern.finditer(stripped))
-            if anchors:
-                answer = _after_anchor(stripped, anchors[-1].end())
-                return answer, source if answer else "none"
-    if "answer" in lowered and (found := _REVERSED.search(stripped[-400:])) is not None:
+    for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
+        ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
+        if ends:
+            answer = _after_anchor(stripped, max(ends))
+            return answer, source if answer else "none"
+    if "answer" in stripped[-400:].lower() and (found := _REVERSED.search(stripped[-400:])) is not None:
         value = found["answer"].strip("$")
         if _DIGIT_OR_COMMAND.search(value) or _CHOICE.fullmatch(value):
             return value, "fallback"
     answer = _last_value(stripped, is_whole=is_whole)
     return answer, "fallback" if answer else "none"
+
+
+def _last_end(text: str, word: str, pattern: re.Pattern[str]) -> int | None:
+    """Return the end of the last match of a pattern that begins with a word; a few hundred are tried."""
+    lowered = text.lower()
+    lowered = lowered if len(lowered) == len(text) else text
+    position = len(text)
+    for _ in range(MAX_TRIES):
+        position = lowered.rfind(word, 0, position)
+        if position < 0:
+            return None
+        match = pattern.match(text, position)
+        if match is not None and _begins(text, position, heading=word == "answer" and match.group().endswith("\n")):
+            return match.end()
+    return None
+
+
+def _begins(text: str, position: int, *, heading: bool) -> bool:
+    """Whether a word begins here, and, for a heading, its line as well."""
+    if heading:
+        return not re.search(r"\w", text[text.rfind("\n", 0, position) + 1 : position])
+    return position == 0 or not (text[position - 1].isascii() and text[position - 1].isalnum())
 
 
 def _after_anchor(text: str, start: int) -> str | None:

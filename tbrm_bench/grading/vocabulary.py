@@ -17,7 +17,7 @@ GREEK = words(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
-SYMBOLS = GREEK | words("hbar ell partial nabla odot angle triangle star aleph mho oplus dag dagger perp parallel")
+SYMBOLS = GREEK | words("hbar ell partial nabla odot angle triangle star aleph mho oplus dag dagger perp parallel top")
 CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "oo": "inf", "imath": "i"} | {
     "emptyset": "empty",
     "varnothing": "empty",
@@ -28,6 +28,9 @@ TRANSPARENT = words("vec mathrm mathbf mathit text operatorname mbox boldsymbol 
 CURRENCIES = words("dollar euro pounds yen")
 # Opening bracket -> closing bracket and the function that the pair means.
 FENCES = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs")}
+SETS_IN_WORDS = dict.fromkeys(("all real numbers", "all reals", "real numbers", "set of all real numbers"), "R") | {
+    "empty set": "empty",
+}
 MATRICES = words("pmatrix bmatrix matrix vmatrix Bmatrix array smallmatrix")
 
 RELATIONS = {

@@ -11,6 +11,7 @@ _WRAPPER = re.compile(
 )
 _NOISE = re.compile(r"[^a-z0-9]+")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
+_THERE_IS = re.compile(r"^there\s+(?:is|are)\s+", re.IGNORECASE)
 _CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
 _ONES = [
@@ -41,6 +42,11 @@ NUMBER_WORDS = {word: value for value, word in enumerate(_ONES)} | {
 }
 
 
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_OTHER_CHOICE = re.compile(r"(?:\bor\b|\band\b|,|/|&)\s*\(?[A-J]\)?(?![\w^])")
+_JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
+
+
 def plain(text: str) -> str:
     """Return the words of an answer without LaTeX around them."""
     return " ".join(_WRAPPER.sub(" ", text).replace("{", " ").replace("}", " ").replace("\\", " ").split())
@@ -48,24 +54,57 @@ def plain(text: str) -> str:
 
 def bare(text: str) -> str:
     """Return an answer in words in one spelling: no case, no spaces, no punctuation, no article."""
-    return _NOISE.sub("", _ARTICLES.sub("", plain(text)).lower())
+    words = _ARTICLES.sub("", _THERE_IS.sub("", plain(text))).lower().split()
+    return _NOISE.sub("", "".join(map(_singular, words)))
+
+
+def _singular(word: str) -> str:
+    word = word.rstrip(".,;:!")
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def members(text: str) -> list[str]:
+    """Return the items of a list in words, in order of the alphabet: "Ben and Ann" and "Ann, Ben" agree."""
+    return sorted(filter(None, map(bare, _JOINTS.split(plain(text)))))
+
+
+def says_there_is_none(text: str) -> bool:
+    """Whether words stand for the empty set: "no solution", "no real solutions"."""
+    return bare(text) in ("nosolution", "norealsolution", "nosuchx", "emptyset")
 
 
 def choice(text: str, *, with_text: bool) -> str | None:
     """Return the letter of a choice such as (C), C or, `with_text`, "(C) 35"; None if the answer is none."""
-    words = plain(text)
+    words = plain(text).replace("( ", "(").replace(" )", ")")
     match = _CHOICE.fullmatch(words)
     if match:
         return match[1].upper()
     match = _CHOICE_WITH_TEXT.fullmatch(words) if with_text else None
-    return (match[1] or match[2]) if match else None
+    if match is None or _OTHER_CHOICE.search(words, match.end(1 if match[1] else 2)):
+        return None
+    return match[1] or match[2]
 
 
 def spelt_number(text: str) -> int | None:
-    """Return the number from 0 to 99 that a word spells, None for any other word."""
-    tens, _, ones = plain(text).lower().replace("-", " ").partition(" ")
-    if not ones:
-        return NUMBER_WORDS.get(tens)
-    if NUMBER_WORDS.get(tens, 0) >= 20 and 1 <= NUMBER_WORDS.get(ones, 0) <= 9:
-        return NUMBER_WORDS[tens] + NUMBER_WORDS[ones]
-    return None
+    """Return the whole number that words spell, up to the trillions; None for any other words."""
+    names = plain(text).lower().replace("-", " ").replace(",", " ").split()
+    total, group = 0, None
+    for name in names[:20]:
+        if name == "and" and group is not None:
+            continue
+        if name == "hundred" and group:
+            group *= 100
+        elif name in _SCALES and group:
+            total, group = total + group * _SCALES[name], 0
+        elif name in NUMBER_WORDS and _fits(group, NUMBER_WORDS[name]):
+            group = (group or 0) + NUMBER_WORDS[name]
+        else:
+            return None
+    return None if group is None or len(names) > 20 else total + group
+
+
+def _fits(group: int | None, value: int) -> bool:
+    """Whether a number word may follow: three after twenty, twenty after two hundred; never five after five."""
+    return group is None or (
+        value > 0 and group % (10 if value < 10 else 100) == 0 and (value >= 10 or group % 100 != 10)
+    )
