@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tbrm_bench.errors import UserError
+from tbrm_train.logprobs import token_stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +129,3 @@ def _hidden(decoder: Any, batch: TokenBatch) -> Tensor:
     states = decoder(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # (B, T, H)
     found: Tensor = states[batch.rows, batch.places]
     return found
-
-
-CHUNK = 1024
-
-
-def token_stats(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Provisional."""
-    from torch.utils.checkpoint import checkpoint
-
-    parts = [
-        checkpoint(_stats, h, weight, t, temperature, use_reentrant=False)
-        for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)
-    ]
-    first, second, third = zip(*parts, strict=True)
-    return torch.cat(first), torch.cat(second), torch.cat(third)
-
-
-def _stats(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    logits = (hidden @ weight.T).float() / temperature
-    total = logits.logsumexp(dim=-1)
-    chosen = logits.gather(1, targets[:, None])[:, 0] - total
-    entropy = total - (logits.softmax(dim=-1) * logits).sum(dim=-1)
-    return chosen, total, entropy
