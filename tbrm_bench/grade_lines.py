@@ -7,23 +7,34 @@ A line is answered as soon as it can be, also while the writer keeps its end ope
 is answered with status `error` and says why; the others are graded all the same. docs/grade.md describes every key.
 """
 
+import io
 import json
-import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple, get_args
+from queue import SimpleQueue
+from typing import Any, NamedTuple, get_args
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.grading import GraderPool, explain, normalize_gold
-from tbrm_bench.grading.many import MAX_AHEAD, InOrder
-from tbrm_bench.records import AnswerKind, Gold, Grade, Status
+from tbrm_bench.grading import GraderPool, normalize_gold
+from tbrm_bench.grading.explain import explain_grade
+from tbrm_bench.grading.extract import extract
+from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
+from tbrm_bench.records import AnswerKind, FinishReason, Gold, Grade, Status
 from tbrm_bench.tasks import TaskSpec, load_task, task_names
 
 MAX_LINE_BYTES = 4 << 20
-MAX_LINES_AHEAD = 64  # read and not looked at yet
+CHUNK_BYTES = 1 << 16
+MAX_CHUNKS_AHEAD = 4  # read and not looked at yet
 OVERLONG = b"(a line that is too long is not kept)"
 KINDS: tuple[str, ...] = get_args(AnswerKind)
+
+Lines = list[bytes]
+# What the conversation waits for: lines, the end of the input (None), or a verdict that has come.
+Event = Lines | OSError | Future[Grade] | None
 
 
 class _Number(str):
@@ -31,12 +42,11 @@ class _Number(str):
 
 
 class Question(NamedTuple):
-    """One line, read: what is graded, and the id that goes back with the verdict (None if the line has none)."""
+    """One line, read."""
 
     prediction: str
     gold: Gold
-    truncated: bool
-    extra: Mapping[str, Any]
+    finish_reason: FinishReason
 
 
 class Reply(NamedTuple):
@@ -46,102 +56,141 @@ class Reply(NamedTuple):
     is_answer: bool
 
 
+class _Turn(NamedTuple):
+    """A line that waits for its reply: `fields` go back with it, `question` is kept where the reply explains."""
+
+    fields: Mapping[str, Any]
+    verdict: "Grade | Future[Grade]"
+    question: Question | None = None
+
+
 def grade_lines(
-    stream: BinaryIO, *, num_workers: int = 1, time_limit_s: float = 5.0, strict_boxed: bool = False, why: bool = False
-) -> Iterator[Reply]:
-    """Yield the verdict on each line of `stream`; `why` adds how both sides were read."""
-    lines: queue.Queue[bytes | None] = queue.Queue(MAX_LINES_AHEAD)
+    stream: io.BufferedIOBase,
+    *,
+    num_workers: int = 1,
+    time_limit_s: float = 5.0,
+    strict_boxed: bool = False,
+    explain: bool = False,
+) -> Iterator[list[Reply]]:
+    """Yield the verdicts on the lines of `stream`, each time as many as there are; `explain` adds what led to them.
+
+    Raises UserError if the stream cannot be read.
+    """
+    events: SimpleQueue[Event] = SimpleQueue()
+    room = threading.Semaphore(MAX_CHUNKS_AHEAD)
     # A thread reads, so that verdicts are given while the next line is awaited; a daemon, so that it ends with us.
-    threading.Thread(target=_read, args=(stream, lines), daemon=True).start()
+    threading.Thread(target=_read, args=(stream, events, room), daemon=True).start()
     with GraderPool(num_workers, time_limit_s, strict_boxed=strict_boxed) as pool:
-        conversation = _Conversation(pool, strict_boxed=strict_boxed, why=why)
-        number = 0
-        while True:
-            try:
-                line = lines.get(block=not conversation.num_open)
-            except queue.Empty:
-                yield from conversation.replies(wait=True)
-                continue
-            if line is None:
-                break
-            number += 1
-            if line.strip():
-                conversation.take(line, number)
-            yield from conversation.replies(wait=conversation.num_open >= MAX_AHEAD)
-        yield from conversation.replies(wait=True)
+        conversation = _Conversation(pool, events, explain=explain)
+        while (event := events.get()) is not None:
+            if isinstance(event, OSError):
+                raise UserError(f"the standard input cannot be read: {event.strerror}")
+            if isinstance(event, list):
+                for line in event:
+                    conversation.take(line)
+                    if conversation.num_open >= MAX_AHEAD:
+                        yield conversation.replies(wait_for=1)
+                room.release()
+            yield conversation.replies()
+        while conversation.num_open:
+            yield conversation.replies(wait_for=1)
 
 
+@dataclass(slots=True)
 class _Conversation:
-    """Questions and mistakes in the order of their lines, each with its reply."""
+    """Questions and mistakes in the order of their lines, each with its verdict."""
 
-    def __init__(self, pool: GraderPool, *, strict_boxed: bool, why: bool) -> None:
-        """Hold the pool for as long as lines come."""
-        self.in_order = InOrder(pool)
-        self.strict_boxed = strict_boxed
-        self.why = why
-        self._turns: list[Question | str] = []  # a question, or the message of a line that is none
+    pool: GraderPool
+    events: "SimpleQueue[Event]"
+    explain: bool
+    num_lines: int = 0
+    turns: "deque[_Turn]" = field(default_factory=deque)
 
     @property
     def num_open(self) -> int:
         """Lines taken and not answered yet."""
-        return len(self._turns)
+        return len(self.turns)
 
-    def take(self, line: bytes, number: int) -> None:
+    def take(self, line: bytes) -> None:
         """Read one line and have it graded."""
+        self.num_lines += 1
+        if not line.strip():
+            return
+        fields: dict[str, Any] = {}
         try:
-            question = read_question(line)
+            values = read_object(line)
+            if "id" in values:
+                fields["id"] = _echo(values["id"])
+            question = read_question(values)
         except UserError as error:
-            self._turns.append(f"line {number}: {error}")
-        else:
-            self._turns.append(question)
-            self.in_order.submit(question.prediction, question.gold, truncated=question.truncated)
+            fields["error"] = f"line {self.num_lines}: {error}"
+            self.turns.append(_Turn(fields, Grade(Status.ERROR, None, "unreadable_line")))
+            return
+        verdict = self.pool.verdict(*question)
+        if isinstance(verdict, Future):
+            verdict.add_done_callback(self.events.put)
+        self.turns.append(_Turn(fields, verdict, question if self.explain else None))
 
-    def replies(self, *, wait: bool) -> Iterator[Reply]:
-        """Yield the replies whose turn it is; with `wait`, all of them."""
-        grades = self.in_order.ready(wait=wait)
-        given = 0
-        for turn in self._turns:
-            if isinstance(turn, str):
-                yield Reply(json.dumps({"correct": False, "status": Status.ERROR, "error": turn}), is_answer=False)
-            else:
-                grade = next(grades, None)
-                if grade is None:
-                    break
-                yield Reply(json.dumps(self._answer(turn, grade)), is_answer=True)
-            given += 1
-        del self._turns[:given]
+    def replies(self, *, wait_for: int = 0) -> list[Reply]:
+        """Return the replies whose turn it is, waiting for so many."""
+        replies: list[Reply] = []
+        while self.turns and (is_done(self.turns[0].verdict) or len(replies) < wait_for):
+            replies.append(self._reply(self.turns.popleft()))
+        return replies
 
-    def _answer(self, question: Question, grade: Grade) -> dict[str, Any]:
-        answer = {
-            **question.extra,
+    def _reply(self, turn: _Turn) -> Reply:
+        grade = grade_in(turn.verdict)
+        answer: dict[str, Any] = {
             "correct": grade.status is Status.CORRECT,
             "status": grade.status,
             "extracted": grade.extracted,
             "rule": grade.rule,
         }
-        if self.why:
-            found = explain(
-                question.prediction,
-                question.gold,
-                finish_reason="length" if question.truncated else "stop",
-                strict_boxed=self.strict_boxed,
-            )
-            answer |= {"source": found.source, "answer_form": found.answer_form, "gold_form": found.gold_form}
-        return answer
+        if turn.question is not None:
+            answer |= self._reasons(turn.question, grade)
+        error = turn.fields.get("error")
+        known = {"id": turn.fields["id"]} if "id" in turn.fields else {}
+        return Reply(json.dumps(known | answer | ({"error": error} if error else {})), is_answer=error is None)
+
+    def _reasons(self, question: Question, grade: Grade) -> dict[str, Any]:
+        text, gold, finish_reason = question
+        found = extract(text, finish_reason=finish_reason, strict_boxed=self.pool.strict_boxed)
+        told = explain_grade(grade, found, gold)
+        return {
+            "source": told.source,
+            "answer_form": told.answer_form,
+            "gold_form": told.gold_form,
+            "steps": told.steps,
+        }
 
 
-def _read(stream: BinaryIO, lines: "queue.Queue[bytes | None]") -> None:
-    while line := stream.readline(MAX_LINE_BYTES):
-        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-            line = OVERLONG
-        lines.put(line)
-    lines.put(None)
+def _read(stream: io.BufferedIOBase, events: "SimpleQueue[Event]", room: threading.Semaphore) -> None:
+    try:
+        for lines in _whole_lines(stream):
+            room.acquire()
+            events.put(lines)
+    except OSError as error:
+        events.put(error)
+    events.put(None)
 
 
-def read_question(line: bytes) -> Question:
-    """Read one line; raises UserError that says what is wrong with it."""
+def _whole_lines(stream: io.BufferedIOBase) -> Iterator[Lines]:
+    """Yield the lines that have come, each time as many as there are; an overlong one is not held."""
+    rest, is_overlong = b"", False
+    while chunk := stream.read1(CHUNK_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines and is_overlong:
+            lines[0], is_overlong = OVERLONG, False
+        if len(rest) > MAX_LINE_BYTES or is_overlong:
+            rest, is_overlong = b"", True
+        if lines:
+            yield [line if len(line) <= MAX_LINE_BYTES else OVERLONG for line in lines]
+    if rest or is_overlong:
+        yield [OVERLONG if is_overlong else rest]
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """Read one line as a JSON object; raises UserError that says what is wrong with it."""
     if line is OVERLONG:
         raise UserError(f"longer than {MAX_LINE_BYTES:,} bytes")
     try:
@@ -150,24 +199,37 @@ def read_question(line: bytes) -> Question:
         raise UserError(f"not a JSON object ({error})") from None
     if not isinstance(values, dict):
         raise UserError(f"a JSON {type(values).__name__} where an object with gold and prediction is expected")
+    return values
+
+
+def read_question(values: Mapping[str, Any]) -> Question:
+    """Read what is asked; raises UserError."""
     for key in ("gold", "prediction"):
         if key not in values:
-            raise UserError(f"no {key!r}; there is: {', '.join(values) or 'nothing'}")
+            raise UserError(f"no {key!r}; there is: {', '.join(values) or 'nothing'}"[:200])
     prediction = values["prediction"]
     if not isinstance(prediction, str):
         raise UserError(f"the prediction is {prediction!r}, not a string or a number"[:200])
-    extra = {"id": _echo(values["id"])} if "id" in values else {}
-    return Question(prediction, _gold(values), values.get("finish_reason") == "length", extra)
+    return Question(prediction, _gold(values), "length" if values.get("finish_reason") == "length" else "stop")
 
 
 def _echo(value: Any) -> Any:
-    """Return an id as it came: an integer as an integer; another number as its text."""
-    return int(value) if isinstance(value, _Number) and value.lstrip("-").isdigit() and len(value) < 20 else value
+    """Return an id as it came; a number that JSON cannot carry goes back as its text."""
+    if isinstance(value, dict):
+        return {name: _echo(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_echo(inner) for inner in value]
+    if not isinstance(value, _Number):
+        return value
+    if value.lstrip("-").isdigit() and len(value) < 1000:
+        return int(value)
+    number = float(value)
+    return number if number - number == 0 else str(value)
 
 
 def _gold(values: Mapping[str, Any]) -> Gold:
     raw = values["gold"]
-    answers = raw if isinstance(raw, list) and raw else [raw]
+    answers: Sequence[Any] = raw if isinstance(raw, list) and raw else [raw]
     if not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"the gold is {raw!r}, not a string, a number or a list of them"[:200])
     kind, name = values.get("kind"), values.get("task")
@@ -175,7 +237,7 @@ def _gold(values: Mapping[str, Any]) -> Gold:
     if spec is not None:
         return _gold_of_task(spec, raw)
     # Kinds are others' words; those that are not ours say nothing that the gold itself does not show.
-    return Gold(tuple(answers), kind=kind if kind in KINDS else "auto")
+    return Gold(tuple(answers), kind=kind if isinstance(kind, str) and kind in KINDS else "auto")  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=64)

@@ -1,34 +1,44 @@
 """What would another grader say? A stored run, judged twice; where the two disagree, a person should look.
 
     tbench grade RUN --second math-verify  ->  RUN/disagreements.jsonl, one object a sample:
-    {"task": "math500", "problem_id": "12", "sample_index": 3, "gold": ["\\\\frac12"], "ours": "correct",
-     "extracted": "0.5", "rule": "rational", "second": "wrong", "second_read": "[0.5, '0.5']", ...}
+    {"task": "math500", "problem_id": "12", "sample_index": 3, "gold": ["\\\\frac12"],
+     "ours": {"status": "correct", "rule": "rational", "extracted": "0.5", "answer_form": "1/2", "gold_form": "1/2"},
+     "second": {"status": "wrong", ...}, "tail": "... so it is \\\\boxed{0.5}."}
 
 The second grader sees the whole completion and extracts for itself, in worker processes that can be killed. Its
-verdicts are not stored and touch no score.
+verdicts are stored as `second/NAME-VERSION`, beside ours and under a name that no score is computed from.
 """
 
 import json
+import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import explain
 from tbrm_bench.grading.equivalence import Question
-from tbrm_bench.grading.pool import Workers
+from tbrm_bench.grading.explain import form_of
 from tbrm_bench.grading.process import Answer
+from tbrm_bench.grading.second import GRADERS, name_and_version
+from tbrm_bench.grading.verdicts import grade_of
+from tbrm_bench.grading.workers import Workers
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
-from tbrm_bench.store import RunStore, write_text_atomically
+from tbrm_bench.store import RunStore
+from tbrm_bench.store.files import told_to_people
 from tbrm_bench.tomlio import did_you_mean
 
 FILE = "disagreements.jsonl"
-GRADERS = ("math-verify", "exact")
+RESULTS = "results.json"
+PREFIX = "second/"  # of a grader whose verdicts are an opinion and no score; RunStore.graders() passes it over
 TAIL_CHARS = 300
 MAX_AHEAD = 256
+BATCH = 256
+TIME_LIMIT_S = 5.0
+MEMORY_LIMIT_MB = 2048  # as others need it
 
 
 @dataclass(slots=True)
@@ -37,141 +47,177 @@ class TaskAgreement:
 
     task: str
     num_samples: int = 0
-    only_ours: int = 0  # correct by ours, wrong by the second
+    both_correct: int = 0
+    neither_correct: int = 0
+    only_ours: int = 0  # correct by ours, not by the second
     only_second: int = 0
-    num_failed: int = 0  # no verdict by the second
+    num_failed: int = 0  # one of the two has no verdict
 
     @property
     def agreement(self) -> float:
         """Share of samples with a verdict of both on which they agree; NaN without any."""
         judged = self.num_samples - self.num_failed
-        return 1 - (self.only_ours + self.only_second) / judged if judged else float("nan")
+        return (self.both_correct + self.neither_correct) / judged if judged else float("nan")
+
+    def count(self, ours: Grade, second: Grade) -> bool:
+        """Count one sample; return whether a person should look at it."""
+        self.num_samples += 1
+        if not (_is_verdict(ours) and _is_verdict(second)):
+            self.num_failed += 1
+            return True
+        match ours.status is Status.CORRECT, second.status is Status.CORRECT:
+            case True, True:
+                self.both_correct += 1
+            case False, False:
+                self.neither_correct += 1
+            case True, False:
+                self.only_ours += 1
+            case _:
+                self.only_second += 1
+        return (ours.status is Status.CORRECT) != (second.status is Status.CORRECT)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts and the share."""
         return asdict(self) | {"agreement": self.agreement if self.num_samples > self.num_failed else None}
 
 
-def ask_second(run_dir: Path, second: str, *, num_workers: int = 1) -> tuple[Path, list[TaskAgreement]]:
-    """Judge every graded sample again; return the file of disagreements and the counts, task by task.
+def total(tasks: list[TaskAgreement]) -> TaskAgreement:
+    """Return the sum over the tasks."""
+    names = [name for name in TaskAgreement.__slots__ if name != "task"]
+    return TaskAgreement("all", **{name: sum(getattr(task, name) for task in tasks) for name in names})
 
-    Raises UserError for an unknown grader and for a run without verdicts of this version's grader.
+
+def ask_second(run_dir: Path, second: str, *, num_workers: int = 1) -> tuple[Path, list[TaskAgreement]]:
+    """Judge every graded sample again, store the verdicts, and return the file of disagreements and counts by task.
+
+    Raises UserError for an unknown grader and for a run without verdicts of ours, RunFailed if another process writes
+    to the run.
     """
     if second not in GRADERS:
         raise UserError(f"no grader {second!r}; {did_you_mean(second, GRADERS)}")
-    tasks: dict[str, TaskAgreement] = {}
-    rows: list[str] = []
-    workers = Workers(num_workers, time_limit_s=5.0, memory_limit_mb=2048)
+    was_current = _is_current(run_dir)
+    workers = Workers(num_workers, time_limit_s=TIME_LIMIT_S, memory_limit_mb=MEMORY_LIMIT_MB)
+    beside = run_dir / f".{FILE}.{os.getpid()}"
     try:
-        with RunStore.open_reader(run_dir) as store:
+        with RunStore.open_grader(run_dir) as store, told_to_people(run_dir):
             graders = store.graders()
             if not graders:
                 raise UserError(f"{run_dir} holds no verdicts yet; grade it first: tbench grade {run_dir}")
-            grades = dict(store.grades(graders[-1]))
-            golds = {problem.key: problem.gold for problem in store.problems()}
-            for sample, gold, answer in _judged(store, golds, second, workers):
-                ours = grades.get(sample.key)
-                if ours is None:
-                    continue
-                agreement = tasks.setdefault(sample.key.task, TaskAgreement(sample.key.task))
-                if _count(agreement, ours, answer):
-                    rows.append(json.dumps(_row(sample, gold, ours, answer)))
+            with beside.open("w", encoding="utf-8") as rows:
+                tasks = _judge_all(store, graders[-1], second, workers, rows)
+            beside.replace(run_dir / FILE)
     finally:
         workers.close()
-    file = run_dir / FILE
-    write_text_atomically(file, "".join(f"{row}\n" for row in rows))
-    return file, list(tasks.values())
+        beside.unlink(missing_ok=True)
+    if was_current:
+        os.utime(run_dir / RESULTS)  # an opinion makes no score older
+    return run_dir / FILE, tasks
+
+
+def _judge_all(
+    store: RunStore, grader: str, second: str, workers: Workers, disagreements: TextIO
+) -> list[TaskAgreement]:
+    grades = dict(store.grades(grader))
+    golds = {problem.key: problem.gold for problem in store.problems()}
+    tasks: dict[str, TaskAgreement] = {}
+    unstored: list[tuple[SampleKey, Grade]] = []
+    name = PREFIX + name_and_version(second)
+    for sample, gold, answer in _judged(store, golds, second, workers):
+        grade = _grade_of(answer)
+        unstored.append((sample.key, grade))
+        if len(unstored) >= BATCH:
+            store.add_grades(unstored, name)
+            unstored.clear()
+        ours = grades.get(sample.key)
+        if ours is not None and tasks.setdefault(sample.key.task, TaskAgreement(sample.key.task)).count(ours, grade):
+            disagreements.write(json.dumps(_row(sample, gold, ours, grade, answer)) + "\n")
+    store.add_grades(unstored, name)
+    return list(tasks.values())
 
 
 def _judged(
     store: RunStore, golds: dict[Any, Gold], second: str, workers: Workers
 ) -> Iterator[tuple[Sample, Gold, Answer]]:
     """Yield each stored sample with the second verdict, in order, a bounded number ahead."""
-    ask: Callable[[Sample, Gold], Future[Answer]] = _exact if second == "exact" else _asker(workers)
     ahead: deque[tuple[Sample, Gold, Future[Answer]]] = deque()
     for sample in store.samples():
-        gold = golds[sample.key[:2]]
-        ahead.append((sample, gold, ask(sample, gold)))
+        gold, answer = golds[sample.key[:2]], Future[Answer]()
+        facts = {"text": sample.text, "gold": list(gold.answers), "finish_reason": sample.finish_reason}
+        question = Question({"op": "second", "name": second, **facts}, symbolic=second == "math-verify")
+        workers.submit(question, answer.set_result)
+        ahead.append((sample, gold, answer))
         if len(ahead) >= MAX_AHEAD:
-            first, its_gold, answer = ahead.popleft()
-            yield first, its_gold, answer.result()
-    for first, its_gold, answer in ahead:
-        yield first, its_gold, answer.result()
+            first, its_gold, its_answer = ahead.popleft()
+            yield first, its_gold, its_answer.result()
+    for first, its_gold, its_answer in ahead:
+        yield first, its_gold, its_answer.result()
 
 
-def _asker(workers: Workers) -> Callable[[Sample, Gold], "Future[Answer]"]:
-    def ask(sample: Sample, gold: Gold) -> "Future[Answer]":
-        request = {"op": "math_verify", "text": sample.text, "gold": list(gold.answers)}
-        return workers.submit(Question(request, symbolic=True))
-
-    return ask
-
-
-def _exact(sample: Sample, gold: Gold) -> "Future[Answer]":
-    """The simplest grader there is: the text of the last box is the text of the gold."""
-    from tbrm_bench.grading.extract import extract
-
-    found = extract(sample.text, finish_reason=sample.finish_reason, strict_boxed=True).answer
-    answer: Future[Answer] = Future()
-    answer.set_result(Answer(found == ", ".join(gold.answers), repr(found)))
-    return answer
+def _grade_of(answer: Answer) -> Grade:
+    extracted = answer.detail["extracted"] if answer.detail else None
+    if answer.verdict is False and extracted is None:
+        return Grade(Status.NO_ANSWER, None, answer.rule)
+    grade = grade_of("", answer.verdict, answer.rule)
+    return Grade(grade.status, extracted, answer.rule)
 
 
-def _count(agreement: TaskAgreement, ours: Grade, answer: Answer) -> bool:
-    """Count one sample; return whether a person should look at it."""
-    agreement.num_samples += 1
-    correct = ours.status is Status.CORRECT
-    if answer.verdict is None:
-        agreement.num_failed += 1
-        return correct
-    agreement.only_ours += correct and not answer.verdict
-    agreement.only_second += answer.verdict and not correct
-    return correct != answer.verdict
+def _is_verdict(grade: Grade) -> bool:
+    return grade.status not in (Status.TIMEOUT, Status.ERROR)
 
 
-def _row(sample: Sample, gold: Gold, ours: Grade, answer: Answer) -> dict[str, Any]:
-    found = explain(sample.text, gold, finish_reason=sample.finish_reason)
+def _row(sample: Sample, gold: Gold, ours: Grade, second: Grade, answer: Answer) -> dict[str, Any]:
+    forms = {
+        "answer_form": form_of(ours.extracted or ""),
+        "gold_form": ", ".join(form_of(one) for one in gold.answers),
+    }
     return {
         **sample.key._asdict(),
         "gold": list(gold.answers),
-        "gold_form": found.gold_form,
-        "ours": ours.status,
-        "extracted": ours.extracted,
-        "extracted_form": found.answer_form,
-        "rule": ours.rule,
-        "second": {True: "correct", False: "wrong", None: "failed"}[answer.verdict],
-        "second_read": answer.rule,
+        "ours": asdict(ours) | forms,
+        "second": asdict(second) | dict(answer.detail or {"answer_form": "", "gold_form": ""}),
         "tail": sample.text[-TAIL_CHARS:],
     }
 
 
+def _is_current(run_dir: Path) -> bool:
+    """Whether results.json is there and not older than the store."""
+    times = [
+        file.stat().st_mtime_ns if (file := run_dir / name).is_file() else None
+        for name in (RESULTS, "samples.sqlite", "samples.sqlite-wal")
+    ]
+    return times[0] is not None and times[0] >= max(time or 0 for time in times[1:])
+
+
 def parse_key(where: str) -> SampleKey:
-    """Read TASK/PROBLEM_ID#SAMPLE_INDEX; raises UserError."""
-    task, slash, rest = where.partition("/")
-    problem_id, hash_sign, index = rest.rpartition("#")
-    if not slash or not hash_sign or not index.isdigit():
-        raise UserError(f"{where!r} is not TASK/ID#N, for example arithmetic/L1-0003#0")
+    """Read TASK/PROBLEM_ID/SAMPLE_INDEX; raises UserError."""
+    task, _, rest = where.partition("/")
+    problem_id, slash, index = rest.rpartition("/")
+    if not slash or not problem_id or not index.isdecimal():
+        raise UserError(f"{where!r} is not TASK/PROBLEM_ID/SAMPLE_INDEX, for example arithmetic/L1-0003/0")
     return SampleKey(task, problem_id, int(index))
 
 
-def explain_stored(run_dir: Path, key: SampleKey) -> str:
-    """Return the verdict on one stored sample and what led to it, line by line; raises UserError if it is not there."""
+def explain_stored(run_dir: Path, key: SampleKey) -> dict[str, Any]:
+    """Return the verdict on one stored sample and what led to it; raises UserError if it is not there."""
     with RunStore.open_reader(run_dir) as store:
         sample = next(store.samples_where("task = ? AND problem_id = ? AND sample_index = ?", key), None)
         gold = next((problem.gold for problem in store.problems(key.task) if problem.key == key[:2]), None)
         strict = bool(store.about.get("strict_boxed"))
+        graders = {name: dict(store.grades(name)).get(key) for name in store.graders()}
+        tasks = store.tasks()
     if sample is None or gold is None:
-        raise UserError(f"{run_dir} holds no sample {key.task}/{key.problem_id}#{key.sample_index}")
+        hint = f"; it has the tasks {', '.join(tasks)}" if key.task not in tasks else ""
+        raise UserError(f"{run_dir} holds no sample {'/'.join(map(str, key))}{hint}")
     found = explain(sample.text, gold, finish_reason=sample.finish_reason, strict_boxed=strict)
-    facts = {
-        "gold": " and ".join(gold.answers),
-        "read as": found.gold_form or "(not readable)",
-        "answer": found.grade.extracted if found.grade.extracted is not None else "(none)",
-        "found by": found.source,
-        "read as ": found.answer_form or "(not readable)",
-        "verdict": found.grade.status,
-        "rule": found.grade.rule,
-        "ended by": sample.finish_reason,
+    return {
+        **key._asdict(),
+        "gold": list(gold.answers),
+        **asdict(found.grade),
+        "source": found.source,
+        "answer_form": found.answer_form,
+        "gold_form": found.gold_form,
+        "steps": list(found.steps),
+        "stored": {name: asdict(grade) for name, grade in graders.items() if grade is not None},
+        "finish_reason": sample.finish_reason,
         "tail": sample.text[-TAIL_CHARS:],
     }
-    return "\n".join(f"{name.strip():9} {value}" for name, value in facts.items())

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,10 @@ RUNS, LINES = "A stored run", "Lines of standard input"
 
 
 def grade(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run directory.")] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
+    sample: Annotated[
+        str | None, typer.Argument(metavar="SAMPLE", help="With --explain: TASK/PROBLEM_ID/SAMPLE_INDEX.")
+    ] = None,
     second: Annotated[
         str | None,
         typer.Option(
@@ -28,16 +32,12 @@ def grade(
         ),
     ] = None,
     explain: Annotated[
-        str | None,
-        typer.Option(metavar="TASK/ID#N", help="Say why one sample was judged so.", rich_help_panel=RUNS),
-    ] = None,
+        bool, typer.Option("--explain", help="Say why SAMPLE, or each of the lines, was judged so.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.", rich_help_panel=RUNS)] = False,
     jsonl: Annotated[
         bool,
         typer.Option("--jsonl", help="Grade {gold, prediction} objects, one a line.", rich_help_panel=LINES),
-    ] = False,
-    why: Annotated[
-        bool, typer.Option("--why", help="Add to each verdict how both sides were read.", rich_help_panel=LINES)
     ] = False,
     strict_boxed: Annotated[
         bool, typer.Option("--strict-boxed", help="Only a box holds an answer.", rich_help_panel=LINES)
@@ -51,29 +51,35 @@ def grade(
     if jsonl == (run is not None):
         raise UserError("give a run directory, or --jsonl to grade the lines of standard input: one of the two")
     if jsonl:
-        _grade_lines(workers=workers, time_limit_s=time_limit, strict_boxed=strict_boxed, why=why)
+        _grade_lines(workers=workers, time_limit_s=time_limit, strict_boxed=strict_boxed, explain=explain)
         return
     assert run is not None
-    if explain:
-        _explain(run, explain)
+    if explain != (sample is not None):
+        raise UserError("--explain needs the sample: tbench grade RUN --explain TASK/PROBLEM_ID/SAMPLE_INDEX")
+    if sample is not None:
+        _explain(run, sample, as_json=json_)
     elif second:
         _ask_second(run, second, num_workers=workers, as_json=json_)
     else:
         _regrade(run, num_workers=workers, as_json=json_)
 
 
-def _grade_lines(*, workers: int, time_limit_s: float, strict_boxed: bool, why: bool) -> None:
+def _grade_lines(*, workers: int, time_limit_s: float, strict_boxed: bool, explain: bool) -> None:
     from tbrm_bench.grade_lines import grade_lines
 
-    replies = grade_lines(
-        sys.stdin.buffer, num_workers=workers, time_limit_s=time_limit_s, strict_boxed=strict_boxed, why=why
-    )
+    if sys.stdin is None:
+        raise UserError("the standard input is closed; give it lines: tbench grade --jsonl < lines.jsonl")
     num_mistakes = 0
-    for reply in replies:
-        print(reply.text, flush=True)
-        num_mistakes += not reply.is_answer
+    with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+        for replies in grade_lines(
+            stream, num_workers=workers, time_limit_s=time_limit_s, strict_boxed=strict_boxed, explain=explain
+        ):
+            sys.stdout.write("".join(f"{reply.text}\n" for reply in replies))
+            sys.stdout.flush()
+            num_mistakes += sum(not reply.is_answer for reply in replies)
     if num_mistakes:
-        print(f"{num_mistakes} lines could not be read; their replies have status error", file=sys.stderr)
+        lines = "1 line" if num_mistakes == 1 else f"{num_mistakes} lines"
+        print(f"{lines} could not be read; the replies have status error and say why", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -84,28 +90,40 @@ def _regrade(run: Path, *, num_workers: int, as_json: bool) -> None:
     from tbrm_bench.report.terminal import render_result
 
     result, changes = regrade(run, num_workers=num_workers)
+    transitions = Counter((change.before.status, change.after.status) for change in changes)
     if as_json:
-        print(json.dumps({"grader": result.grader, "changes": [_row(change) for change in changes]}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "grader": result.grader,
+                    "num_changed": len(changes),
+                    "transitions": [
+                        {"before": before, "after": after, "count": count}
+                        for (before, after), count in transitions.most_common()
+                    ],
+                    "changes": [_row(change) for change in changes],
+                },
+                indent=2,
+            )
+        )
         return
     render_result(result, Console())
     print(f"{len(changes)} verdicts changed", file=sys.stderr)
-    for change in changes[:MAX_SHOWN]:
-        task, problem_id, index = change.key
-        print(
-            f"  {task}/{problem_id}#{index}: {change.before.status} -> {change.after.status} "
-            f"({change.after.extracted!r}, {change.after.rule})",
-            file=sys.stderr,
-        )
+    for (before, after), count in transitions.most_common():
+        print(f"  {before} -> {after}: {count}", file=sys.stderr)
+        examples = [change for change in changes if (change.before.status, change.after.status) == (before, after)]
+        for change in examples[: max(1, MAX_SHOWN // len(transitions))]:
+            name, found = "/".join(map(str, change.key)), change.after
+            print(f"    {name}  {found.extracted!r:.60}  {change.before.rule} -> {found.rule}", file=sys.stderr)
     if len(changes) > MAX_SHOWN:
-        print(f"  and {len(changes) - MAX_SHOWN} more: tbench grade {run} --json", file=sys.stderr)
+        print(f"every one: tbench grade {run} --json", file=sys.stderr)
 
 
 def _row(change: "Change") -> dict[str, Any]:
     return {
-        "task": change.key.task,
-        "problem_id": change.key.problem_id,
-        "sample_index": change.key.sample_index,
+        **change.key._asdict(),
         "before": change.before.status,
+        "before_rule": change.before.rule,
         "after": change.after.status,
         "extracted": change.after.extracted,
         "rule": change.after.rule,
@@ -113,13 +131,14 @@ def _row(change: "Change") -> dict[str, Any]:
 
 
 def _ask_second(run: Path, second: str, *, num_workers: int, as_json: bool) -> None:
-    from tbrm_bench.second_opinion import ask_second
+    from tbrm_bench.second_opinion import ask_second, total
 
     file, tasks = ask_second(run, second, num_workers=num_workers)
     if as_json:
-        print(json.dumps({"second": second, "file": str(file), "tasks": [task.as_json() for task in tasks]}, indent=2))
+        rows = {"all": total(tasks).as_json(), "tasks": [task.as_json() for task in tasks]}
+        print(json.dumps({"second": second, "file": str(file), **rows}, indent=2))
     else:
-        _print_agreement(second, tasks)
+        _print_agreement(second, [*tasks, total(tasks)] if len(tasks) != 1 else tasks)
     print(f"{file}: every disagreement, for a person to look at", file=sys.stderr)
 
 
@@ -128,7 +147,7 @@ def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
     from rich.table import Table
 
     table = Table(box=None, title=f"this grader against {second}")
-    for header in ("task", "samples", "agree %", "only ours correct", f"only {second} correct", f"{second} failed"):
+    for header in ("task", "samples", "agree %", "only ours correct", f"only {second} correct", "no verdict"):
         table.add_column(header, justify="left" if header == "task" else "right")
     for task in tasks:
         share = f"{100 * task.agreement:.2f}"
@@ -137,7 +156,15 @@ def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
     Console().print(table)
 
 
-def _explain(run: Path, where: str) -> None:
+def _explain(run: Path, where: str, *, as_json: bool) -> None:
     from tbrm_bench.second_opinion import explain_stored, parse_key
 
-    print(explain_stored(run, parse_key(where)))
+    found = explain_stored(run, parse_key(where))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print("\n".join(found["steps"]))
+    for name, stored in found["stored"].items():
+        print(f"stored    {stored['status']} by {name}, rule '{stored['rule']}'")
+    print(f"ended by  {found['finish_reason']}")
+    print(f"tail      {found['tail']!r}")

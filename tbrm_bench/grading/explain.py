@@ -1,30 +1,52 @@
 """Why was it judged so? The steps of a verdict, for a person.
 
-answer \\frac{2}{4} by boxed; read as (/ 2 4); gold 0.5 read as 1/2; equal by rational
+found      \\frac{2}{4}, in the last box
+answer     read as 2/4
+gold       0.5, read as 1/2
+compared   rational, by the fast rules: equal
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
-from tbrm_bench.grading.extract import extract
+from tbrm_bench.grading.equivalence import Undecided, decide_fast
+from tbrm_bench.grading.extract import Extraction, extract
 from tbrm_bench.grading.grader import grade
 from tbrm_bench.grading.latex import clean
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.parse import readings
-from tbrm_bench.grading.tree import Tree
-from tbrm_bench.records import FinishReason, Gold, Grade
+from tbrm_bench.grading.readable import readable
+from tbrm_bench.records import FinishReason, Gold, Grade, Status
 
 MAX_FORM_CHARS = 500
+MAX_SHOWN_CHARS = 200
+SOURCES = {
+    "boxed": "in the last box",
+    "final_answer": "after the last 'final answer is'",
+    "fallback": "after 'the answer is', or where the text ends: it has no box",
+    "unterminated_box": "nothing closes the last box",
+    "empty_box": "the last box is empty",
+    "inside_think": "the text ends inside a thought",
+    "none": "the text gives no answer",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A verdict and what led to it: the step that found the answer, and how both sides were read ("" if unreadable)."""
+    """A verdict and what led to it.
+
+    `source` is the step of extraction that found the answer, or found that there is none. The forms are how both sides
+    were read, one line each, several readings joined by " or "; "" is unreadable. `steps` tells it in words.
+    """
 
     grade: Grade
     source: str
     answer_form: str
     gold_form: str
+    steps: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the steps, one a line."""
+        return "\n".join(self.steps)
 
 
 def explain(
@@ -33,27 +55,54 @@ def explain(
     """Grade one completion as `grade` does, and tell what was found, how both sides were read and what decided."""
     gold = Gold((gold,)) if isinstance(gold, str) else gold
     found = extract(prediction, finish_reason=finish_reason, strict_boxed=strict_boxed)
-    return Explanation(
-        grade=grade(prediction, gold, finish_reason=finish_reason, strict_boxed=strict_boxed),
-        source=found.source,
-        answer_form=form_of(found.answer or ""),
-        gold_form=", ".join(form_of(answer) for answer in gold.answers),
+    return explain_grade(grade(prediction, gold, finish_reason=finish_reason, strict_boxed=strict_boxed), found, gold)
+
+
+def explain_grade(verdict: Grade, found: Extraction, gold: Gold) -> Explanation:
+    """Tell what led to a verdict that is known already."""
+    answer_form = form_of(found.answer or "")
+    gold_form = ", ".join(form_of(answer) for answer in gold.answers)
+    steps = (
+        f"found     {_found(found)}",
+        *((f"answer    {_read(answer_form)}",) if found.answer is not None else ()),
+        f"gold      {_short(' and '.join(gold.answers))}, {_read(gold_form)}{_extras(gold)}",
+        *((f"compared  {_compared(verdict, found.answer, gold)}",) if found.answer is not None else ()),
+        f"verdict   {verdict.status}",
     )
+    return Explanation(verdict, found.source, answer_form, gold_form, steps)
 
 
 def form_of(answer: str) -> str:
-    """Return how an answer is read, as nested lists with the operator first; "" if it cannot be read."""
+    """Return how an answer is read, in plain text; "" if it cannot be read."""
     trees = readings(clean(answer)) if answer and len(answer) <= MAX_ANSWER_CHARS else []
-    text = " or ".join(_show(tree) for tree in trees)
-    return text if len(text) <= MAX_FORM_CHARS else text[: MAX_FORM_CHARS - 3] + "..."
+    return _short(" or ".join(readable(tree) for tree in trees), MAX_FORM_CHARS)
 
 
-def _show(part: object) -> str:
-    if isinstance(part, Fraction):
-        return str(part)
-    if not isinstance(part, tuple):
-        return str(part)
-    tree: Tree = part
-    if len(tree) == 2 and tree[0] in ("n", "s", "c"):
-        return _show(tree[1])
-    return f"({' '.join(_show(inner) for inner in tree)})"
+def _found(found: Extraction) -> str:
+    told = SOURCES.get(found.source, found.source)
+    return f"nothing: {told}" if found.answer is None else f"{_short(found.answer)}, {told}"
+
+
+def _read(form: str) -> str:
+    return f"read as {form}" if form else "not read as mathematics"
+
+
+def _extras(gold: Gold) -> str:
+    extras = {
+        "kind": gold.kind if gold.kind != "auto" else "",
+        "unit": gold.unit,
+        "absolute tolerance": gold.abs_tolerance,
+        "relative tolerance": gold.rel_tolerance,
+    }
+    return "".join(f"; {name} {value}" for name, value in extras.items() if value)
+
+
+def _compared(verdict: Grade, answer: str, gold: Gold) -> str:
+    where = "in a worker" if isinstance(decide_fast(answer, gold), Undecided) else "by the fast rules"
+    outcome = {Status.CORRECT: "equal", Status.WRONG: "not equal"}.get(verdict.status, "undecided")
+    return f"{outcome} by the rule '{verdict.rule}', {where}"
+
+
+def _short(text: str, limit: int = MAX_SHOWN_CHARS) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -4,45 +4,28 @@
 <Status.CORRECT: 'correct'>
 """
 
-import os
-import threading
-
-from tbrm_bench.grading.equivalence import Undecided, decide_fast
-from tbrm_bench.grading.extract import extract
-from tbrm_bench.grading.pool import Workers
-from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
+from tbrm_bench.grading.pool import GraderPool
 from tbrm_bench.records import FinishReason, Gold, Grade
 
 # Name and version: a change that can turn a verdict raises the number.
 GRADER = "tbrm-1"
 
-_lock = threading.Lock()
-_workers: tuple[int, Workers] | None = None
+_shared = GraderPool(num_workers=1)  # nothing starts before it is needed; a forked child gets its own
 
 
 def grade(
     prediction: str, gold: Gold | str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False
 ) -> Grade:
-    """Grade one completion, or a bare answer, against its gold; safe for hostile text, callable from any thread.
+    """Grade one completion, or a bare answer, against its gold; callable from any thread.
 
-    A gold given as a string is one LaTeX answer. The first answer that the fast rules leave open starts one worker
-    process, which later calls share (GraderPool grades many beside other work).
+    A gold given as a string is one LaTeX answer. In this process the text is searched for its answer, in time linear in
+    its length, and the fast rules are tried, bounded by the limits of `limits.py` that stand before the reader:
+    microseconds, some milliseconds at worst, no code of the answer's, no growth of memory with its numbers. What they
+    leave open is decided in one worker process, which later calls share; only there a verdict is bounded by the clock
+    (5 processor seconds, 1 GB) and can be killed: then its status is `timeout`. `grade_many` takes limits of your own,
+    and with two workers or more it leaves all but the search to processes that can be killed.
     """
-    if isinstance(gold, str):
-        gold = Gold(answers=(gold,))
-    found = extract(prediction, finish_reason=finish_reason, strict_boxed=strict_boxed)
-    if found.answer is None:
-        return grade_without_answer(found, finish_reason)
-    verdict = decide_fast(found.answer, gold)
-    if isinstance(verdict, Undecided):
-        return grade_of(found.answer, *_shared_workers().ask(verdict.question))
-    return grade_of(found.answer, *verdict)
-
-
-def _shared_workers() -> Workers:
-    """Return this process's workers; a forked child gets its own."""
-    global _workers
-    with _lock:
-        if _workers is None or _workers[0] != os.getpid():
-            _workers = (os.getpid(), Workers(1, time_limit_s=5.0, memory_limit_mb=1024))
-        return _workers[1]
+    found = _shared.verdict(
+        prediction, Gold((gold,)) if isinstance(gold, str) else gold, finish_reason, strict_boxed=strict_boxed
+    )
+    return found if isinstance(found, Grade) else found.result()

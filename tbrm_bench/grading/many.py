@@ -6,10 +6,12 @@
 The pairs are read as verdicts are asked for, at most MAX_AHEAD ahead, so that memory does not grow with their number.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 
 from tbrm_bench.grading.pool import GraderPool
-from tbrm_bench.records import Gold, Grade, SampleKey
+from tbrm_bench.records import Gold, Grade
 
 MAX_AHEAD = 1024
 
@@ -29,38 +31,20 @@ def grade_many(
     `await asyncio.to_thread(list, grade_many(pairs))`.
     """
     with GraderPool(num_workers, time_limit_s, memory_limit_mb, strict_boxed) as pool:
-        in_order = InOrder(pool)
+        open_verdicts: deque[Grade | Future[Grade]] = deque()
         for prediction, gold in pairs:
-            in_order.submit(prediction, Gold((gold,)) if isinstance(gold, str) else gold)
-            yield from in_order.ready(wait=in_order.num_open >= MAX_AHEAD)
-        yield from in_order.ready(wait=True)
+            open_verdicts.append(pool.verdict(prediction, Gold((gold,)) if isinstance(gold, str) else gold))
+            while open_verdicts and (is_done(open_verdicts[0]) or len(open_verdicts) >= MAX_AHEAD):
+                yield grade_in(open_verdicts.popleft())
+        while open_verdicts:
+            yield grade_in(open_verdicts.popleft())
 
 
-class InOrder:
-    """A pool's verdicts, given back in the order of submission."""
+def is_done(verdict: "Grade | Future[Grade]") -> bool:
+    """Whether a verdict is there and need not be waited for."""
+    return isinstance(verdict, Grade) or verdict.done()
 
-    def __init__(self, pool: GraderPool) -> None:
-        """Wrap a pool; nothing else may submit to it or drain it."""
-        self.pool = pool
-        self._num_submitted = 0
-        self._num_given = 0
-        self._waiting: dict[int, Grade] = {}
 
-    @property
-    def num_open(self) -> int:
-        """Submitted and not given back yet."""
-        return self._num_submitted - self._num_given
-
-    def submit(self, prediction: str, gold: Gold, *, truncated: bool = False) -> None:
-        """Take one completion."""
-        key = SampleKey("", "", self._num_submitted)
-        self._num_submitted += 1
-        self.pool.submit(key, prediction, gold, "length" if truncated else "stop")
-
-    def ready(self, *, wait: bool) -> Iterator[Grade]:
-        """Yield the verdicts whose turn it is; with `wait`, all of them."""
-        self._waiting.update((key.sample_index, grade) for key, grade in self.pool.drain(wait=wait))
-        while self._num_given in self._waiting:
-            grade = self._waiting.pop(self._num_given)
-            self._num_given += 1  # before the yield: who stops listening has had this one
-            yield grade
+def grade_in(verdict: "Grade | Future[Grade]") -> Grade:
+    """Return a verdict, waiting for it where it is a promise."""
+    return verdict if isinstance(verdict, Grade) else verdict.result()

@@ -4,24 +4,30 @@
         pool.submit(key, "... \\\\boxed{\\\\sqrt{12}}", Gold(("2\\\\sqrt{3}",)), "stop")
         pool.drain(wait=True)    # [(key, Grade(Status.CORRECT, "\\\\sqrt{12}", "numeric"))]
 
-Extraction and the fast rules run in the calling thread, in time linear in the text. Only what they leave undecided goes
-to a worker, in order of arrival; workers start with the first such answer. Results are cached by (gold, answer).
+Extraction runs in the calling thread, in time linear in the text. With one worker so do the fast rules, and the worker
+starts with the first answer that they leave open; with more, every rule runs in the workers, so that all cores help.
+Verdicts are cached by (gold, answer); the rules do not change while a process lives.
 """
 
+import dataclasses
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tbrm_bench.grading.equivalence import Question, Undecided, decide_fast
 from tbrm_bench.grading.extract import extract
-from tbrm_bench.grading.process import Answer, WorkerProcess
-from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
-from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
+from tbrm_bench.grading.process import Answer
+from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
+from tbrm_bench.grading.workers import Workers, after_fork
+from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey, Status
 
-MAX_CACHED = 200_000  # verdicts; the cache starts anew beyond
+MAX_CACHED = 50_000  # verdicts, the least recently used go first
 
 
 class GraderPool:
@@ -36,9 +42,14 @@ class GraderPool:
     ) -> None:
         """Start nothing yet. The limits hold for one verdict: processor seconds, megabytes of its process."""
         self.strict_boxed = strict_boxed
-        self._workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
+        self.workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
+        self.start_over()
+        after_fork(self)
+
+    def start_over(self) -> None:
+        """Forget every verdict; a forked child does so, since the threads that would bring them are its parent's."""
         self._done: SimpleQueue[tuple[SampleKey, Grade]] = SimpleQueue()
-        self._cache: dict[tuple[Gold, str], tuple[bool | None, str] | Future[Answer]] = {}
+        self._cache: OrderedDict[tuple[Gold, str], Grade | Future[Grade]] = OrderedDict()
         self._lock = threading.Lock()
         self._num_submitted = 0
         self._num_drained = 0
@@ -52,16 +63,11 @@ class GraderPool:
         """Take one completion; its verdict comes out of `drain`."""
         with self._lock:
             self._num_submitted += 1
-        found = extract(text, finish_reason=finish_reason, strict_boxed=self.strict_boxed)
-        if found.answer is None:
-            self._done.put((key, grade_without_answer(found, finish_reason)))
-            return
-        answer = found.answer
-        result = self._result(gold, answer)
-        if isinstance(result, Future):
-            result.add_done_callback(lambda done: self._finish(key, answer, done))
+        verdict = self.verdict(text, gold, finish_reason)
+        if isinstance(verdict, Grade):
+            self._done.put((key, verdict))
         else:
-            self._done.put((key, grade_of(answer, *result)))
+            verdict.add_done_callback(lambda done: self._done.put((key, done.result())))
 
     def drain(self, *, wait: bool = False) -> list[tuple[SampleKey, Grade]]:
         """Return the verdicts that are there, in the order in which they were reached; with `wait`, all of them."""
@@ -74,15 +80,41 @@ class GraderPool:
             self._num_drained += 1
         return verdicts
 
+    def verdict(
+        self, text: str, gold: Gold, finish_reason: FinishReason = "stop", *, strict_boxed: bool | None = None
+    ) -> "Grade | Future[Grade]":
+        """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
+        strict = self.strict_boxed if strict_boxed is None else strict_boxed
+        try:
+            found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
+        except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
+            return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
+        if found.answer is None:
+            return grade_without_answer(found, finish_reason)
+        key = (gold, found.answer)
+        with self._lock:
+            known = self._cache.get(key)
+            if known is not None:
+                self._cache.move_to_end(key)
+                return known
+        question = self._decide_here(found.answer, gold)
+        if isinstance(question, Grade):
+            self._remember(key, question)
+            return question
+        promise: Future[Grade] = Future()
+        self._remember(key, promise)
+        self.workers.submit(question, lambda answer: self._keep(key, promise, answer))
+        return promise
+
     def vote_classes(self, answers: Sequence[Sequence[str]]) -> list[list[int]]:
         """Return for each problem the class of each of its answers; mathematically equal answers share a class."""
         from tbrm_bench.grading.votes import classify
 
-        return [classify(row, self._workers.ask) for row in answers]
+        return [classify(row, self.workers.ask) for row in answers]
 
     def close(self) -> None:
-        """Kill the workers; verdicts not drained are lost."""
-        self._workers.close()
+        """Kill the workers; verdicts that are still open become errors."""
+        self.workers.close()
 
     def __enter__(self) -> Self:
         """Return the pool; nothing starts before it is needed."""
@@ -94,57 +126,33 @@ class GraderPool:
         """Close."""
         self.close()
 
-    def _finish(self, key: SampleKey, answer: str, done: "Future[Answer]") -> None:
-        if done.cancelled():
-            return
-        failure = done.exception()
-        verdict = done.result() if failure is None else Answer(None, f"exception:{type(failure).__name__}")
-        self._done.put((key, grade_of(answer, *verdict)))
-
-    def _result(self, gold: Gold, answer: str) -> tuple[bool | None, str] | Future[Answer]:
-        cached = self._cache.get((gold, answer))
-        if cached is not None:
-            return cached
+    def _decide_here(self, answer: str, gold: Gold) -> Grade | Question:
+        """Return the grade, or what a worker is to be asked."""
+        if self.workers.num_workers > 1 and len(answer) <= MAX_ANSWER_CHARS:
+            return Question({"op": "grade", "answer": answer, "gold": _fields(gold), "fast": True}, symbolic=False)
         verdict = decide_fast(answer, gold)
-        result = self._workers.submit(verdict.question) if isinstance(verdict, Undecided) else verdict
-        if len(self._cache) >= MAX_CACHED:
-            self._cache.clear()
-        self._cache[gold, answer] = result
-        return result
+        return verdict.question if isinstance(verdict, Undecided) else grade_of(answer, *verdict)
+
+    def _keep(self, key: tuple[Gold, str], promise: "Future[Grade]", answer: Answer) -> None:
+        grade = grade_of(key[1], answer.verdict, answer.rule)
+        is_final = answer.verdict is not None or answer.rule in LIMIT_RULES
+        self._remember(key, grade if is_final else None)
+        promise.set_result(grade)
+
+    def _remember(self, key: tuple[Gold, str], verdict: "Grade | Future[Grade] | None") -> None:
+        """Cache a verdict or its promise; what failed for no reason of its own (None) is tried again when asked."""
+        if len(key[1]) > MAX_ANSWER_CHARS:
+            return
+        with self._lock:
+            if verdict is None:
+                self._cache.pop(key, None)
+                return
+            self._cache[key] = verdict
+            self._cache.move_to_end(key)
+            if len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
 
 
-class Workers:
-    """Worker processes behind one queue: one thread holds one process."""
-
-    def __init__(self, num_workers: int, *, time_limit_s: float, memory_limit_mb: int) -> None:
-        """Start nothing yet."""
-        assert num_workers >= 1
-        self._limits = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
-        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="tbrm-grader")
-        self._of_thread = threading.local()
-        self._processes: list[WorkerProcess] = []
-
-    def submit(self, question: Question) -> "Future[Answer]":
-        """Queue a question."""
-        return self._threads.submit(self._ask, question)
-
-    def ask(self, question: Question) -> Answer:
-        """Ask and wait."""
-        return self.submit(question).result()
-
-    def close(self) -> None:
-        """Kill the processes and drop the questions that still wait."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._processes):
-            process.close()
-        self._threads.shutdown(wait=True)
-
-    def _ask(self, question: Question) -> Answer:
-        process: WorkerProcess | None = getattr(self._of_thread, "process", None)
-        if process is None:
-            process = WorkerProcess(
-                time_limit_s=float(self._limits["time_limit_s"]), memory_limit_mb=int(self._limits["memory_limit_mb"])
-            )
-            self._of_thread.process = process
-            self._processes.append(process)
-        return process.ask(question.request, symbolic=question.symbolic)
+@lru_cache(maxsize=4096)
+def _fields(gold: Gold) -> dict[str, Any]:
+    return dataclasses.asdict(gold)

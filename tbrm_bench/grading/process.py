@@ -3,8 +3,9 @@
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
     worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
 
-A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`; the next question starts a
-fresh process. One thread at a time may ask.
+Questions are written ahead, so that the worker never waits for the pipe. A late or dead worker costs one verdict, typed
+`time_limit`, `memory_limit` or `worker_died`; what was written behind it goes to a fresh process. Who dies unasked (by
+an out-of-memory killer, say) is asked once more before it costs a verdict. One thread at a time may ask.
 """
 
 import json
@@ -15,11 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 START_LIMIT_S = 120.0  # imports on a busy machine
 WALL_FACTOR = 4  # wall seconds a request may take for each processor second: the cores may be an engine's
+MAX_BYTES_AHEAD = 32_000  # written behind the first question; more than a pipe holds would block the writer
+MAX_DEATHS = 2  # of workers on one question
 
 
 class Answer(NamedTuple):
@@ -27,6 +30,7 @@ class Answer(NamedTuple):
 
     verdict: bool | None
     rule: str
+    detail: Mapping[str, Any] | None = None  # what a second grader tells of its reading
 
 
 class WorkerProcess:
@@ -38,21 +42,28 @@ class WorkerProcess:
         self.memory_limit_mb = memory_limit_mb
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
-        self._symbolic_loaded = False
+        self._asked_at = 0.0
         self._closed = threading.Event()
 
-    def ask(self, request: Mapping[str, Any], *, symbolic: bool = False) -> Answer:
+    def ask(self, request: Mapping[str, Any]) -> Answer:
         """Return the worker's verdict; never raises for what the answer does to the worker."""
-        if self._process is None:
-            started = self._start()
-            if started.rule != "ready":
-                return started
-        if symbolic and not self._symbolic_loaded:
-            loaded = self._exchange({"op": "load"}, START_LIMIT_S)
-            if loaded.rule != "loaded":
-                return loaded
-            self._symbolic_loaded = True
-        return self._exchange({**request, "time_limit_s": self.time_limit_s}, WALL_FACTOR * self.time_limit_s)
+        return next(self.ask_all([request]))
+
+    def ask_all(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Yield one verdict a request, in order; each has the whole limit for itself."""
+        lines = [json.dumps({**request, "time_limit_s": self.time_limit_s}).encode() + b"\n" for request in requests]
+        num_done = num_deaths = 0
+        while num_done < len(lines):
+            answers = self._exchange(_as_many_as_fit(lines[num_done:]))
+            for answer in answers:
+                num_deaths = num_deaths + 1 if answer.rule == "worker_died" else 0
+                if 0 < num_deaths < MAX_DEATHS:
+                    break  # and ask a fresh one
+                num_deaths = 0
+                num_done += 1
+                yield answer
+                if self._process is None:
+                    break
 
     def close(self) -> None:
         """Kill the process; callable from any thread, also while another one asks. No new process starts after it."""
@@ -61,6 +72,25 @@ class WorkerProcess:
         if process is not None:
             process.kill()
 
+    def _exchange(self, lines: Sequence[bytes]) -> Iterator[Answer]:
+        if self._process is None:
+            started = self._start()
+            if started.rule != "ready":
+                yield started
+                return
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        unsent = b"".join(lines)
+        try:
+            while unsent:
+                unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
+        except OSError:  # it is dead; the first question is the one to say so
+            yield self._bury()
+            return
+        for _ in lines:
+            yield self._read(WALL_FACTOR * self.time_limit_s)
+
     def _start(self) -> Answer:
         if self._closed.is_set():
             return Answer(None, "pool_closed")
@@ -68,32 +98,37 @@ class WorkerProcess:
         module = ["-P", "-m", "tbrm_bench.grading.worker"]
         command = [sys.executable, *module, str(os.getpid()), str(self.memory_limit_mb)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-        )
-        self._buffer, self._symbolic_loaded = b"", False
+        try:
+            # Unbuffered: a fork of the caller must hold no half-written question that it would send once more.
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        except OSError as error:
+            return Answer(None, f"exception:{type(error).__name__}")
+        self._buffer = b""
         if self._closed.is_set():
             self._process.kill()
         return self._read(START_LIMIT_S)
 
-    def _exchange(self, request: Mapping[str, Any], wall_limit_s: float) -> Answer:
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except (BrokenPipeError, OSError):
-            return self._bury()
-        return self._read(wall_limit_s)
-
     def _read(self, wall_limit_s: float) -> Answer:
+        """Return the next reply; the limit starts anew when the worker says that it loads a library."""
+        self._asked_at = time.monotonic()
+        reply = self._read_line(time.monotonic() + wall_limit_s)
+        while isinstance(reply, dict) and reply["rule"] == "loading":
+            reply = self._read_line(time.monotonic() + START_LIMIT_S + wall_limit_s)
+        return reply if isinstance(reply, Answer) else Answer(reply["verdict"], reply["rule"], reply.get("detail"))
+
+    def _read_line(self, deadline: float) -> dict[str, Any] | Answer:
         process = self._process
         assert process is not None
         assert process.stdout is not None
         poll = select.poll()
         poll.register(process.stdout, select.POLLIN | select.POLLHUP)
-        deadline = time.monotonic() + wall_limit_s
         while b"\n" not in self._buffer:
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 process.kill()
@@ -104,8 +139,8 @@ class WorkerProcess:
                 return self._bury()
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
-        reply = json.loads(line)
-        return Answer(reply["verdict"], reply["rule"])
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
     def _bury(self) -> Answer:
         """Collect the dead process and say why it died."""
@@ -114,11 +149,20 @@ class WorkerProcess:
         code = process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:  # what was still to be written to the dead process
-                    continue
+                pipe.close()
         self._process = None
         if self._closed.is_set():
             return Answer(None, "pool_closed")
-        return Answer(None, "time_limit" if code == -signal.SIGPROF else "worker_died")
+        # A caller that ignores SIGCHLD is never told how a child died.
+        unknown_and_late = code == 0 and time.monotonic() - self._asked_at >= self.time_limit_s
+        return Answer(None, "time_limit" if code == -signal.SIGPROF or unknown_and_late else "worker_died")
+
+
+def _as_many_as_fit(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the first line and as many more as a pipe holds."""
+    num_bytes = 0
+    for index, line in enumerate(lines[1:], start=1):
+        num_bytes += len(line)
+        if num_bytes > MAX_BYTES_AHEAD:
+            return lines[:index]
+    return lines

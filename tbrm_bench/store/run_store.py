@@ -180,8 +180,9 @@ class RunStore:
             connection.executemany(schema.UPSERT_GRADE, (schema.grade_row(key, grade, grader) for key, grade in grades))
 
     def graders(self) -> list[str]:
-        """Return the graders with stored verdicts, the last one to start last."""
-        return [name for (name,) in self._read("SELECT grader FROM grades GROUP BY grader ORDER BY max(rowid)")]
+        """Return the graders with stored verdicts, the last one to start last; `second/...` only give opinions."""
+        query = "SELECT grader FROM grades WHERE grader NOT LIKE 'second/%' GROUP BY grader ORDER BY max(rowid)"
+        return [name for (name,) in self._read(query)]
 
     def grades(self, grader: str) -> Iterator[tuple[SampleKey, Grade]]:
         """Yield the stored verdicts of a grader."""
