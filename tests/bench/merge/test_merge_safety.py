@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from forging import RANK_FILE, forge, pickle_call, save_actor, tiny_state
+from safetensors.torch import load_file
 
 from tbrm_bench.errors import ExitCode, RunFailed, UserError
 from tbrm_bench.merge import detect, merge
@@ -312,3 +313,26 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> No
         os.utime(actor / RANK_FILE, (time.time(), time.time() + 5))
 
     assert_refused(actor, tmp_path / "out", "changed while it was read", progress=touch)
+
+
+def test_an_optimizers_state_under_a_parameters_name_is_refused(tmp_path: Path) -> None:
+    """A universal checkpoint keeps fp32.pt, exp_avg.pt and exp_avg_sq.pt side by side, all of one shape."""
+    folder, state = save_actor(tmp_path / "global_step5_universal"), tiny_state()
+    (folder / RANK_FILE).unlink()
+    masters = {name: tensor.float() * 1.001 for name, tensor in state.items()}
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    module = {"module": state, "param_shapes": [shapes], "buffer_names": [], "shared_params": {}}
+    torch.save(module, folder / "mp_rank_00_model_states.pt")
+    for name, tensor in masters.items():
+        (folder / "zero" / name).mkdir(parents=True)
+        torch.save({"param": tensor}, folder / "zero" / name / "fp32.pt")
+        torch.save({"param": tensor * 0}, folder / "zero" / name / "exp_avg.pt")
+    report = merge(folder, tmp_path / "out")
+    assert (report.format, report.step, report.verified) == ("universal", 5, True)
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(found[name], masters[name]) for name in found)
+    home = folder / "zero" / "model.norm.weight"
+    shutil.copyfile(home / "exp_avg.pt", home / "fp32.pt")
+    assert_refused(folder, tmp_path / "again", "exp_avg.pt", "state of the optimizer")
+    shutil.rmtree(home)
+    assert_refused(folder, tmp_path / "again", "model.norm.weight")
