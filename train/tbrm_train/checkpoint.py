@@ -87,6 +87,14 @@ def last_checkpoint(output: Path) -> Checkpoint | None:
     return max(list_checkpoints(output), key=lambda item: item.step, default=None)
 
 
+def diverged(recipe: RlRecipe, what: str) -> RunFailed:
+    """Return the error of a training whose numbers are not finite; it names the last good checkpoint."""
+    last = last_checkpoint(Path(recipe.output))
+    good = f"the last good checkpoint is {last.path}" if last else "no checkpoint was written yet"
+    rate = recipe.optimizer.learning_rate
+    return RunFailed(f"{what}; lower optimizer.learning_rate {rate} and start in a new folder ({good})")
+
+
 def check_world_size(checkpoint: Checkpoint, world_size: int) -> None:
     """Raise UserError if another number of processes wrote the checkpoint: its state is divided among them."""
     if checkpoint.world_size != world_size:

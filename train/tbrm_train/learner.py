@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tbrm_bench.errors import RunFailed
-from tbrm_train.checkpoint import last_checkpoint
+from tbrm_train.checkpoint import diverged
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
 from tbrm_train.micro_batches import plan_micro_batches, split_batch
 from tbrm_train.objectives import OBJECTIVES, Advantages, MicroBatch, Objective, Tally, Trajectory, value_loss
@@ -147,12 +146,7 @@ class Learner:
     def _check(self, loss: float, step: int) -> None:
         total = sum_all([loss], self.processes)[0]
         if not math.isfinite(total):
-            last = last_checkpoint(Path(self.recipe.output))
-            raise RunFailed(
-                f"the loss of step {step} is {total}; lower optimizer.learning_rate "
-                f"{self.recipe.optimizer.learning_rate} and start anew, or "
-                + (f"use the last good checkpoint, {last.path}" if last else "there is no checkpoint yet")
-            )
+            raise diverged(self.recipe, f"the loss of step {step} is {total}")
 
     def _total(self, tally: Tally) -> Tally:
         """Add up the tallies of all processes."""

@@ -1,8 +1,10 @@
 """After every step: the rollout engine gets the policy's weights, and a probe shows that it computes with them."""
 
+import math
 from collections.abc import Sequence
 
 from tbrm_bench.errors import RunFailed
+from tbrm_train.checkpoint import diverged
 from tbrm_train.objectives import Trajectory
 from tbrm_train.processes import largest
 from tbrm_train.rollout import Continuation, probe_differences
@@ -23,6 +25,8 @@ def sync(session: Session, trajectories: Sequence[Trajectory] = ()) -> dict[str,
     ours, theirs = session.learner.logprobs(probes), session.rollouts.logprobs(probes)
     differences = list(probe_differences(ours, theirs))
     mean = largest(sum(differences) / len(differences), session.processes)
+    if not all(math.isfinite(logprob) for row in ours for logprob in row):
+        raise diverged(session.recipe, "the policy's log-probabilities are not finite")
     rollout = session.recipe.rollout
     # Written so that a NaN stops too.
     if not mean <= rollout.probe_tolerance:
