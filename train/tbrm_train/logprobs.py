@@ -1,89 +1,199 @@
-"""Numbers of response tokens without their logits: log pi, logsumexp and entropy, a chunk of tokens at a time.
+"""log pi, logsumexp and entropy of response tokens, with gradients, without ever holding their logits.
 
-    l = h W^T / T          V = logsumexp l        log pi(a) = l_a - V        H = V - sum_j pi_j l_j
+    logits = (hidden @ weight.T + bias) / temperature           (N, V), never in memory
+    logprob = logit[a] - logsumexp        V(s) = logsumexp        entropy = logsumexp - E_pi logit
 
-For a vocabulary of 152,000 the logits of 2,048 tokens take 1.2 GB in float32, and autograd holds them three times. Here
-the forward pass keeps three numbers a token, and the backward pass computes a chunk's logits once more:
+Forward walks over tiles of the vocabulary and keeps a running maximum, sum and mean (Milakov and Gimelshein 2018,
+https://arxiv.org/abs/1805.02867). Backward computes each tile again; with the logsumexp known, the probabilities of a
+tile are final, so the gradient of the tile's rows of the weight is one product over all tokens and needs no
+accumulator of the weight's size. Working memory is `chunk_bytes`, and N * H numbers for the hidden states' gradient.
 
-    d log pi(a) / d l = onehot(a) - pi      d V / d l = pi      d H / d l = -pi (l - (V - H))
+Logits are float32 where hidden states and weight are bfloat16: they are never rounded to bfloat16, where a logit of 20
+moves in steps of 0.125. With float64 inputs everything is float64, which is how the tests compare.
 
-Logits, sums and their gradients are float32 (float64 for float64 inputs) whatever the dtype of the weights.
+Example: hidden (2, 64), weight (151936, 64), targets [17, 9] -> logprobs [-1.2, -0.1], each number (2,).
 
-Legend: N response tokens, H hidden size, V vocabulary, C tokens of a chunk.
+Legend: N response tokens, H hidden size, V vocabulary, C columns of a tile.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# A chunk's logits take at most this many bytes; three such arrays live at once.
-CHUNK_BYTES = 64 << 20
+# A product on a GPU is at full speed from some hundred columns on.
+MIN_COLUMNS = 256
+# A logit and its exponential in float32, and the gradient rounded for the product.
+BYTES_PER_LOGIT = 10
+CHUNK_BYTES = {"cpu": 32 << 20}
+DEFAULT_CHUNK_BYTES = 1 << 30
 
 
-def token_stats(
-    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, *, chunk_bytes: int = CHUNK_BYTES
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (log pi(target), logsumexp, entropy), each (N,), in nats at the temperature, with gradients.
+class TokenScores(NamedTuple):
+    """What a policy says of each response token, in nats at the sampling temperature."""
 
-    `hidden` (N, H) are the states that predict the `targets` (N,); `weight` (V, H) is the language-model head, tied or
-    not. The gradients of `hidden` and `weight` have their dtypes; the weight's is accumulated in float32. NaN for no
-    finite logits, as in the plain computation.
+    logprobs: Tensor  # (N,) log pi(a|s)
+    logsumexp: Tensor  # (N,) V(s), the soft value where logits are Q-values
+    entropy: Tensor  # (N,) of pi(.|s)
+
+    def detached(self) -> "TokenScores":
+        """Return the same numbers without gradients."""
+        return TokenScores(*(part.detach() for part in self))
+
+
+def token_scores(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    temperature: float = 1.0,
+    chunk_bytes: int | None = None,
+) -> TokenScores:
+    """Return the scores of N tokens: float32, or float64 for float64 inputs; gradients go to hidden, weight and bias.
+
+    hidden (N, H) stands before each token, weight (V, H) and bias (V,) are the output layer's, of hidden's dtype;
+    targets (N,) are token ids in [0, V). N = 0 gives empty scores. `chunk_bytes` bounds the memory for logits (by
+    default 32 MiB on a CPU, 1 GiB on a GPU), down to tiles of 256 columns; results move with it by rounding alone.
     """
-    chunk = max(1, chunk_bytes // (4 * weight.shape[0]))
-    logprobs, logsumexp, entropy = _TokenStats.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, targets, temperature, chunk
-    )
-    return logprobs, logsumexp, entropy
+    assert hidden.dtype == weight.dtype, f"hidden states are {hidden.dtype}, the output layer is {weight.dtype}"
+    assert temperature > 0, f"temperature {temperature} has no log-probabilities"
+    limit = chunk_bytes or CHUNK_BYTES.get(hidden.device.type, DEFAULT_CHUNK_BYTES)
+    columns = max(MIN_COLUMNS, limit // (BYTES_PER_LOGIT * max(1, len(targets))))
+    return TokenScores(*_Scores.apply(hidden, weight, bias, targets, temperature, columns))  # type: ignore[no-untyped-call]
 
 
-def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    """Return (C, V) logits in float32, accumulated and rounded there."""
-    if hidden.dtype in (torch.float32, torch.float64):
-        return hidden @ weight.T / temperature
-    if hidden.is_cuda:  # tensor cores take 16-bit numbers and give float32 sums
-        return torch.mm(hidden, weight.T, out_dtype=torch.float32) / temperature
-    return hidden.float() @ weight.float().T / temperature
-
-
-class _TokenStats(torch.autograd.Function):
+class _Scores(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        temperature: float,
+        columns: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        logprobs, logsumexp, entropy = (hidden.new_empty(len(targets), dtype=dtype) for _ in range(3))
-        for start in range(0, len(targets), chunk):
-            part = slice(start, start + chunk)
-            logits = _logits(hidden[part], weight, temperature)  # (C, V)
-            total = logits.logsumexp(dim=-1)
-            logprobs[part] = logits.gather(1, targets[part, None])[:, 0] - total
-            logsumexp[part] = total
-            probabilities = (logits - total[:, None]).exp_()
-            entropy[part] = total - probabilities.mul_(logits).sum(dim=-1)
-        ctx.save_for_backward(hidden, weight, targets, logsumexp, entropy)
-        ctx.temperature, ctx.chunk = temperature, chunk
-        return logprobs, logsumexp, entropy
+        with _exact(hidden):
+            tiles = _tiles(hidden, weight, bias, temperature, columns)
+            chosen, logsumexp, entropy = _running(tiles, targets, _accumulator(hidden.new_empty(len(targets))))
+        ctx.save_for_backward(hidden, weight, bias, targets, logsumexp, entropy)
+        ctx.temperature, ctx.columns = temperature, columns
+        ctx.set_materialize_grads(False)
+        return chosen - logsumexp, logsumexp, entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        of_logprobs, of_logsumexp, of_entropy = gradients
-        hidden, weight, targets, logsumexp, entropy = ctx.saved_tensors
-        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight, dtype=logsumexp.dtype) if ctx.needs_input_grad[1] else None
-        for start in range(0, len(targets), ctx.chunk):
-            part = slice(start, start + ctx.chunk)
-            logits = _logits(hidden[part], weight, ctx.temperature)  # (C, V)
-            probabilities = (logits - logsumexp[part, None]).exp_()
-            mean = (logsumexp[part] - entropy[part])[:, None]
-            slope = (of_logsumexp[part] - of_logprobs[part])[:, None] - of_entropy[part, None] * (logits - mean)
-            slope.mul_(probabilities)
-            slope.scatter_add_(1, targets[part, None], of_logprobs[part, None])
-            slope.div_(ctx.temperature)
-            if grad_hidden is not None:
-                grad_hidden[part] = slope.to(weight.dtype) @ weight
-            if grad_weight is not None:
-                grad_weight.addmm_(slope.T, hidden[part].to(slope.dtype))
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
+    def backward(
+        ctx: Any, grad_logprobs: Tensor | None, grad_logsumexp: Tensor | None, grad_entropy: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, logsumexp, entropy = ctx.saved_tensors
+        grads = tuple(None if part is None else part[:, None] for part in (grad_logprobs, grad_logsumexp, grad_entropy))
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        on_hidden = _accumulator(torch.zeros_like(hidden)) if wants_hidden else None
+        on_weight = torch.empty_like(weight) if wants_weight else None
+        on_bias = torch.empty_like(bias) if wants_bias else None
+        with _exact(hidden):
+            for start, logits in _tiles(hidden, weight, bias, ctx.temperature, ctx.columns):
+                end = start + logits.shape[1]
+                signal = _on_logits(logits, start, targets, logsumexp[:, None], entropy[:, None], grads)
+                signal /= ctx.temperature
+                if on_hidden is not None:
+                    on_hidden += _product(signal, weight[start:end])
+                if on_weight is not None:
+                    on_weight[start:end] = _product(signal.T, hidden)
+                if on_bias is not None:
+                    on_bias[start:end] = signal.sum(dim=0)
+        on_hidden = None if on_hidden is None else on_hidden.to(hidden.dtype)
+        return on_hidden, on_weight, on_bias, None, None, None
+
+
+def _tiles(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, columns: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the logits of a few columns at a time, (N, C) to be overwritten, with the number of the first."""
+    for start in range(0, len(weight), columns):
+        logits = _product(hidden, weight[start : start + columns].T)
+        if bias is not None:
+            logits += bias[start : start + columns]
+        yield start, logits.div_(temperature) if temperature != 1 else logits
+
+
+def _running(tiles: Iterator[tuple[int, Tensor]], targets: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each token's own logit, the logsumexp and the entropy, (N,) each.
+
+    Held against the largest logit so far: the sum of exp(logit - largest), and that of the same times its exponent.
+    """
+    chosen, total, weighted = torch.zeros_like(like), torch.zeros_like(like), torch.zeros_like(like)
+    largest = torch.full_like(like, -torch.inf)
+    for start, logits in tiles:
+        chosen += _pick(logits, targets - start)
+        higher = torch.maximum(largest, logits.amax(dim=1))
+        # On the first tile the sums are 0, and so is the finite shift that stands in for an infinite one.
+        shift = torch.where(total > 0, largest - higher, torch.zeros_like(higher))
+        weighted, total = (weighted + shift * total) * shift.exp(), total * shift.exp()
+        logits -= higher[:, None]
+        masses = logits.exp()
+        total += masses.sum(dim=1)
+        weighted += masses.mul_(logits).sum(dim=1)
+        largest = higher
+    return chosen, largest + total.log(), total.log() - weighted / total
+
+
+def _on_logits(
+    logits: Tensor,
+    start: int,
+    targets: Tensor,
+    logsumexp: Tensor,
+    entropy: Tensor,
+    grads: tuple[Tensor | None, ...],
+) -> Tensor:
+    """Return d loss / d logits of a tile, overwriting it: onehot - pi, pi and -pi (log pi + entropy), weighted."""
+    on_logprobs, on_logsumexp, on_entropy = grads
+    zero = torch.zeros_like(logsumexp)
+    on_pi = (zero if on_logsumexp is None else on_logsumexp) - (zero if on_logprobs is None else on_logprobs)
+    log_pi = logits.sub_(logsumexp)
+    if on_entropy is None:
+        signal = log_pi.exp_().mul_(on_pi)
+    else:
+        pi = log_pi.exp()
+        signal = log_pi.add_(entropy).mul_(-on_entropy).add_(on_pi).mul_(pi)
+    if on_logprobs is not None:
+        inside, column = _columns(signal, targets - start)
+        signal.scatter_add_(1, column, torch.where(inside, on_logprobs, zero))
+    return signal
+
+
+def _columns(tile: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (N, 1) each: whether a token's column is in the tile, and the column (some column of it if not)."""
+    inside = (places >= 0) & (places < tile.shape[1])
+    return inside[:, None], places.clamp(0, tile.shape[1] - 1)[:, None]
+
+
+def _pick(tile: Tensor, places: Tensor) -> Tensor:
+    """Return each token's number in the tile (N,), 0 where its column is elsewhere."""
+    inside, column = _columns(tile, places)
+    found = tile.gather(1, column)
+    return torch.where(inside, found, torch.zeros_like(found))[:, 0]
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right, summed and returned in float32 at least."""
+    halves = [part.dtype for part in (left, right) if part.dtype in (torch.bfloat16, torch.float16)]
+    if not halves:
+        return left @ right
+    if left.is_cuda:
+        # Tensor cores multiply halves and add in float32; the result is asked for before it is rounded.
+        return torch.mm(left.to(halves[0]), right.to(halves[0]), out_dtype=torch.float32)
+    return left.float() @ right.float()
+
+
+def _accumulator(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _exact(hidden: Tensor) -> Any:
+    """Keep an autocast around the training step from rounding what is float32 on purpose."""
+    return torch.autocast(hidden.device.type, enabled=False)
