@@ -110,9 +110,9 @@ def test_bfloat16_weights_give_float32_scores_of_the_rounded_numbers() -> None:
     hidden, weight, _, targets = inputs(40, 3000, width=64, scale=0.5)
     halves = [part.detach().bfloat16().requires_grad_() for part in (hidden, weight)]
     exact = [part.detach().double().requires_grad_() for part in halves]
-    ours = token_scores(*halves, targets)
-    theirs = naive(*exact, targets, None, 1.0)
-    in_halves = naive(*halves, targets, None, 1.0)
+    ours = token_scores(halves[0], halves[1], targets)
+    theirs = naive(exact[0], exact[1], targets, None, 1.0)
+    in_halves = naive(halves[0], halves[1], targets, None, 1.0)
     for one, two, rounded in zip(ours, theirs, in_halves, strict=True):
         assert one.dtype == torch.float32
         assert float((one - two).detach().abs().max()) < 1e-4

@@ -12,13 +12,15 @@ Legend: B trajectories, T tokens of the longest, N response tokens of all, H hid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tbrm_bench.errors import UserError
-from tbrm_train.logprobs import token_stats
+from tbrm_train.logprobs import TokenScores, token_scores
+
+__all__ = ["Critic", "Policy", "TokenBatch", "TokenScores", "load_model", "make_batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,6 @@ class TokenBatch:
     places: Tensor  # (N,) where the hidden state stands that predicts it
     targets: Tensor  # (N,) the token itself
     lengths: tuple[int, ...]  # response tokens of each trajectory
-
-
-class TokenScores(NamedTuple):
-    """What a policy says of each response token, in nats at the sampling temperature."""
-
-    logprobs: Tensor  # (N,) log pi(a|s)
-    logsumexp: Tensor  # (N,) V(s), the soft value where logits are Q-values
-    entropy: Tensor  # (N,)
-
-    def detached(self) -> "TokenScores":
-        """The same numbers without gradients."""
-        return TokenScores(*(part.detach() for part in self))
 
 
 def make_batch(sequences: Sequence[tuple[Sequence[int], Sequence[int]]], *, device: str) -> TokenBatch:
@@ -73,11 +63,11 @@ class Policy(nn.Module):
         self.model = model
         self.temperature = temperature
 
-    def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the parts of TokenScores; a plain tuple, which DeepSpeed's hooks understand."""
+    def forward(self, batch: TokenBatch) -> TokenScores:
+        """Score every response token."""
         hidden = _hidden(self.model.get_decoder(), batch)  # (N, H)
-        stats = token_stats(hidden, self.model.get_output_embeddings().weight, batch.targets, self.temperature)
-        return TokenScores(*stats)
+        head = self.model.get_output_embeddings().weight
+        return token_scores(hidden, head, batch.targets, temperature=self.temperature)
 
 
 class Critic(nn.Module):
