@@ -4,23 +4,23 @@
         pool.submit(key, "... \\\\boxed{\\\\sqrt{12}}", Gold(("2\\\\sqrt{3}",)), "stop")
         pool.drain(wait=True)    # [(key, Grade(Status.CORRECT, "\\\\sqrt{12}", "numeric"))]
 
-Extraction runs in the calling thread, in time linear in the text. With one worker so do the fast rules, and the worker
-starts with the first answer that they leave open; with more, every rule runs in the workers, so that all cores help.
-Verdicts are cached by (gold, answer); the rules do not change while a process lives.
+With one worker, extraction and the fast rules run in the calling thread, in time linear in the text, and the worker
+starts with the first answer that they leave open. With more, whole completions go to the workers, so that all cores
+help and nothing of a completion is looked at outside a process that can be killed. Verdicts are cached by (gold,
+answer), in the worker if it looks for the answer; the rules do not change while a process lives.
 """
 
-import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import lru_cache
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tbrm_bench.grading.equivalence import Question, Undecided, decide_fast
-from tbrm_bench.grading.extract import extract
+from tbrm_bench.grading.extract import Extraction, extract
+from tbrm_bench.grading.judge import NO_ANSWER, pack_gold
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
@@ -85,6 +85,8 @@ class GraderPool:
     ) -> "Grade | Future[Grade]":
         """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
         strict = self.strict_boxed if strict_boxed is None else strict_boxed
+        if self.workers.num_workers > 1:
+            return self._judged_there(text, gold, finish_reason, strict_boxed=strict)
         try:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
@@ -97,12 +99,15 @@ class GraderPool:
             if known is not None:
                 self._cache.move_to_end(key)
                 return known
-        question = self._decide_here(found.answer, gold)
-        if isinstance(question, Grade):
-            self._remember(key, question)
-            return question
+        verdict = decide_fast(found.answer, gold)
+        if not isinstance(verdict, Undecided):
+            grade = grade_of(found.answer, *verdict)
+            self._remember(key, grade)
+            return grade
         promise: Future[Grade] = Future()
         self._remember(key, promise)
+        request = {"op": "grade", "answer": found.answer, "gold": pack_gold(gold)}
+        question = Question(request, symbolic=verdict.question.symbolic)
         self.workers.submit(question, lambda answer: self._keep(key, promise, answer))
         return promise
 
@@ -126,12 +131,22 @@ class GraderPool:
         """Close."""
         self.close()
 
-    def _decide_here(self, answer: str, gold: Gold) -> Grade | Question:
-        """Return the grade, or what a worker is to be asked."""
-        if self.workers.num_workers > 1 and len(answer) <= MAX_ANSWER_CHARS:
-            return Question({"op": "grade", "answer": answer, "gold": _fields(gold), "fast": True}, symbolic=False)
-        verdict = decide_fast(answer, gold)
-        return verdict.question if isinstance(verdict, Undecided) else grade_of(answer, *verdict)
+    def _judged_there(
+        self, text: str, gold: Gold, finish_reason: FinishReason, *, strict_boxed: bool
+    ) -> "Future[Grade]":
+        promise: Future[Grade] = Future()
+
+        def done(answer: Answer) -> None:
+            verdict, rule, extracted = answer
+            if rule.startswith(NO_ANSWER):
+                found = Extraction(None, rule.removeprefix(NO_ANSWER))  # type: ignore[arg-type]
+                promise.set_result(grade_without_answer(found, finish_reason))
+            else:
+                promise.set_result(grade_of(extracted, verdict, rule))
+
+        facts = {"text": text, "finish_reason": finish_reason, "strict_boxed": strict_boxed}
+        self.workers.submit(Question({"op": "grade", **facts, "gold": pack_gold(gold)}, symbolic=False), done)
+        return promise
 
     def _keep(self, key: tuple[Gold, str], promise: "Future[Grade]", answer: Answer) -> None:
         grade = grade_of(key[1], answer.verdict, answer.rule)
@@ -151,8 +166,3 @@ class GraderPool:
             self._cache.move_to_end(key)
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
-
-
-@lru_cache(maxsize=4096)
-def _fields(gold: Gold) -> dict[str, Any]:
-    return dataclasses.asdict(gold)

@@ -1,11 +1,12 @@
 """The caller's side of one worker process: start it, ask it, kill it when it is late, start the next one.
 
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
-    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
+    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": [...]})   -> Answer(verdict=True, rule="numeric")
 
-Questions are written ahead, so that the worker never waits for the pipe. A late or dead worker costs one verdict, typed
-`time_limit`, `memory_limit` or `worker_died`; what was written behind it goes to a fresh process. Who dies unasked (by
-an out-of-memory killer, say) is asked once more before it costs a verdict. One thread at a time may ask.
+A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`; what was asked with it
+goes to a fresh process. Only the question that is to blame pays: if that is not known, the others are asked one by one.
+Who dies or lacks memory is asked once more, afresh and alone, before it costs a verdict: it may have been killed for
+the memory of others, or held too much from before. One thread at a time may ask.
 """
 
 import json
@@ -21,8 +22,7 @@ from typing import Any, NamedTuple
 
 START_LIMIT_S = 120.0  # imports on a busy machine
 WALL_FACTOR = 4  # wall seconds a request may take for each processor second: the cores may be an engine's
-MAX_BYTES_AHEAD = 32_000  # written behind the first question; more than a pipe holds would block the writer
-MAX_DEATHS = 2  # of workers on one question
+RETRIED = ("worker_died", "memory_limit")
 
 
 class Answer(NamedTuple):
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     verdict: bool | None
     rule: str
-    detail: Mapping[str, Any] | None = None  # what a second grader tells of its reading
+    detail: Any = None  # the answer as extracted; of a second grader, what it read
 
 
 class WorkerProcess:
@@ -43,6 +43,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._asked_at = 0.0
+        self._is_told = False  # the worker has said that it thinks about the first question not answered yet
         self._closed = threading.Event()
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
@@ -51,15 +52,19 @@ class WorkerProcess:
 
     def ask_all(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
         """Yield one verdict a request, in order; each has the whole limit for itself."""
-        lines = [json.dumps({**request, "time_limit_s": self.time_limit_s}).encode() + b"\n" for request in requests]
-        num_done = num_deaths = 0
-        while num_done < len(lines):
-            answers = self._exchange(_as_many_as_fit(lines[num_done:]))
-            for answer in answers:
-                num_deaths = num_deaths + 1 if answer.rule == "worker_died" else 0
-                if 0 < num_deaths < MAX_DEATHS:
-                    break  # and ask a fresh one
-                num_deaths = 0
+        num_done, num_together, is_retry = 0, len(requests), False
+        while num_done < len(requests):
+            asked = requests[num_done : num_done + num_together]
+            for num_before, answer in enumerate(self._exchange(asked)):
+                if answer.rule == "memory_limit":
+                    self.kill()
+                is_to_blame = num_before == len(asked) - 1 or self._is_told or answer.rule == "memory_limit"
+                if self._process is None and answer.rule != "pool_closed":
+                    if not is_to_blame or (answer.rule in RETRIED and not is_retry):
+                        num_together, is_retry = 1, is_to_blame
+                        break
+                    num_together = 1
+                is_retry = False
                 num_done += 1
                 yield answer
                 if self._process is None:
@@ -72,7 +77,15 @@ class WorkerProcess:
         if process is not None:
             process.kill()
 
-    def _exchange(self, lines: Sequence[bytes]) -> Iterator[Answer]:
+    def kill(self) -> None:
+        """End the process, if there is one, and wait for its end; the next question starts a fresh one."""
+        if self._process is not None:
+            self._process.kill()
+            self._bury()
+
+    def _exchange(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Yield the answers up to the last one or to the death of the process, which the last answer then tells."""
+        self._is_told = False
         if self._process is None:
             started = self._start()
             if started.rule != "ready":
@@ -81,15 +94,18 @@ class WorkerProcess:
         process = self._process
         assert process is not None
         assert process.stdin is not None
-        unsent = b"".join(lines)
+        unsent = json.dumps({"time_limit_s": self.time_limit_s, "requests": requests}).encode() + b"\n"
         try:
             while unsent:
                 unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
         except OSError:  # it is dead; the first question is the one to say so
             yield self._bury()
             return
-        for _ in lines:
-            yield self._read(WALL_FACTOR * self.time_limit_s)
+        num_answered = 0
+        while num_answered < len(requests) and self._process is not None:
+            for answer in self._read(WALL_FACTOR * self.time_limit_s):
+                num_answered += 1
+                yield answer
 
     def _start(self) -> Answer:
         if self._closed.is_set():
@@ -113,17 +129,21 @@ class WorkerProcess:
         self._buffer = b""
         if self._closed.is_set():
             self._process.kill()
-        return self._read(START_LIMIT_S)
+        return self._read(START_LIMIT_S)[0]
 
-    def _read(self, wall_limit_s: float) -> Answer:
-        """Return the next reply; the limit starts anew when the worker says that it loads a library."""
+    def _read(self, wall_limit_s: float) -> list[Answer]:
+        """Return the next answers; none is a notice that a question is thought about, so that its limit starts now."""
         self._asked_at = time.monotonic()
-        reply = self._read_line(time.monotonic() + wall_limit_s)
-        while isinstance(reply, dict) and reply["rule"] == "loading":
-            reply = self._read_line(time.monotonic() + START_LIMIT_S + wall_limit_s)
-        return reply if isinstance(reply, Answer) else Answer(reply["verdict"], reply["rule"], reply.get("detail"))
+        line = self._read_line(self._asked_at + wall_limit_s)
+        if isinstance(line, Answer):
+            return [line]
+        notice: str | list[list[Any]] = json.loads(line)
+        self._is_told = isinstance(notice, str)
+        if notice == "loading":
+            return self._read(START_LIMIT_S + wall_limit_s)
+        return [] if isinstance(notice, str) else [Answer(*fields) for fields in notice]
 
-    def _read_line(self, deadline: float) -> dict[str, Any] | Answer:
+    def _read_line(self, deadline: float) -> bytes | Answer:
         process = self._process
         assert process is not None
         assert process.stdout is not None
@@ -131,16 +151,14 @@ class WorkerProcess:
         poll.register(process.stdout, select.POLLIN | select.POLLHUP)
         while b"\n" not in self._buffer:
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                process.kill()
-                self._bury()
+                self.kill()
                 return Answer(None, "time_limit")
             chunk = os.read(process.stdout.fileno(), 65536)
             if not chunk:
                 return self._bury()
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
+        return line
 
     def _bury(self) -> Answer:
         """Collect the dead process and say why it died."""
@@ -156,13 +174,3 @@ class WorkerProcess:
         # A caller that ignores SIGCHLD is never told how a child died.
         unknown_and_late = code == 0 and time.monotonic() - self._asked_at >= self.time_limit_s
         return Answer(None, "time_limit" if code == -signal.SIGPROF or unknown_and_late else "worker_died")
-
-
-def _as_many_as_fit(lines: Sequence[bytes]) -> Sequence[bytes]:
-    """Return the first line and as many more as a pipe holds."""
-    num_bytes = 0
-    for index, line in enumerate(lines[1:], start=1):
-        num_bytes += len(line)
-        if num_bytes > MAX_BYTES_AHEAD:
-            return lines[:index]
-    return lines

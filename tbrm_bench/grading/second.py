@@ -1,19 +1,20 @@
 """Other graders, each with its own extraction and its own idea of equality; asked in a worker, never for a score.
 
     ask({"name": "math-verify", "text": "so \\\\boxed{0.5}", "gold": ["\\\\frac12"]})
-    -> {"verdict": True, "rule": "value", "detail": {"extracted": "0.5", "answer_form": "0.5", "gold_form": "1/2"}}
+    -> (True, "value", {"extracted": "0.5", "answer_form": "0.5", "gold_form": "1/2"})
 
 `math-verify` is https://github.com/huggingface/Math-Verify as it comes, its timeouts off: the worker is killed instead.
 `exact` is the simplest grader there is: the text of the last box is the text of the gold.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 from tbrm_bench.grading.extract import extract
 
 MAX_FORM_CHARS = 500
+Opinion = tuple[bool, str, dict[str, Any]]
 GRADERS = ("math-verify", "exact")
 
 
@@ -22,15 +23,12 @@ def name_and_version(name: str) -> str:
     return f"{name}-{metadata.version(name)}" if name == "math-verify" else f"{name}-1"
 
 
-def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+def ask(request: Mapping[str, Any]) -> Opinion:
     """Return a second grader's verdict, the rule that it decided by and what it read."""
-    grader: Callable[[Mapping[str, Any]], dict[str, Any]] = {"math-verify": _math_verify, "exact": _exact}[
-        request["name"]
-    ]
-    return grader(request)
+    return _math_verify(request) if request["name"] == "math-verify" else _exact(request)
 
 
-def _math_verify(request: Mapping[str, Any]) -> dict[str, Any]:
+def _math_verify(request: Mapping[str, Any]) -> Opinion:
     from math_verify import parse, verify
 
     gold = parse(f"${', '.join(request['gold'])}$", parsing_timeout=None)
@@ -40,15 +38,15 @@ def _math_verify(request: Mapping[str, Any]) -> dict[str, Any]:
     verdict = bool(verify(gold, read, timeout_seconds=None))
     forms = {"extracted": extracted, "answer_form": _form(read), "gold_form": _form(gold)}
     rule = "nothing_read" if not read else "text" if isinstance(read[0], str) else "value"
-    return {"verdict": verdict, "rule": rule, "detail": forms}
+    return verdict, rule, forms
 
 
 def _form(parts: list[Any]) -> str:
     return str(parts[0])[:MAX_FORM_CHARS] if parts else ""
 
 
-def _exact(request: Mapping[str, Any]) -> dict[str, Any]:
+def _exact(request: Mapping[str, Any]) -> Opinion:
     wanted = ", ".join(request["gold"])
     found = extract(request["text"], finish_reason=request["finish_reason"], strict_boxed=True).answer
     forms = {"extracted": found, "answer_form": found or "", "gold_form": wanted}
-    return {"verdict": found == wanted, "rule": "string", "detail": forms}
+    return found == wanted, "string", forms

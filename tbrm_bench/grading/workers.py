@@ -20,8 +20,10 @@ from typing import Any, Protocol
 from tbrm_bench.grading.equivalence import Question
 from tbrm_bench.grading.process import Answer, WorkerProcess
 
-MAX_BATCH = 64
-BATCH_S = 0.01  # a worker is handed so many questions as it will answer in this time
+MAX_BATCH = 256
+BATCH_S = 0.02  # a worker is handed so many questions as it will answer in this time
+MAX_BATCH_CHARS = 1 << 20  # of completions
+CLOSE_S = 5.0
 Done = Callable[[Answer], None]
 
 
@@ -86,21 +88,27 @@ class Workers:
     def close(self) -> None:
         """Kill the processes; the questions that still wait are answered with `pool_closed`."""
         self._desk.close()
+        for thread in self._desk.threads:
+            if thread is not threading.current_thread():
+                thread.join(CLOSE_S)
 
 
 class _Desk:
     """What the threads share. They hold this and not the Workers, so that dropped Workers can end."""
 
     def __init__(self, num_workers: int, limits: dict[str, Any]) -> None:
+        """Open, with nothing to do."""
         self.num_workers = num_workers
         self.limits = limits
         self.processes: list[WorkerProcess] = []
+        self.threads: list[threading.Thread] = []
         self._waiting: deque[tuple[dict[str, Any], Done]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._num_idle = 0
         self._is_closed = False
 
     def put(self, request: dict[str, Any], done: Done) -> None:
+        """Queue a question; a closed desk answers at once."""
         with self._changed:
             if not self._is_closed:
                 self._waiting.append((request, done))
@@ -112,6 +120,7 @@ class _Desk:
         done(Answer(None, "pool_closed"))
 
     def close(self) -> None:
+        """Kill every process and answer what waits."""
         with self._changed:
             self._is_closed = True
             left, self._waiting = self._waiting, deque()
@@ -124,7 +133,9 @@ class _Desk:
     def _hire(self) -> None:
         process = WorkerProcess(**self.limits)
         self.processes.append(process)
-        threading.Thread(target=self._serve, args=(process,), name="tbrm-grader", daemon=True).start()
+        thread = threading.Thread(target=self._serve, args=(process,), name="tbrm-grader", daemon=True)
+        self.threads.append(thread)
+        thread.start()
 
     def _serve(self, process: WorkerProcess) -> None:
         size = 1
@@ -135,6 +146,7 @@ class _Desk:
                 done(answer)
             pace = (time.monotonic() - started) / len(batch)
             size = max(1, min(MAX_BATCH, 2 * len(batch), int(BATCH_S / pace)))
+        process.kill()
 
     def _take(self, size: int) -> list[tuple[dict[str, Any], Done]]:
         """Return the next questions, a fair share of those that wait; none when the desk is closed."""
@@ -144,4 +156,9 @@ class _Desk:
                 self._changed.wait()
                 self._num_idle -= 1
             size = min(size, -(-len(self._waiting) // self.num_workers))
-            return [self._waiting.popleft() for _ in range(size)]
+            batch: list[tuple[dict[str, Any], Done]] = []
+            num_chars = 0
+            while len(batch) < size and num_chars < MAX_BATCH_CHARS:
+                batch.append(self._waiting.popleft())
+                num_chars += len(batch[-1][0].get("text", ""))
+            return batch

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tbrm_bench.grading import GraderPool, grade
+from tbrm_bench.grading import GraderPool, grade, grade_many
+from tbrm_bench.grading.judge import pack_gold
 from tbrm_bench.grading.process import WorkerProcess
 from tbrm_bench.records import Gold, SampleKey, Status
 
@@ -51,12 +52,92 @@ def test_a_worker_that_dies_idle_costs_no_verdict() -> None:
 
 def test_a_question_beyond_the_memory_limit_is_typed_and_the_next_is_answered() -> None:
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=40)
-    gold = {"answers": ["1"], "kind": "auto", "abs_tolerance": 0.0, "rel_tolerance": 0.0, "unit": ""}
+    gold = pack_gold(Gold(("1",)))
     # SymPy alone needs more than that.
     answer = worker.ask({"op": "grade", "answer": r"\int_0^1 2x dx", "gold": gold, "symbolic": True})
     assert answer[:2] == (None, "memory_limit")
     assert worker.ask({"op": "equal", "left": r"\sqrt{12}", "right": r"2\sqrt{3}"})[:2] == (True, "numeric")
     worker.close()
+
+
+# What sitecustomize.py of a folder on the path does to a worker: faults that no answer is known to cause.
+FAULTS = r"""
+import ctypes, os, signal, sys, time
+if "tbrm_bench.grading.worker" in " ".join(sys.orig_argv):
+    from tbrm_bench.grading import equivalence
+    once = os.path.dirname(__file__) + "/once"
+    whole, fast = equivalence.decide_fully, equivalence.decide_fast
+    def act(answer):
+        if "666" in answer: ctypes.string_at(0)
+        if "777" in answer: os.kill(os.getpid(), signal.SIGKILL)
+        if "888" in answer: time.sleep(3600)
+        if "999" in answer:
+            while True: pass
+        if "555" in answer: [0] * 10**9
+        if "444" in answer: raise KeyError(answer)
+        if "222" in answer and not os.path.exists(once):
+            open(once, "w").close()
+            raise KeyError(answer)
+        if "333" in answer: os._exit(0)
+    def decide_fully(request):
+        act(request["answer"])
+        return whole(request)
+    def decide_fast(answer, gold):
+        if "123456" in answer: act(answer)
+        return fast(answer, gold)
+    equivalence.decide_fully, equivalence.decide_fast = decide_fully, decide_fast
+"""
+OUTCOMES = {
+    "666": (Status.ERROR, "worker_died"),
+    "777": (Status.ERROR, "worker_died"),
+    "333": (Status.ERROR, "worker_died"),
+    "888": (Status.TIMEOUT, "time_limit"),
+    "999": (Status.TIMEOUT, "time_limit"),
+    "555": (Status.TIMEOUT, "memory_limit"),
+    "444": (Status.ERROR, "exception:KeyError"),
+}
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_whatever_happens_to_a_worker_costs_the_verdict_that_is_to_blame(num_workers: int) -> None:
+    """Crashes, kills, hangs, endless loops, bombs: each typed, none wrong, and all around them judged."""
+    pairs = []
+    for fault in OUTCOMES:
+        roots = [f"{20 + int(fault)}", f"{30 + int(fault)}", f"{40 + int(fault)}", "21", fault]
+        pairs += [(rf"\boxed{{2\sqrt{{{root}}}}}", rf"\sqrt{{{4 * int(root)}}}") for root in roots]
+    found = list(grade_many(pairs, num_workers=num_workers, time_limit_s=1.0, memory_limit_mb=512))
+    assert [(one.status, one.rule) for one in found[4::5]] == list(OUTCOMES.values())
+    assert {one.status for index, one in enumerate(found) if index % 5 != 4} == {Status.CORRECT}
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("fault", ["666", "999"])
+def test_the_one_to_blame_is_found_where_the_worker_gives_no_sign(fault: str) -> None:
+    """A fault in the fast rules, where verdicts are sent together: the others are asked again, one by one."""
+    pairs = [(rf"\boxed{{{number}}}", str(number)) for number in range(20)]
+    pairs.insert(10, (rf"\boxed{{123456{fault}}}", "7"))
+    found = list(grade_many(pairs, num_workers=2, time_limit_s=1.0))
+    assert (found[10].status, found[10].rule) == OUTCOMES[fault]
+    assert {one.status for index, one in enumerate(found) if index != 10} == {Status.CORRECT}
+
+
+@pytest.mark.usefixtures("faulty")
+def test_a_failure_is_not_remembered_and_a_limit_is() -> None:
+    with GraderPool(time_limit_s=1.0) as pool:
+        outcomes = []
+        for root in ("222", "222", "999"):
+            pool.submit(key(0), rf"\boxed{{2\sqrt{{{root}}}}}", Gold((rf"\sqrt{{{4 * int(root)}}}",)), "stop")
+            outcomes += [found.status for _, found in pool.drain(wait=True)]
+        assert outcomes == [Status.ERROR, Status.CORRECT, Status.TIMEOUT]
+        pool.submit(key(0), r"\boxed{2\sqrt{999}}", Gold((r"\sqrt{3996}",)), "stop")
+        assert [found.status for _, found in pool.drain()] == [Status.TIMEOUT], "at once, without a worker"
 
 
 def test_easy_verdicts_start_no_process() -> None:
