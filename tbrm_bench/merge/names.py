@@ -16,6 +16,7 @@ WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "
 LEADING = ("module.", "pretrained_model.")
 VALUE_HEADS = ("v_head.", "value_head.", "value_model.", "critic.", "critic_head.", "reward_head.")
 POLICIES, CRITICS = {"policy", "actor"}, {"value_model", "value", "critic", "score"}
+PEFT_TOP = "base_model"
 INNER = {"model", "transformer", "lm_head", "gpt_neox", "embed_out"}  # what stands first in a causal model's names
 SCORE_HEADS = ("score.", "classifier.")
 
@@ -75,6 +76,8 @@ def _outer_prefix(names: Iterable[str]) -> str:
         return f"{(tops & POLICIES).pop()}."
     if len(tops) == 1:
         (top,) = tops
+        if top == PEFT_TOP:
+            return ""  # an adapter's names mean what PEFT makes them mean; `lora` reads them
         inner = {name.split(".")[1] for name in clean if "." in name}
         if inner & INNER and inner <= INNER | CRITICS:
             return f"{top}."
