@@ -83,6 +83,17 @@ def test_without_a_learning_rate_nothing_moves(runs: Runs, tmp_path: Path) -> No
     assert lines[0]["validation/avg"] == lines[2]["validation/avg"], "the same seeds, the same model, the same samples"
 
 
+def test_vectors_alone_are_trained_where_a_recipe_says_so(runs: Runs, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    words = ("optimizer.parameters=vectors", "optimizer.steps=1", "algorithm.center_reward=false")
+    done = runs.train("tiny-tbrm", f"output={output}", *words)
+    assert done.codes == [0], done.err
+    start = load_file(builtin_model_dir("tiny") / "model.safetensors")
+    saved = load_file(output / "checkpoints" / "step-000001" / "model.safetensors")
+    moved = {name for name, weight in saved.items() if not torch.equal(weight, start[name].float())}
+    assert moved == {name for name, weight in saved.items() if weight.ndim == 1}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -92,8 +92,9 @@ class TrainingEngine:
         import torch
 
         self.settings = settings
-        matrices = [parameter for parameter in module.parameters() if parameter.ndim >= 2]
-        others = [parameter for parameter in module.parameters() if parameter.ndim < 2]
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+        others = [parameter for parameter in trained if parameter.ndim < 2]
         groups = [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
         adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps)

@@ -99,10 +99,14 @@ class Rewards:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """AdamW; `steps` counts batches of rollouts. The critic of PPO has its own rate."""
+    """AdamW; `steps` counts batches of rollouts. The critic of PPO has its own rate.
+
+    `parameters` of the policy that are trained: all, or its vectors alone, gains and biases (BitFit, arXiv 2106.10199).
+    """
 
     steps: int
     learning_rate: float
+    parameters: Literal["all", "vectors"] = "all"
     critic_learning_rate: float = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = 0

@@ -73,7 +73,11 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Itera
     def load() -> Any:
         return load_model(model.path, dtype=settings.dtype, gradient_checkpointing=settings.gradient_checkpointing)
 
-    policy = TrainingEngine(Policy(load(), temperature=temperature), settings, recipe.optimizer)
+    trained = Policy(load(), temperature=temperature)
+    if recipe.optimizer.parameters == "vectors":
+        for parameter in trained.parameters():
+            parameter.requires_grad_(parameter.ndim < 2)
+    policy = TrainingEngine(trained, settings, recipe.optimizer)
     learner = Learner(recipe, processes, policy)
     if learner.objective.uses_reference(recipe.algorithm):
         learner.reference = FrozenModule(Policy(load(), temperature=temperature), settings, processes.device)
