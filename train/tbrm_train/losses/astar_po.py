@@ -1,0 +1,52 @@
+"""A*-PO: regression on the optimal advantage. Brantley et al. 2025, https://arxiv.org/abs/2505.20686.
+
+    V*(x) = beta log mean_i exp(r_i / beta)          over samples of the reference policy, drawn before training
+    delta = beta log(pi(tau) / pi_ref(tau)) - (r - V*(x))          loss = mean over trajectories of delta^2
+
+The optimum of the KL-regularised problem has delta = 0 everywhere, with V* exact. The paper has two betas, a large one
+for V* and a small one in the loss; both functions take their own. docs/algorithms/astar_po.md defines every metric.
+
+Example: two of four samples are right, beta 1: V* = log((2e + 2) / 4) = 0.62.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+
+
+def soft_value(rewards: Sequence[float], *, beta: float) -> float:
+    """Return beta log mean exp(r / beta), between the mean and the largest reward; NaN without rewards."""
+    if not rewards:
+        return math.nan
+    largest = max(rewards)
+    return largest + beta * math.log(sum(math.exp((reward - largest) / beta) for reward in rewards) / len(rewards))
+
+
+def astar_po_loss(
+    logprobs: Tensor,
+    *,
+    reference_logprob: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    share: Share,
+    beta: float,
+) -> tuple[Tensor, Metrics]:
+    """Return the share's part of the loss (a scalar, reward squared) and its metrics.
+
+    logprobs (N,) are the policy's; log pi_ref(tau), r and V* are given for each trajectory (B,).
+    """
+    log_ratio = share.sum_tokens(logprobs) - reference_logprob
+    residual = beta * log_ratio - (rewards - values)  # (B,) float64
+    loss = residual.square().sum() / share.batch_trajectories
+    metrics = {
+        "residual": mean(residual),
+        "residual/right": mean(residual, rewards > 0),
+        "residual/wrong": mean(residual, rewards <= 0),
+        "optimal_value": mean(values),
+        "log_ratio": mean(log_ratio),
+        "log_ratio/square": mean(log_ratio.square()),
+    }
+    return as_loss(loss, logprobs), metrics

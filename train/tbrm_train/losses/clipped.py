@@ -1,0 +1,62 @@
+"""The clipped surrogate that PPO, GRPO and Dr.GRPO share. Schulman et al. 2017, https://arxiv.org/abs/1707.06347.
+
+    rho = pi(a|s) / pi_old(a|s)
+    token loss = - min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
+                 + kl_coefficient k3(pi || ref) - entropy_coefficient H(pi(.|s))
+
+They differ in where A comes from and in what the sum over tokens is divided by: `weight`.
+
+Example: rho 1.5, A 1, clip 0.2: the token's loss is -1.2 and its gradient 0; with A -1 it is 1.5 and has one.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tbrm_train.losses.share import MAX_LOG_RATIO, Metrics, as_loss, k3, mean
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What is known of N response tokens."""
+
+    logprobs: Tensor  # (N,) of the policy, with gradient
+    entropy: Tensor  # (N,) of the policy, with gradient
+    old_logprobs: Tensor  # (N,) of the policy that sampled
+    reference_logprobs: Tensor | None = None  # (N,) needed for kl_coefficient > 0
+
+
+def clipped_loss(
+    tokens: Tokens,
+    *,
+    advantages: Tensor,
+    weight: Tensor | float,
+    clip_low: float,
+    clip_high: float,
+    kl_coefficient: float,
+    entropy_coefficient: float,
+) -> tuple[Tensor, Metrics]:
+    """Return the weighted sum of the tokens' losses (a scalar) and the metrics; advantages and weight are (N,)."""
+    log_ratio = tokens.logprobs - tokens.old_logprobs.detach()
+    ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    plain = ratio * advantages
+    limited = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    losses = -torch.minimum(plain, limited) - entropy_coefficient * tokens.entropy
+    clipped = limited < plain
+    metrics = {
+        "clip_fraction": mean(clipped.double()),
+        "clip_fraction/low": mean((clipped & (advantages < 0)).double()),
+        "clip_fraction/high": mean((clipped & (advantages > 0)).double()),
+        "ratio": mean(ratio),
+        "kl_old": mean(k3(tokens.old_logprobs, tokens.logprobs)),
+        "advantage": mean(advantages),
+        "advantage/square": mean(advantages.square()),
+    }
+    if tokens.reference_logprobs is not None:
+        penalty = k3(tokens.logprobs, tokens.reference_logprobs.detach())
+        losses = losses + kl_coefficient * penalty
+        metrics["kl"] = mean(penalty)
+    else:
+        assert kl_coefficient == 0, "a KL penalty needs the log-probabilities of the reference"
+    return as_loss((weight * losses.double()).sum(), tokens.logprobs), metrics

@@ -1,0 +1,42 @@
+"""Dr.GRPO: GRPO without its two biases. Liu et al. 2025, https://arxiv.org/abs/2503.20783.
+
+    A = r - mean of the group (not divided by the deviation, which would favour prompts that are almost always or never
+    solved)
+    loss = sum over response tokens of the clipped surrogate / (trajectories * max_tokens)
+
+The divisor is a constant, so that long wrong responses are not punished less a token. docs/algorithms/dr_grpo.md has
+all differences and every metric.
+
+Example: rewards 1, 0, 0, 0 of one prompt: A = 0.75, -0.25, -0.25, -0.25; each token's loss is divided by 4 * 2048.
+"""
+
+from torch import Tensor
+
+from tbrm_train.losses.clipped import Tokens, clipped_loss
+from tbrm_train.losses.share import Metrics, Share
+
+
+def dr_grpo_loss(
+    tokens: Tokens,
+    *,
+    advantages: Tensor,
+    share: Share,
+    max_tokens: int,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    kl_coefficient: float = 0.0,
+    entropy_coefficient: float = 0.0,
+) -> tuple[Tensor, Metrics]:
+    """Return the share's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,).
+
+    `max_tokens` is the cap on new tokens, a constant of the training.
+    """
+    return clipped_loss(
+        tokens,
+        advantages=advantages[share.rows],
+        weight=1 / (share.batch_trajectories * max_tokens),
+        clip_low=clip_low,
+        clip_high=clip_high,
+        kl_coefficient=kl_coefficient,
+        entropy_coefficient=entropy_coefficient,
+    )

@@ -1,0 +1,42 @@
+"""GRPO: PPO's surrogate with advantages from groups of samples. Shao et al. 2024, https://arxiv.org/abs/2402.03300.
+
+    A = (r - mean of the group) / (standard deviation of the group + 1e-6), the same for all tokens of a response
+    loss = mean over response tokens of the clipped surrogate + kl_coefficient k3(pi || ref)
+
+The paper means over the tokens of a response first and over responses then; `mean_over="trajectories"` does. The
+default counts every token of the whole update the same, as frameworks do. docs/algorithms/grpo.md has all differences
+and every metric.
+
+Example: rewards 1, 0, 0, 0 of one prompt have mean 0.25 and deviation 0.5: A = 1.5, -0.5, -0.5, -0.5.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from tbrm_train.losses.clipped import Tokens, clipped_loss
+from tbrm_train.losses.share import Metrics, Share
+
+
+def grpo_loss(
+    tokens: Tokens,
+    *,
+    advantages: Tensor,
+    share: Share,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    kl_coefficient: float = 0.0,
+    entropy_coefficient: float = 0.0,
+    mean_over: Literal["tokens", "trajectories"] = "tokens",
+) -> tuple[Tensor, Metrics]:
+    """Return the share's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,)."""
+    by_trajectory = 1 / (share.lengths().clamp(min=1) * share.batch_trajectories).double()
+    return clipped_loss(
+        tokens,
+        advantages=advantages[share.rows],
+        weight=1 / share.batch_tokens if mean_over == "tokens" else by_trajectory[share.rows],
+        clip_low=clip_low,
+        clip_high=clip_high,
+        kl_coefficient=kl_coefficient,
+        entropy_coefficient=entropy_coefficient,
+    )

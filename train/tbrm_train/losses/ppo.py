@@ -1,0 +1,55 @@
+"""PPO for one policy and one critic. Schulman et al. 2017, https://arxiv.org/abs/1707.06347.
+
+    policy loss = mean over response tokens of the clipped surrogate (see `clipped`), A by GAE, whitened
+    value loss  = mean over response tokens of 1/2 max((V - R)^2, (V_clip - R)^2),  V_clip = V_old +- value_clip
+
+The mean counts the response tokens of the whole update. docs/algorithms/ppo.md lists the differences from the paper and
+from frameworks, and every metric.
+
+Example: V_old 0, V 1, R 1, value_clip 0.5: V_clip is 0.5 and the token's value loss 0.125, without gradient.
+"""
+
+import torch
+from torch import Tensor
+
+from tbrm_train.losses.clipped import Tokens, clipped_loss
+from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+
+
+def ppo_loss(
+    tokens: Tokens,
+    *,
+    advantages: Tensor,
+    share: Share,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    kl_coefficient: float = 0.0,
+    entropy_coefficient: float = 0.0,
+) -> tuple[Tensor, Metrics]:
+    """Return the share's part of the policy loss (a scalar) and its metrics; advantages are per token (N,)."""
+    return clipped_loss(
+        tokens,
+        advantages=advantages,
+        weight=1 / share.batch_tokens,
+        clip_low=clip_low,
+        clip_high=clip_high,
+        kl_coefficient=kl_coefficient,
+        entropy_coefficient=entropy_coefficient,
+    )
+
+
+def value_loss(
+    values: Tensor, *, old_values: Tensor, returns: Tensor, share: Share, value_clip: float = 0.5
+) -> tuple[Tensor, Metrics]:
+    """Return the share's part of the critic's loss (a scalar, reward squared) and its metrics; all tensors are (N,)."""
+    limited = old_values + (values - old_values).clamp(-value_clip, value_clip)
+    plain_error, limited_error = (values - returns).square(), (limited - returns).square()
+    losses = 0.5 * torch.maximum(plain_error, limited_error)
+    metrics = {
+        "critic/error": mean(plain_error),
+        "critic/value": mean(values),
+        "critic/return": mean(returns),
+        "critic/return_square": mean(returns.square()),
+        "critic/clip_fraction": mean((limited_error > plain_error).double()),
+    }
+    return as_loss(losses.double().sum() / share.batch_tokens, values), metrics
