@@ -9,7 +9,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 import re
 
 from tbrm_bench.grading.latex import split_top_level
-from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
+from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.units import names_a_unit
 
 Stated = tuple[str | None, str]  # the answer, and the step that found it
@@ -31,7 +31,7 @@ _REVERSED = re.compile(
 )
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
-_HOPE = re.compile(r"[.,]?\s*\bI hope\b", re.IGNORECASE)
+_HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|so|as|hence|therefore)\b|(?<!,)\swhere\b")
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
 _ASIDE = re.compile(r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$")
@@ -110,7 +110,7 @@ def _begins(text: str, position: int, *, heading: bool) -> bool:
 
 def _after_anchor(text: str, start: int) -> str | None:
     """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
-    rest = text[start:].lstrip(" \t\n*_:：")  # noqa: RUF001
+    rest = text[start:].lstrip(" \t\n*_:：")[:MAX_AFTER_CHARS]  # noqa: RUF001
     correction = _CORRECTION.match(rest)
     if correction:
         rest = rest[correction.end() :]
