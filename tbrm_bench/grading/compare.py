@@ -19,6 +19,7 @@ from tbrm_bench.grading.shapes import (
     has_no_value,
     infinity,
     is_set_like,
+    nested_rows,
     rule_of,
     spread,
     without_name,
@@ -53,7 +54,7 @@ class Comparer:
         golds, pred = as_region(golds, pred)
         wanted = [part for gold in golds for part in spread(gold)]
         given = spread(pred)
-        if len(wanted) == 1 < len(given) and (point := named_row(wanted[0], given)) is not None:
+        if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
             return self.item(wanted[0], point)
         if len(wanted) == len(given) == 1:
             return self.item(wanted[0], given[0])
@@ -86,6 +87,8 @@ class Comparer:
         gold, pred = as_shape_of(pred, without_name(gold)), as_shape_of(gold, without_name(pred))
         if gold == pred:
             return True, rule_of(gold)
+        if "mat" in (gold[0], pred[0]):
+            gold, pred = nested_rows(gold), nested_rows(pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return compare_relations(self, gold, pred)
         if gold[0] == pred[0] == "set":

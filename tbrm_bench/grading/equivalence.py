@@ -34,6 +34,8 @@ _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
+_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
+_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(?\s*\\b?mod\b.*)$")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
@@ -73,7 +75,10 @@ def read_gold(gold: Gold) -> ReadGold:
     single = cleaned[0] if len(cleaned) == 1 else None
     trees = [readings(answer) for answer in cleaned]
     is_text = single is not None and (
-        gold.kind == "text" or (bool(trees[0]) and trees[0][0][0] == "text") or not trees[0]
+        gold.kind == "text"
+        or _CLOCK.fullmatch(words.bare(single))
+        or (bool(trees[0]) and trees[0][0][0] == "text")
+        or not trees[0]
     )
     return ReadGold(
         text=unspaced(",".join(cleaned)),
@@ -100,7 +105,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
     known = read_gold(gold)
-    cleaned = clean(answer)
+    cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
     if known.integer is not None and _INTEGER.fullmatch(cleaned):
@@ -124,10 +129,17 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     fields = request["gold"]
     gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
     known = read_gold(gold)
-    verdict, rule = _by_shape(clean(request["answer"]), known, precise=True)
+    verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _by_sympy(request["answer"], gold)
     return verdict, rule
+
+
+def _cleaned(answer: str, known: ReadGold) -> str:
+    """Return the answer without typography, and without a modulus that the gold does not ask for."""
+    cleaned = clean(answer)
+    modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
+    return cleaned[: modulus.start()] if modulus else cleaned
 
 
 def load_symbolic() -> None:

@@ -77,6 +77,14 @@ def is_set_like(tree: Tree) -> bool:
     return tree[0] in ("br", "union", "inter", "minus", "set", "c")
 
 
+def nested_rows(tree: Tree) -> Tree:
+    """Return rows in brackets, [[1, 2], [3, 4]], as the matrix that they are; anything else as it is."""
+    rows = tree[3:]
+    if tree[0] == "br" and tree[1] == "[" and rows and all(row[0] == "br" and row[1] == "[" for row in rows):
+        return ("mat", tuple(tuple(row[3:]) for row in rows))
+    return tree
+
+
 def without_name(tree: Tree) -> Tree:
     """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
     if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == "br" and tree[3][0] == "br":

@@ -50,6 +50,10 @@ def _sexagesimal(match: "re.Match[str]") -> str:
     return rf"({match[1]} + {match[2]}/60{seconds})^\circ "
 
 
+def _hours(match: "re.Match[str]") -> str:
+    return rf"({match[1]} + {match[2]}/60)\text{{ hours}}"
+
+
 def _based(match: "re.Match[str]") -> str:
     return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
 
@@ -68,6 +72,12 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("\\cr", r"\\cr(?![a-zA-Z])", r"\\\\ "),
         ("\\rm ", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),
         ("-", rf"{_WORD}\s*\{{\s*-\s*\}}", "-"),
+        ("\\\\\\\\", r"\\\\(?:\\\\)+", r"\\\\ "),  # a row's end that was escaped twice
+        (
+            "h",
+            rf"(\d+)\s*{_WORD}\s*\{{\s*h(?:(?:ou)?rs?)?,?\s*(?:and)?\s*\}}\s*(\d+)\s*{_WORD}\s*\{{\s*min(?:ute)?s?\s*\}}$",
+            _hours,
+        ),
         # powers of ten
         ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
         ("{", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),

@@ -11,7 +11,7 @@ from tbrm_bench.grading.tree import Tree, number
 from tbrm_bench.grading.units import is_unit_word, word_unit
 from tbrm_bench.grading.words import spelt_number
 
-_LETTER_DIGITS = re.compile(r"\(?(?=[\dA-Za-z]*\d)([\dA-Za-z]*[A-Za-z][\dA-Za-z]*)\)?_\{?(\d\d)\}?")
+_LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]*|[A-F]+(?=\)?_\{?16))\)?_\{?(\d\d)\}?")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 
 
