@@ -12,7 +12,6 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ from tbrm_bench.grading import GraderPool, normalize_gold
 from tbrm_bench.grading.explain import explain_grade
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
+from tbrm_bench.grading.promise import Promise
 from tbrm_bench.records import AnswerKind, FinishReason, Gold, Grade, Status
 from tbrm_bench.tasks import TaskSpec, load_task, task_names
 
@@ -34,7 +34,7 @@ KINDS: tuple[str, ...] = get_args(AnswerKind)
 
 Lines = list[bytes]
 # What the conversation waits for: lines, the end of the input (None), or a verdict that has come.
-Event = Lines | OSError | Future[Grade] | None
+Event = Lines | OSError | Promise | None
 
 
 class _Number(str):
@@ -60,7 +60,7 @@ class _Turn(NamedTuple):
     """A line that waits for its reply: `fields` go back with it, `question` is kept where the reply explains."""
 
     fields: Mapping[str, Any]
-    verdict: "Grade | Future[Grade]"
+    verdict: Grade | Promise
     question: Question | None = None
 
 
@@ -127,8 +127,8 @@ class _Conversation:
             self.turns.append(_Turn(fields, Grade(Status.ERROR, None, "unreadable_line")))
             return
         verdict = self.pool.verdict(*question)
-        if isinstance(verdict, Future):
-            verdict.add_done_callback(self.events.put)
+        if isinstance(verdict, Promise):
+            verdict.when_kept(self.events.put)
         self.turns.append(_Turn(fields, verdict, question if self.explain else None))
 
     def replies(self, *, wait_for: int = 0) -> list[Reply]:

@@ -22,10 +22,9 @@ def grade(
     its length, and the fast rules are tried, bounded by the limits of `limits.py` that stand before the reader:
     microseconds, some milliseconds at worst, no code of the answer's, no growth of memory with its numbers. What they
     leave open is decided in one worker process, which later calls share; only there a verdict is bounded by the clock
-    (5 processor seconds, 1 GB) and can be killed: then its status is `timeout`. `grade_many` takes limits of your own,
-    and with two workers or more it leaves all but the search to processes that can be killed.
+    (5 processor seconds, 1 GB) and can be killed: then its status is `timeout`. `grade_many` takes limits of your own.
     """
     found = _shared.verdict(
         prediction, Gold((gold,)) if isinstance(gold, str) else gold, finish_reason, strict_boxed=strict_boxed
     )
-    return found if isinstance(found, Grade) else found.result()
+    return found if isinstance(found, Grade) else found.wait()

@@ -8,9 +8,9 @@ The pairs are read as verdicts are asked for, at most MAX_AHEAD ahead, so that m
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 
 from tbrm_bench.grading.pool import GraderPool
+from tbrm_bench.grading.promise import Promise
 from tbrm_bench.records import Gold, Grade
 
 MAX_AHEAD = 1024
@@ -31,7 +31,7 @@ def grade_many(
     `await asyncio.to_thread(list, grade_many(pairs))`.
     """
     with GraderPool(num_workers, time_limit_s, memory_limit_mb, strict_boxed) as pool:
-        open_verdicts: deque[Grade | Future[Grade]] = deque()
+        open_verdicts: deque[Grade | Promise] = deque()
         for prediction, gold in pairs:
             open_verdicts.append(pool.verdict(prediction, Gold((gold,)) if isinstance(gold, str) else gold))
             while open_verdicts and (is_done(open_verdicts[0]) or len(open_verdicts) >= MAX_AHEAD):
@@ -40,11 +40,11 @@ def grade_many(
             yield grade_in(open_verdicts.popleft())
 
 
-def is_done(verdict: "Grade | Future[Grade]") -> bool:
+def is_done(verdict: Grade | Promise) -> bool:
     """Whether a verdict is there and need not be waited for."""
-    return isinstance(verdict, Grade) or verdict.done()
+    return isinstance(verdict, Grade) or verdict.grade is not None
 
 
-def grade_in(verdict: "Grade | Future[Grade]") -> Grade:
+def grade_in(verdict: Grade | Promise) -> Grade:
     """Return a verdict, waiting for it where it is a promise."""
-    return verdict if isinstance(verdict, Grade) else verdict.result()
+    return verdict if isinstance(verdict, Grade) else verdict.wait()

@@ -4,25 +4,23 @@
         pool.submit(key, "... \\\\boxed{\\\\sqrt{12}}", Gold(("2\\\\sqrt{3}",)), "stop")
         pool.drain(wait=True)    # [(key, Grade(Status.CORRECT, "\\\\sqrt{12}", "numeric"))]
 
-With one worker, extraction and the fast rules run in the calling thread, in time linear in the text, and the worker
-starts with the first answer that they leave open. With more, whole completions go to the workers, so that all cores
-help and nothing of a completion is looked at outside a process that can be killed. Verdicts are cached by (gold,
-answer), in the worker if it looks for the answer; the rules do not change while a process lives.
+Extraction and the fast rules run in the calling thread, in time linear in the text; the first answer that they leave
+open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: telling one
+costs as much as deciding.) Verdicts are cached by (gold, answer); the rules do not change while a process lives.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equivalence import Question, Undecided, decide_fast
-from tbrm_bench.grading.extract import Extraction, extract
-from tbrm_bench.grading.judge import NO_ANSWER, pack_gold
+from tbrm_bench.grading.equivalence import Undecided, decide_fast
+from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.process import Answer
+from tbrm_bench.grading.promise import Promise
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers import Workers, after_fork
 from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey, Status
@@ -49,7 +47,7 @@ class GraderPool:
     def start_over(self) -> None:
         """Forget every verdict; a forked child does so, since the threads that would bring them are its parent's."""
         self._done: SimpleQueue[tuple[SampleKey, Grade]] = SimpleQueue()
-        self._cache: OrderedDict[tuple[Gold, str], Grade | Future[Grade]] = OrderedDict()
+        self._cache: OrderedDict[tuple[Gold, str], Grade | Promise] = OrderedDict()
         self._lock = threading.Lock()
         self._num_submitted = 0
         self._num_drained = 0
@@ -67,7 +65,7 @@ class GraderPool:
         if isinstance(verdict, Grade):
             self._done.put((key, verdict))
         else:
-            verdict.add_done_callback(lambda done: self._done.put((key, done.result())))
+            verdict.when_kept(lambda kept: self._done.put((key, kept.wait())))
 
     def drain(self, *, wait: bool = False) -> list[tuple[SampleKey, Grade]]:
         """Return the verdicts that are there, in the order in which they were reached; with `wait`, all of them."""
@@ -82,11 +80,9 @@ class GraderPool:
 
     def verdict(
         self, text: str, gold: Gold, finish_reason: FinishReason = "stop", *, strict_boxed: bool | None = None
-    ) -> "Grade | Future[Grade]":
+    ) -> Grade | Promise:
         """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
         strict = self.strict_boxed if strict_boxed is None else strict_boxed
-        if self.workers.num_workers > 1:
-            return self._judged_there(text, gold, finish_reason, strict_boxed=strict)
         try:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
@@ -104,11 +100,9 @@ class GraderPool:
             grade = grade_of(found.answer, *verdict)
             self._remember(key, grade)
             return grade
-        promise: Future[Grade] = Future()
+        promise = Promise()
         self._remember(key, promise)
-        request = {"op": "grade", "answer": found.answer, "gold": pack_gold(gold)}
-        question = Question(request, symbolic=verdict.question.symbolic)
-        self.workers.submit(question, lambda answer: self._keep(key, promise, answer))
+        self.workers.submit(verdict.question, lambda answer: self._keep(key, promise, answer))
         return promise
 
     def vote_classes(self, answers: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -131,30 +125,13 @@ class GraderPool:
         """Close."""
         self.close()
 
-    def _judged_there(
-        self, text: str, gold: Gold, finish_reason: FinishReason, *, strict_boxed: bool
-    ) -> "Future[Grade]":
-        promise: Future[Grade] = Future()
-
-        def done(answer: Answer) -> None:
-            verdict, rule, extracted = answer
-            if rule.startswith(NO_ANSWER):
-                found = Extraction(None, rule.removeprefix(NO_ANSWER))  # type: ignore[arg-type]
-                promise.set_result(grade_without_answer(found, finish_reason))
-            else:
-                promise.set_result(grade_of(extracted, verdict, rule))
-
-        facts = {"text": text, "finish_reason": finish_reason, "strict_boxed": strict_boxed}
-        self.workers.submit(Question({"op": "grade", **facts, "gold": pack_gold(gold)}, symbolic=False), done)
-        return promise
-
-    def _keep(self, key: tuple[Gold, str], promise: "Future[Grade]", answer: Answer) -> None:
+    def _keep(self, key: tuple[Gold, str], promise: Promise, answer: Answer) -> None:
         grade = grade_of(key[1], answer.verdict, answer.rule)
         is_final = answer.verdict is not None or answer.rule in LIMIT_RULES
         self._remember(key, grade if is_final else None)
-        promise.set_result(grade)
+        promise.keep(grade)
 
-    def _remember(self, key: tuple[Gold, str], verdict: "Grade | Future[Grade] | None") -> None:
+    def _remember(self, key: tuple[Gold, str], verdict: "Grade | Promise | None") -> None:
         """Cache a verdict or its promise; what failed for no reason of its own (None) is tried again when asked."""
         if len(key[1]) > MAX_ANSWER_CHARS:
             return

@@ -1,12 +1,12 @@
 """The caller's side of one worker process: start it, ask it, kill it when it is late, start the next one.
 
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
-    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": [...]})   -> Answer(verdict=True, rule="numeric")
+    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
 
-A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`; what was asked with it
-goes to a fresh process. Only the question that is to blame pays: if that is not known, the others are asked one by one.
-Who dies or lacks memory is asked once more, afresh and alone, before it costs a verdict: it may have been killed for
-the memory of others, or held too much from before. One thread at a time may ask.
+A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`: that of the first question
+it has not answered. What was asked behind it goes to a fresh process. Who dies or lacks memory is asked once more, of a
+fresh process, before it costs a verdict: it may have been killed for the memory of others, or held too much from
+before. One thread at a time may ask.
 """
 
 import json
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     verdict: bool | None
     rule: str
-    detail: Any = None  # the answer as extracted; of a second grader, what it read
+    detail: Mapping[str, Any] | None = None  # what a second grader read
 
 
 class WorkerProcess:
@@ -43,8 +43,13 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._asked_at = 0.0
-        self._is_told = False  # the worker has said that it thinks about the first question not answered yet
         self._closed = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now."""
+        process = self._process
+        return process.pid if process is not None else None
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
         """Return the worker's verdict; never raises for what the answer does to the worker."""
@@ -52,23 +57,17 @@ class WorkerProcess:
 
     def ask_all(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
         """Yield one verdict a request, in order; each has the whole limit for itself."""
-        num_done, num_together, is_retry = 0, len(requests), False
+        num_done, is_retry = 0, False
         while num_done < len(requests):
-            asked = requests[num_done : num_done + num_together]
-            for num_before, answer in enumerate(self._exchange(asked)):
+            for answer in self._exchange(requests[num_done:]):
                 if answer.rule == "memory_limit":
                     self.kill()
-                is_to_blame = num_before == len(asked) - 1 or self._is_told or answer.rule == "memory_limit"
-                if self._process is None and answer.rule != "pool_closed":
-                    if not is_to_blame or (answer.rule in RETRIED and not is_retry):
-                        num_together, is_retry = 1, is_to_blame
-                        break
-                    num_together = 1
+                if answer.rule in RETRIED and not is_retry:
+                    is_retry = True
+                    break
                 is_retry = False
                 num_done += 1
                 yield answer
-                if self._process is None:
-                    break
 
     def close(self) -> None:
         """Kill the process; callable from any thread, also while another one asks. No new process starts after it."""
@@ -85,7 +84,6 @@ class WorkerProcess:
 
     def _exchange(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
         """Yield the answers up to the last one or to the death of the process, which the last answer then tells."""
-        self._is_told = False
         if self._process is None:
             started = self._start()
             if started.rule != "ready":
@@ -101,11 +99,9 @@ class WorkerProcess:
         except OSError:  # it is dead; the first question is the one to say so
             yield self._bury()
             return
-        num_answered = 0
-        while num_answered < len(requests) and self._process is not None:
-            for answer in self._read(WALL_FACTOR * self.time_limit_s):
-                num_answered += 1
-                yield answer
+        for _ in requests:
+            if self._process is not None:
+                yield self._read(WALL_FACTOR * self.time_limit_s)
 
     def _start(self) -> Answer:
         if self._closed.is_set():
@@ -129,19 +125,16 @@ class WorkerProcess:
         self._buffer = b""
         if self._closed.is_set():
             self._process.kill()
-        return self._read(START_LIMIT_S)[0]
+        return self._read(START_LIMIT_S)
 
-    def _read(self, wall_limit_s: float) -> list[Answer]:
-        """Return the next answers; none is a notice that a question is thought about, so that its limit starts now."""
+    def _read(self, wall_limit_s: float) -> Answer:
+        """Return the next answer; the limit starts anew when the worker says that it loads a library."""
         self._asked_at = time.monotonic()
         line = self._read_line(self._asked_at + wall_limit_s)
         if isinstance(line, Answer):
-            return [line]
-        notice: str | list[list[Any]] = json.loads(line)
-        self._is_told = isinstance(notice, str)
-        if notice == "loading":
-            return self._read(START_LIMIT_S + wall_limit_s)
-        return [] if isinstance(notice, str) else [Answer(*fields) for fields in notice]
+            return line
+        answer = Answer(*json.loads(line))
+        return self._read(START_LIMIT_S + wall_limit_s) if answer.rule == "loading" else answer
 
     def _read_line(self, deadline: float) -> bytes | Answer:
         process = self._process

@@ -22,7 +22,7 @@ def grade_without_answer(found: Extraction, finish_reason: FinishReason) -> Grad
     return Grade(status, None, found.source)
 
 
-def grade_of(answer: str | None, verdict: bool | None, rule: str) -> Grade:
+def grade_of(answer: str, verdict: bool | None, rule: str) -> Grade:
     """Return the grade of an answer; a verdict of None is a timeout or an error, by its rule."""
     if verdict is None:
         return Grade(Status.TIMEOUT if rule in LIMIT_RULES else Status.ERROR, answer, rule)

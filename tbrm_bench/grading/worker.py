@@ -4,14 +4,15 @@ It is started as `python -m tbrm_bench.grading.worker`, not by multiprocessing: 
 module, and with it torch or vLLM; it needs no `if __name__ == "__main__"` there, and starts without copying the
 caller's memory.
 
-    {"time_limit_s": 5.0, "requests": [{"op": "grade", "answer": "\\\\sqrt{12}", "gold": [...]}, {...}]}
-    "thinking"
-    [[true, "numeric", "\\\\sqrt{12}"], [false, "integer", "7"]]
+    {"time_limit_s": 5.0, "requests": [{"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}}, ...]}
+    [true, "numeric"]
+    ...
 
-A reply holds verdicts in the order of the requests, those reached by then. Before a request that may take long, or end
-the process, the worker replies what it has and "thinking" ("loading" while it imports SymPy, which counts against no
-limit). A request over its processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code
-runs at that moment; the caller sees the process end. Memory beyond the limit raises MemoryError here.
+Requests are {"op": "grade"}, is this answer that gold; "equal", do these two vote together; "second", what does another
+grader say. Each gets its reply at once, so that the caller knows which one it was when this process ends. A request
+over its processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that
+moment. Memory beyond the limit raises MemoryError here. Importing SymPy counts against no limit: while that lasts the
+caller is told `loading`.
 """
 
 import ctypes
@@ -20,58 +21,30 @@ import os
 import resource
 import signal
 import sys
-import time
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from tbrm_bench.grading.judge import Judge
+from typing import Any, TextIO
 
 NICENESS = 5  # an engine that generates on the same cores goes first; the time limit counts processor seconds only
 PR_SET_PDEATHSIG = 1
-SEND_S = 0.01  # verdicts wait so long for others to be sent with
+Reply = tuple[bool | None, str, dict[str, Any] | None]
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
     parent_pid, memory_limit_mb = int(sys.argv[1]), int(sys.argv[2])
     _confine(parent_pid, memory_limit_mb)
-    replies = Replies(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no reply
-    from tbrm_bench.grading import judge
+    import tbrm_bench.grading.votes  # noqa: F401  # and with it all that a verdict needs but SymPy
 
-    replies.add(None, "ready", None)
-    replies.send()
+    _reply(replies, None, "ready")
     for line in sys.stdin:
         message = json.loads(line)
         for request in message["requests"]:
-            _start_clock(message["time_limit_s"])
-            replies.add(*_guarded(judge.Judge(request), replies, message["time_limit_s"]))
+            if request.get("symbolic") and "math_verify" not in sys.modules:
+                _reply(replies, None, "loading")
+            reply = _guarded(request, message["time_limit_s"])
             _start_clock(0)
-        replies.send()
-
-
-class Replies:
-    """Verdicts on their way to the caller."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Write to `stream`."""
-        self.stream = stream
-        self.unsent: list[tuple[bool | None, str, Any]] = []
-        self.sent_at = time.monotonic()
-
-    def add(self, verdict: bool | None, rule: str, detail: Any) -> None:
-        """Take a verdict; it is sent with the next ones, unless they take long."""
-        self.unsent.append((verdict, rule, detail))
-        if time.monotonic() - self.sent_at > SEND_S:
-            self.send()
-
-    def send(self, notice: str = "") -> None:
-        """Send what there is, and then a notice about the next request."""
-        lines = ([json.dumps(self.unsent)] if self.unsent else []) + ([json.dumps(notice)] if notice else [])
-        self.stream.write("".join(f"{line}\n" for line in lines))
-        self.stream.flush()
-        self.unsent.clear()
-        self.sent_at = time.monotonic()
+            _reply(replies, *reply)
 
 
 def _start_clock(limit_s: float) -> None:
@@ -79,23 +52,33 @@ def _start_clock(limit_s: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, limit_s)
 
 
-def _guarded(judge: "Judge", replies: Replies, time_limit_s: float) -> tuple[bool | None, str, Any]:
+def _guarded(request: dict[str, Any], time_limit_s: float) -> Reply:
     try:
-        if not judge.decide_fast():
-            replies.send("thinking")
-            if judge.needs_sympy and "math_verify" not in sys.modules:
-                _start_clock(0)
-                replies.send("loading")
-                judge.load_sympy()
-                _start_clock(time_limit_s)
-            judge.decide_fully()
-        return judge.verdict, judge.rule, judge.detail
+        if request.get("symbolic"):
+            import math_verify  # noqa: F401
+        _start_clock(time_limit_s)
+        return _decide(request)
     except MemoryError:
-        return None, "memory_limit", judge.detail
+        return None, "memory_limit", None
     except RecursionError:
-        return None, "recursion_limit", judge.detail
+        return None, "recursion_limit", None
     except Exception as error:  # noqa: BLE001  # any failure of a parser is this answer's verdict "error", not a crash
-        return None, f"exception:{type(error).__name__}", judge.detail
+        return None, f"exception:{type(error).__name__}", None
+
+
+def _decide(request: dict[str, Any]) -> Reply:
+    from tbrm_bench.grading import equivalence, second, votes
+
+    if request["op"] == "second":
+        return second.ask(request)
+    if request["op"] == "equal":
+        return *votes.equal_in_worker(request["left"], request["right"]), None
+    return *equivalence.decide_fully(request), None
+
+
+def _reply(replies: TextIO, verdict: bool | None, rule: str, detail: dict[str, Any] | None = None) -> None:
+    replies.write(json.dumps([verdict, rule, detail] if detail else [verdict, rule]) + "\n")
+    replies.flush()
 
 
 def _confine(parent_pid: int, memory_limit_mb: int) -> None:

@@ -20,9 +20,9 @@ from typing import Any, Protocol
 from tbrm_bench.grading.equivalence import Question
 from tbrm_bench.grading.process import Answer, WorkerProcess
 
-MAX_BATCH = 256
-BATCH_S = 0.02  # a worker is handed so many questions as it will answer in this time
-MAX_BATCH_CHARS = 1 << 20  # of completions
+MAX_BATCH = 64
+BATCH_S = 0.01  # a worker is handed so many questions as it will answer in this time
+MAX_BATCH_CHARS = 1 << 20  # of completions, which second graders are given
 CLOSE_S = 5.0
 Done = Callable[[Answer], None]
 
@@ -74,6 +74,11 @@ class Workers:
     def num_started(self) -> int:
         """How many workers were needed so far."""
         return len(self._desk.processes)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [process.pid for process in self._desk.processes if process.pid is not None]
 
     def submit(self, question: Question, done: Done) -> None:
         """Queue a question; `done` is called with the answer, in a worker's thread."""

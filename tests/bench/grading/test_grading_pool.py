@@ -1,5 +1,6 @@
 """The pool under attack: typed statuses within the limits, the pool alive, the other verdicts unharmed."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tbrm_bench.grading import GraderPool, grade, grade_many
-from tbrm_bench.grading.judge import pack_gold
 from tbrm_bench.grading.process import WorkerProcess
 from tbrm_bench.records import Gold, SampleKey, Status
 
@@ -52,7 +52,7 @@ def test_a_worker_that_dies_idle_costs_no_verdict() -> None:
 
 def test_a_question_beyond_the_memory_limit_is_typed_and_the_next_is_answered() -> None:
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=40)
-    gold = pack_gold(Gold(("1",)))
+    gold = dataclasses.asdict(Gold(("1",)))
     # SymPy alone needs more than that.
     answer = worker.ask({"op": "grade", "answer": r"\int_0^1 2x dx", "gold": gold, "symbolic": True})
     assert answer[:2] == (None, "memory_limit")
@@ -66,7 +66,7 @@ import ctypes, os, signal, sys, time
 if "tbrm_bench.grading.worker" in " ".join(sys.orig_argv):
     from tbrm_bench.grading import equivalence
     once = os.path.dirname(__file__) + "/once"
-    whole, fast = equivalence.decide_fully, equivalence.decide_fast
+    whole = equivalence.decide_fully
     def act(answer):
         if "666" in answer: ctypes.string_at(0)
         if "777" in answer: os.kill(os.getpid(), signal.SIGKILL)
@@ -82,10 +82,7 @@ if "tbrm_bench.grading.worker" in " ".join(sys.orig_argv):
     def decide_fully(request):
         act(request["answer"])
         return whole(request)
-    def decide_fast(answer, gold):
-        if "123456" in answer: act(answer)
-        return fast(answer, gold)
-    equivalence.decide_fully, equivalence.decide_fast = decide_fully, decide_fast
+    equivalence.decide_fully = decide_fully
 """
 OUTCOMES = {
     "666": (Status.ERROR, "worker_died"),
@@ -115,17 +112,6 @@ def test_whatever_happens_to_a_worker_costs_the_verdict_that_is_to_blame(num_wor
     found = list(grade_many(pairs, num_workers=num_workers, time_limit_s=1.0, memory_limit_mb=512))
     assert [(one.status, one.rule) for one in found[4::5]] == list(OUTCOMES.values())
     assert {one.status for index, one in enumerate(found) if index % 5 != 4} == {Status.CORRECT}
-
-
-@pytest.mark.usefixtures("faulty")
-@pytest.mark.parametrize("fault", ["666", "999"])
-def test_the_one_to_blame_is_found_where_the_worker_gives_no_sign(fault: str) -> None:
-    """A fault in the fast rules, where verdicts are sent together: the others are asked again, one by one."""
-    pairs = [(rf"\boxed{{{number}}}", str(number)) for number in range(20)]
-    pairs.insert(10, (rf"\boxed{{123456{fault}}}", "7"))
-    found = list(grade_many(pairs, num_workers=2, time_limit_s=1.0))
-    assert (found[10].status, found[10].rule) == OUTCOMES[fault]
-    assert {one.status for index, one in enumerate(found) if index != 10} == {Status.CORRECT}
 
 
 @pytest.mark.usefixtures("faulty")
