@@ -177,7 +177,7 @@ def test_a_folder_of_another_recipe_is_refused_and_a_renamed_one_is_not(tmp_path
     assert open_output(load_rl_recipe(TINY, [output, "checkpoints.keep_last=9"])) == []
     with pytest.raises(UserError) as error:
         open_output(load_rl_recipe(TINY, [output, "optimizer.learning_rate=1", "seed=4"]))
-    assert "was started by another recipe: seed: 4, not 0 (and 1 more keys)" in str(error.value)
+    assert "was started by another recipe: seed: 4, not 1 (and 1 more keys)" in str(error.value)
     shutil.move(tmp_path / "run", tmp_path / "other")
     assert open_output(load_rl_recipe(TINY, [f"output={tmp_path / 'other'}"])) == []
     (tmp_path / "mine").mkdir()

@@ -30,9 +30,9 @@ def one_step_by_hand(recipe: RlRecipe, engine: Engine) -> tuple[float, float, di
     folder = builtin_model_dir("tiny")
     tokenizer, protocol = load_tokenizer(folder), load_protocol(recipe.prompts.protocol)
     prompts = load_prompts(recipe, tokenizer, 8192).train
-    chosen = [(prompts[p], epoch) for p, epoch in step_prompts(prompts, seed=0, step=0, count=4)]
+    chosen = [(prompts[p], epoch) for p, epoch in step_prompts(prompts, seed=recipe.seed, step=0, count=4)]
     sampling = Sampling(1.0, 1.0, recipe.rollout.max_tokens, (), stop_token_ids(tokenizer, folder, protocol))
-    asked = requests(chosen, count=4, sampling=sampling, seed=0)
+    asked = requests(chosen, count=4, sampling=sampling, seed=recipe.seed)
     samples = {sample.key: sample for found in engine.generate(asked) for sample in found}
     golds = {item.problem.key: item.problem.gold for item, _ in chosen}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
