@@ -120,7 +120,7 @@ _SHAPES: dict[str, Callable[[Tree], tuple[str, int]]] = {
     "-": lambda tree: (f"-{_within(tree[1], PRODUCT)}", SUM),
     "*": lambda tree: ("*".join(_within(part, PRODUCT) for part in tree[1:]), PRODUCT),
     "/": _quotient,
-    "^": lambda tree: (f"{_within(tree[1], ATOM)}^{_within(tree[2], POWER)}", POWER),
+    "^": lambda tree: (f"{_within(tree[1], ATOM)}^{_within(tree[2], ATOM)}", POWER),
     "+-": lambda tree: (f"{_within(tree[1], SUM)} ± {_within(tree[2], PRODUCT)}", SUM),
     "-+": lambda tree: (f"{_within(tree[1], SUM)} ∓ {_within(tree[2], PRODUCT)}", SUM),
     "root": _root,
