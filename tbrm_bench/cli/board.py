@@ -120,3 +120,39 @@ def render(
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
         print(f"{file} is not what its rows make; run: tbench board render", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
+
+
+Repo = Annotated[str, typer.Argument(metavar="REPO", help="Dataset repository: owner/name.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite boards and rows that differ on the other side.")]
+
+
+@app.command("push")
+def push(
+    repo: Repo,
+    folder: Folder = None,
+    public: Annotated[bool, typer.Option("--public", help="Publish; without it the repository is private.")] = False,
+    replace: Replace = False,
+) -> None:
+    """Bring a folder's boards, rows and page to the Hub in one commit; rows that others pushed stay."""
+    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.leaderboard.board import board_folder
+    from tbrm_bench.leaderboard.remote import push_boards
+
+    done = push_boards(board_folder(folder), repo, public=public, replace=replace, backoff=talking_backoff())
+    say(f"pushed {len(done.files)} files" if done.files else "nothing to push: the repository holds all of it")
+    print(done.url)
+
+
+@app.command("pull")
+def pull(
+    repo: Repo,
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if it is not there.")],
+    replace: Replace = False,
+) -> None:
+    """Bring the boards and rows of a repository to a folder, and write its page; rows that are there stay."""
+    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.leaderboard.remote import pull_boards
+
+    done = pull_boards(repo, folder, replace=replace, backoff=talking_backoff())
+    say(f"pulled {len(done.files)} files" if done.files else "nothing to pull: the folder holds all of it")
+    print(folder)
