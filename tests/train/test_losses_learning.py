@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tbrm_train.losses.astar_po import astar_po_loss, soft_value
+from tbrm_train.losses.astarpo import astarpo_loss, soft_value
 from tbrm_train.losses.share import Share
 from tbrm_train.losses.tbrm import reference_of, tbrm_loss
 
@@ -84,7 +84,7 @@ def test_off_policy_data_lead_to_the_closed_form(seed: int, center_value: bool) 
     assert float(found[0].logsumexp(0)) - offset == pytest.approx(value, abs=1e-7)
 
 
-def test_astar_po_with_the_true_value_leads_there_too_and_with_another_does_not() -> None:
+def test_astarpo_with_the_true_value_leads_there_too_and_with_another_does_not() -> None:
     base, start, rewards = make_table(2)
     log_pi, value = optimum(base, rewards)
     log_ref = EVERY.sum_tokens(table_scores(base)[0])
@@ -94,7 +94,7 @@ def test_astar_po_with_the_true_value_leads_there_too_and_with_another_does_not(
 
         def loss(logits: Tensor) -> Tensor:
             logprobs, _ = table_scores(logits)
-            return astar_po_loss(
+            return astarpo_loss(
                 logprobs, reference_logprob=log_ref, rewards=rewards, values=values, share=EVERY, beta=BETA
             )[0]
 
@@ -139,13 +139,13 @@ ROLLOUTS = Share(torch.arange(BATCH).repeat_interleave(4), BATCH, BATCH, 4 * BAT
 
 
 class Reverser(nn.Module):
-    """Logits of the next digit from the prompt and the digits so far; about 70,000 parameters."""
+    """Logits of the next digit from the prompt and the digits so far; about 40,000 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embeddings = nn.Embedding(8 * 11, 16)
-        self.layers = nn.Sequential(nn.Linear(128, 192), nn.ReLU(), nn.Linear(192, 192), nn.ReLU())
-        self.heads = nn.Linear(192, 40)
+        self.layers = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU())
+        self.heads = nn.Linear(128, 40)
 
     def step(self, prompts: Tensor, answers: Tensor, step: int) -> Tensor:
         """Return logits (B, 10) of a digit; those of the answers from there on are not looked at."""
@@ -194,7 +194,7 @@ def start() -> Start:
     draw = torch.Generator().manual_seed(0)
     model = Reverser()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for _ in range(40):
+    for _ in range(55):
         chosen = torch.randint(len(PROMPTS), (BATCH,), generator=draw)
         optimizer.zero_grad()
         (-model.scores(PROMPTS[chosen], GOLD[chosen])[0].mean()).backward()  # type: ignore[no-untyped-call]
@@ -207,8 +207,8 @@ def start() -> Start:
 Reward = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def train(start: Start, *, beta: float, steps: int, rate: float = 4e-3, reward: Reward | None = None) -> list[float]:
-    """Train by TBRM on policy; return how often the model was right after every tenth of the steps."""
+def train(start: Start, *, beta: float, steps: int, rate: float = 3e-3, reward: Reward | None = None) -> list[float]:
+    """Train by TBRM on policy; return how often the model is right after 80, 90 and 100 % of the steps."""
     model, draw = copy.deepcopy(start.model), torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     curve = []
@@ -227,7 +227,7 @@ def train(start: Start, *, beta: float, steps: int, rate: float = 4e-3, reward: 
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if (step + 1) % (steps // 10) == 0:
+        if step + 1 in (steps * 8 // 10, steps * 9 // 10, steps):
             curve.append(float(model.right().mean()))
     return curve
 
@@ -235,10 +235,10 @@ def train(start: Start, *, beta: float, steps: int, rate: float = 4e-3, reward: 
 @pytest.mark.parametrize("beta", [0.5, 0.25])
 def test_training_reaches_the_predicted_plateau_and_stays(start: Start, beta: float) -> None:
     """The optimum is no 100 %: how much a right answer may be preferred to the reference is what beta says."""
-    curve = train(start, beta=beta, steps=160)
+    curve = train(start, beta=beta, steps=200)
     expected = start.predicted(beta)
     assert expected > float(start.right.mean()) + 0.3
-    assert all(abs(right - expected) < 0.06 for right in curve[-3:]), (curve, expected)
+    assert all(abs(right - expected) < 0.06 for right in curve), (curve, expected)
 
 
 def shuffled(rewards: Tensor, draw: torch.Generator) -> Tensor:
@@ -253,10 +253,11 @@ def test_no_learning_rate_no_learning(start: Start) -> None:
     assert set(train(start, beta=0.25, steps=10, rate=0.0)) == {float(start.right.mean())}
 
 
-@pytest.mark.parametrize("reward", [shuffled, flipped])
-def test_rewards_that_mean_nothing_or_the_contrary_teach_nothing(start: Start, reward: Reward) -> None:
-    curve = train(start, beta=0.25, steps=60, reward=reward)
+def test_rewards_that_mean_nothing_or_the_contrary_teach_nothing(start: Start) -> None:
     before = float(start.right.mean())
-    assert max(curve) < before + 0.05, (curve, before)
-    if reward is flipped:
-        assert curve[-1] < 0.5 * before
+    learnt, by_chance, contrary = (
+        train(start, beta=0.25, steps=60, reward=reward)[-1] for reward in (None, shuffled, flipped)
+    )
+    assert learnt > before + 0.2, "the same training learns from true rewards"
+    assert by_chance < before + 0.05
+    assert contrary < 0.7 * before

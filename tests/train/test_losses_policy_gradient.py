@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tbrm_train.advantages import group_advantages, penalised
 from tbrm_train.losses.clipped import Tokens
-from tbrm_train.losses.dr_grpo import dr_grpo_loss
+from tbrm_train.losses.drgrpo import drgrpo_loss
 from tbrm_train.losses.grpo import grpo_loss
 from tbrm_train.losses.ppo import ppo_loss, value_loss
 from tbrm_train.losses.reinforce import reinforce_loss
@@ -128,8 +128,8 @@ def weights_of(loss: str, lengths: list[int], advantages: Tensor) -> list[Tensor
     logprobs = torch.zeros(num, dtype=torch.float64, requires_grad=True)
     tokens = Tokens(logprobs, torch.zeros(num), torch.zeros(num))
     share = Share(torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)), len(lengths), len(lengths), num)
-    if loss == "dr_grpo":
-        found, _ = dr_grpo_loss(tokens, advantages=advantages, share=share, max_tokens=10)
+    if loss == "drgrpo":
+        found, _ = drgrpo_loss(tokens, advantages=advantages, share=share, max_tokens=10)
     elif loss == "grpo":
         found, _ = grpo_loss(tokens, advantages=advantages, share=share)
     else:
@@ -138,19 +138,19 @@ def weights_of(loss: str, lengths: list[int], advantages: Tensor) -> list[Tensor
     return list(torch.split(-gradient, lengths))
 
 
-def test_what_grpo_and_dr_grpo_divide_by() -> None:
+def test_what_grpo_and_drgrpo_divide_by() -> None:
     lengths, advantages = [2, 8], torch.tensor([1.0, -1.0], dtype=torch.float64)
     assert weights_of("grpo", lengths, advantages)[1].tolist() == pytest.approx([-1 / 10] * 8)
     assert weights_of("paper", lengths, advantages)[0].tolist() == pytest.approx([1 / 4] * 2)
     assert weights_of("paper", lengths, advantages)[1].tolist() == pytest.approx([-1 / 16] * 8)
-    assert weights_of("dr_grpo", lengths, advantages)[1].tolist() == pytest.approx([-1 / 20] * 8)
+    assert weights_of("drgrpo", lengths, advantages)[1].tolist() == pytest.approx([-1 / 20] * 8)
     # A longer response elsewhere changes what a token weighs for GRPO, and not for Dr.GRPO.
     longer = [20, 8]
     assert weights_of("grpo", longer, advantages)[1].tolist() == pytest.approx([-1 / 28] * 8)
-    assert weights_of("dr_grpo", longer, advantages)[1].tolist() == pytest.approx([-1 / 20] * 8)
+    assert weights_of("drgrpo", longer, advantages)[1].tolist() == pytest.approx([-1 / 20] * 8)
 
 
-def test_scaling_rewards_is_nothing_to_grpo_and_a_factor_to_dr_grpo() -> None:
+def test_scaling_rewards_is_nothing_to_grpo_and_a_factor_to_drgrpo() -> None:
     rewards, groups = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0], dtype=torch.float64), torch.tensor([0, 0, 0, 1, 1])
     for divide, factor in ((True, 1.0), (False, 100.0)):
         plain, _ = group_advantages(rewards, groups, divide=divide)
@@ -163,7 +163,7 @@ def test_a_batch_of_equal_rewards_has_no_gradient(divide: bool) -> None:
     rewards, groups = torch.full((6,), 0.1), torch.tensor([0, 0, 0, 1, 1, 1])
     advantages, metrics = group_advantages(rewards, groups, divide=divide)
     assert metrics["zero_variance_groups"].value == 1.0
-    for loss in ("grpo", "paper", "dr_grpo"):
+    for loss in ("grpo", "paper", "drgrpo"):
         for part in weights_of(loss, [1, 2, 3, 4, 5, 6], advantages):
             assert part.tolist() == [0.0] * len(part)
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from tbrm_train.advantages import gae, group_advantages, group_means, token_rewards, whiten
 from tbrm_train.logprobs import token_scores
-from tbrm_train.losses.astar_po import astar_po_loss
+from tbrm_train.losses.astarpo import astarpo_loss
 from tbrm_train.losses.clipped import Tokens
-from tbrm_train.losses.dr_grpo import dr_grpo_loss
+from tbrm_train.losses.drgrpo import drgrpo_loss
 from tbrm_train.losses.grpo import grpo_loss
 from tbrm_train.losses.ppo import ppo_loss, value_loss
 from tbrm_train.losses.reinforce import reinforce_loss
@@ -110,9 +110,9 @@ def tbrm(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
     )  # fmt: skip
 
 
-def astar_po(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
+def astarpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
     base = share.sum_tokens(torch.cat(batch.reference_logprobs))
-    return astar_po_loss(
+    return astarpo_loss(
         policy(batch)[0], reference_logprob=base, rewards=batch.rewards, values=batch.optimal_values, share=share,
         beta=0.5,
     )  # fmt: skip
@@ -142,11 +142,11 @@ def grpo_of_the_paper(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
     )
 
 
-def dr_grpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    return dr_grpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, max_tokens=9)
+def drgrpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
+    return drgrpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, max_tokens=9)
 
 
-LOSSES: list[Loss] = [tbrm, astar_po, reinforce, ppo, grpo, grpo_of_the_paper, dr_grpo]
+LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, grpo_of_the_paper, drgrpo]
 
 
 def pick(batch: Batch, places: Sequence[int]) -> Batch:

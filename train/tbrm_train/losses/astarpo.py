@@ -4,7 +4,7 @@
     delta = beta log(pi(tau) / pi_ref(tau)) - (r - V*(x))          loss = mean over trajectories of delta^2
 
 The optimum of the KL-regularised problem has delta = 0 everywhere, with V* exact. The paper has two betas, a large one
-for V* and a small one in the loss; both functions take their own. docs/algorithms/astar_po.md defines every metric.
+for V* and a small one in the loss; both functions take their own. docs/algorithms/astarpo.md defines every metric.
 
 Example: two of four samples are right, beta 1: V* = log((2e + 2) / 4) = 0.62.
 """
@@ -25,7 +25,7 @@ def soft_value(rewards: Sequence[float], *, beta: float) -> float:
     return largest + beta * math.log(sum(math.exp((reward - largest) / beta) for reward in rewards) / len(rewards))
 
 
-def astar_po_loss(
+def astarpo_loss(
     logprobs: Tensor,
     *,
     reference_logprob: Tensor,

@@ -4,7 +4,7 @@
     solved)
     loss = sum over response tokens of the clipped surrogate / (trajectories * max_tokens)
 
-The divisor is a constant, so that long wrong responses are not punished less a token. docs/algorithms/dr_grpo.md has
+The divisor is a constant, so that long wrong responses are not punished less a token. docs/algorithms/drgrpo.md has
 all differences and every metric.
 
 Example: rewards 1, 0, 0, 0 of one prompt: A = 0.75, -0.25, -0.25, -0.25; each token's loss is divided by 4 * 2048.
@@ -16,7 +16,7 @@ from tbrm_train.losses.clipped import Tokens, clipped_loss
 from tbrm_train.losses.share import Metrics, Share
 
 
-def dr_grpo_loss(
+def drgrpo_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
