@@ -58,6 +58,10 @@ def evaluate(
             rich_help_panel=RUNNING,
         ),
     ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="REPO", help="Push the finished run to this dataset repository.", rich_help_panel=RUNNING),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be generated, and stop.", rich_help_panel=RUNNING)
     ] = False,
@@ -77,6 +81,8 @@ def evaluate(
 
     if engine not in ("vllm", "hf"):
         raise UserError(f"--engine {engine!r} is not one of vllm, hf")
+    if push is not None:
+        _check_push(push)
     tasks, suite_protocol = _choose_tasks(suite, task)
     options = EvalOptions(
         model=model,
@@ -97,6 +103,8 @@ def evaluate(
         _print_plan(plan, as_json=json_)
     else:
         _run(plan, as_json=json_)
+        if push is not None:
+            _push(plan.run_dir, push)
 
 
 def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str, ...], str]:
@@ -132,6 +140,27 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
     else:
         render_result(result, Console())
     print(f"{plan.run_dir}\nnext: tbench show {shlex.quote(str(plan.run_dir))}", file=sys.stderr)
+
+
+def _check_push(repo: str) -> None:
+    """Raise for a wrong name or a missing token now, and not after hours of generating."""
+    from tbrm_bench.hub.client import require_token
+    from tbrm_bench.hub.repo import checked_repo_id
+
+    checked_repo_id(repo)
+    require_token()
+
+
+def _push(run_dir: Path, repo: str) -> None:
+    """Push; when that fails, the run is done all the same, and the way to push it alone is said."""
+    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.publish import push_run
+
+    try:
+        say(f"pushed: {push_run(run_dir, repo, backoff=talking_backoff()).url}")
+    except UserError:
+        say(f"the run is complete; push it again: tbench push {shlex.quote(str(run_dir))} {repo}")
+        raise
 
 
 def _print_plan(plan: "Plan", *, as_json: bool) -> None:
