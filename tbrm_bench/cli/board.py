@@ -101,6 +101,9 @@ def render(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")
     ] = False,
+    site: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a static site there, in place of the page.")
+    ] = None,
 ) -> None:
     """Write the page of all boards in a folder: README.md, generated from the rows."""
     from tbrm_bench.leaderboard.board import board_folder, load_board
@@ -112,6 +115,12 @@ def render(
     boards = [load_board(file.stem, place) for file in sorted(place.glob("*.toml"))]
     if not boards:
         raise UserError(f"{place} holds no board (*.toml); give the folder of one with --dir")
+    if site is not None:
+        from tbrm_bench.leaderboard.website import write_site
+
+        write_site([(board, read_rows(board)) for board in boards], site)
+        print(site / "index.html")
+        return
     content = page([(board, read_rows(board)) for board in boards])
     file = place / README
     if not check:
