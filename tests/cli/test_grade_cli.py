@@ -1,10 +1,12 @@
 """`tbench grade`: lines of JSON as a conversation, a second opinion on a stored run, the reasons of a verdict."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,86 @@ def test_a_run_or_lines_and_not_both_or_neither(words: list[str]) -> None:
     done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout) == (2, "")
     assert "one of the two" in done.stderr
+
+
+@pytest.mark.parametrize("id_", [7, -3, "a", 1.5, 1e300, None, True, [1, {"b": 2.25}], {"": "\ud800"}, 10**30])
+def test_an_id_goes_back_as_it_came_also_with_a_mistake(id_: Any) -> None:
+    _, replies = grade_jsonl([question("3", "3", id=id_), json.dumps({"id": id_, "prediction": "3"})])
+    assert [reply["id"] for reply in replies] == [id_, id_]
+    assert [reply["status"] for reply in replies] == ["correct", "error"]
+
+
+def test_every_reply_has_the_same_keys_and_a_mistake_says_where() -> None:
+    _, (good, bad) = grade_jsonl([question("3", "3"), '{"id": NaN}'])
+    keys = {"correct", "status", "extracted", "rule"}
+    assert set(good) == keys
+    assert set(bad) == keys | {"id", "error"}
+    assert bad["error"].startswith("line 2: no 'gold'")
+
+
+def test_a_tasks_own_rule_reads_its_golds_and_tells_which_it_cannot() -> None:
+    code, replies = grade_jsonl(
+        [
+            question(r"Long solution. \boxed{2.5e7}", r"2.5 \times 10^7", task="minerva_math"),
+            question("$112,$6$", "6, 112", task="olympiadbench"),
+            question("many", "7", task="aime24"),
+        ]
+    )
+    assert code == 1
+    assert [reply["status"] for reply in replies] == ["correct", "correct", "error"]
+    assert "'many'" in replies[2]["error"]
+
+
+def test_a_kind_says_how_a_gold_is_meant() -> None:
+    _, replies = grade_jsonl([question("AB", "ab"), question("AB", "ab", kind="text")])
+    assert [reply["correct"] for reply in replies] == [False, True]
+
+
+def test_a_verdict_beyond_its_limit_keeps_its_place() -> None:
+    endless = [question("5", rf"\boxed{{\sum_{{k=1}}^{{10^{{9}}}} \frac{{{n}}}{{k}}}}") for n in (1, 3)]
+    lines = [question("1", "1"), *endless, question("2", "2"), question(r"2\sqrt{3}", r"\sqrt{12}")]
+    code, replies = grade_jsonl(lines, "--workers", "2", "--time-limit", "0.5")
+    assert code == 0, "a timeout is an answer"
+    assert [reply["status"] for reply in replies] == ["correct", "timeout", "timeout", "correct", "correct"]
+
+
+def test_a_closed_standard_input_is_told(tmp_path: Path) -> None:
+    shell = f"{sys.executable} -m tbrm_bench grade --jsonl <&-"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the standard input is closed")
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_hundred_thousand_lines() -> None:
+    """Every answer another one, some of them long, some for a worker; the writer never waits for the reader to ask."""
+
+    def line(number: int) -> str:
+        if number % 997 == 0:
+            return question("7", "9" * 100_000, id=number)
+        if number % 211 == 0:
+            return question(rf"2\sqrt{{{number}}}", rf"\boxed{{\sqrt{{{4 * number}}}}}", id=number)
+        return question(number, f"{'We add them up. ' * 60} So it is \\boxed{{{number}}}", id=number)
+
+    with subprocess.Popen([*COMMAND, "--jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        writer = threading.Thread(target=lambda: write_all(process, (line(number) for number in range(100_000))))
+        writer.start()
+        resident = []
+        assert process.stdout is not None
+        for number, reply in enumerate(process.stdout):
+            assert json.loads(reply)["id"] == number
+            if number % 20_000 == 19_999:
+                pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+                resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
+        writer.join()
+    assert len(resident) == 5
+    # The cache of verdicts fills up to its bound until the middle.
+    assert resident[-1] - resident[2] < 8e6
+    assert resident[-1] < 150e6
+
+
+def write_all(process: "subprocess.Popen[bytes]", lines: Iterable[str]) -> None:
+    assert process.stdin is not None
+    for line in lines:
+        process.stdin.write(line.encode() + b"\n")
+    process.stdin.close()
