@@ -49,7 +49,7 @@ class GradedRun:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One task, or the mean over all, in one comparison; scores in [0, 1], `p_holm` over all comparisons of its kind."""
+    """One task, or the mean over all, in one comparison; scores in [0, 1], `p_holm` over all of its kind."""
 
     task: str
     num_problems: int
