@@ -117,7 +117,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, help="folder with the rows of the six benchmarks")
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    options.add_argument("--count", type=int, default=4000, help="completions of the mix `forms`; spellings: a quarter")
+    options.add_argument(
+        "--count", type=int, default=4000, help="completions of the mix `forms`; spellings: a quarter"
+    )
     options.add_argument("--repeats", type=int, default=3)
     chosen = options.parse_args()
     golds = [gold for part in (real_golds(chosen.data) if chosen.data else INVENTED).values() for gold in part]

@@ -35,7 +35,7 @@ _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
 _CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
-_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(?\s*\\b?mod\b.*)$")
+_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 

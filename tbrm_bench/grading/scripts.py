@@ -97,6 +97,6 @@ def _unit_exponent(cursor: Cursor) -> int:
     if not cursor.accept("OP", "^"):
         return 1
     name = script_name(cursor)
-    if not re.fullmatch(r"-?\d", name):
+    if not re.fullmatch(r"-?[1-9]", name):
         raise Unreadable("exponent of a unit")
     return int(name)

@@ -81,6 +81,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         # powers of ten
         ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
         ("{", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),
+        ("{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
         ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
         ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
         ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
@@ -108,6 +109,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
         ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
+        ("circ", rf"{_WORD}\s*\{{\s*(\^\\circ)\s*\}}", r"\1"),
         ("Omega", r"(?<=[\d}])\s*\\Omega(?![a-zA-Z])", r"\\text{ ohm}"),
         ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
         ("\\frac{\\", rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(\^\d)?\}}", r"\\text{ \1/\2\3}"),
@@ -156,6 +158,8 @@ def respell(text: str) -> str:
     if text.startswith("0") and (prefixed := _PREFIXED.fullmatch(text)):
         digits, base = next((part, base) for part, base in zip(prefixed.groups(), (2, 16, 8), strict=True) if part)
         return f"{digits}_{{{base}}}"
+    if "\\cup" in text and not set(text) & set("([{"):  # x < 2 \\cup x > 5
+        text = text.replace("\\cup", "\\lor ")
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
     return text

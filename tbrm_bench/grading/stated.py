@@ -32,9 +32,16 @@ _REVERSED = re.compile(
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
 _HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|so|as|hence|therefore)\b|(?<!,)\swhere\b")
+_SENTENCE_END = re.compile(
+    r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|as|hence|therefore|not|rather than)\b"
+    r"|(?<! or)\sso\b|(?<!,)\swhere\b"
+)
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
-_ASIDE = re.compile(r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$")
+_ASIDE = re.compile(
+    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$"
+    r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
+)
+_CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
 _MATH = re.compile(
     r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
     r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
@@ -110,7 +117,7 @@ def _begins(text: str, position: int, *, heading: bool) -> bool:
 
 def _after_anchor(text: str, start: int) -> str | None:
     """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
-    rest = text[start:].lstrip(" \t\n*_:：")[:MAX_AFTER_CHARS]  # noqa: RUF001
+    rest = text[start:].lstrip(" \t\n*_:：}")[:MAX_AFTER_CHARS]  # noqa: RUF001
     correction = _CORRECTION.match(rest)
     if correction:
         rest = rest[correction.end() :]
@@ -160,7 +167,8 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     tail = text[-MAX_SCAN_CHARS // 100 :]
     formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
-        return _last_formulas(tail, formulas)
+        behind = tail[formulas[-1].end() :]
+        return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
     bold = _BOLD_END.search(line)
     if bold:
         return bold[1].strip(" .$")
@@ -183,7 +191,7 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
 
 def _stated_by(line: str) -> str | None:
     """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
-    line = line.strip(_MARKUP + ".!。")
+    line = _CIRCUMSTANCE.sub("", line.strip(_MARKUP + ".!。"))
     for connector in reversed(list(_CONNECTORS.finditer(line))):
         value = line[connector.end() :].strip(_MARKUP)
         if counted := _COUNTED.fullmatch(value):

@@ -72,7 +72,8 @@ _WORDS: dict[str, Unit] = {
     for word in words.split()
 }
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
-_POWER = re.compile(r"([a-z\u00b5]+)\^?(-?\d)")
+_PERCENT_OF = re.compile(r"\bper ?cent\b(?: of .*)?")
+_POWER = re.compile(r"([a-z\u00b5]+)\^?(-?[1-9])")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
 _ALSO_SYMBOLS = frozenset(
     ["ms", "mi", "ml", "min", "in", "deg", "hr", "kn", "kw", "pa", "ft", "sec", "mg", "day", "nm", "kg"]
@@ -97,7 +98,7 @@ def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
     if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
         text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
-    text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", text.lower().replace("per cent", "percent"))
+    text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", text.lower()))
     plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
