@@ -92,7 +92,7 @@ function showComparison() {
   if (!$("curves").children.length) $("curves").append(make("p", "Neither row has counts of several samples."));
   const [i, j] = [a.number, b.number].sort((x, y) => x - y), p = board.p[`${i}-${j}`];
   const how = a.kind === "measured" && b.kind === "measured" ? "question by question where both answered the same" : "from two error bars, taken as independent";
-  const said = a === b ? "the same row" : p === undefined || p === null ? "no p-value: the board has too many rows" : `p = ${p.toPrecision(2)} (before Holm's correction), ${how}`;
+  const said = a === b ? "the same row" : p === undefined || p === null ? "no p-value: the board has too many rows" : `p ${p < 0.0001 ? "< 0.0001" : "= " + p.toPrecision(2)} (before Holm's correction), ${how}`;
   $("verdict").textContent = `B − A in the mean: ${percent(b.mean[0] - a.mean[0])} points; ${said}.`;
 }
 
