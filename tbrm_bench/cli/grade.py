@@ -139,20 +139,21 @@ def _ask_second(run: Path, second: str, *, num_workers: int, as_json: bool) -> N
         print(json.dumps({"second": second, "file": str(file), **rows}, indent=2))
     else:
         _print_agreement(second, [*tasks, total(tasks)] if len(tasks) != 1 else tasks)
-    print(f"{file}: every disagreement, for a person to look at", file=sys.stderr)
+    everything = total(tasks)
+    count = everything.only_ours + everything.only_second + everything.num_failed
+    print(f"{file}: {count} samples for a person to look at", file=sys.stderr)
 
 
 def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, title=f"this grader against {second}")
-    for header in ("task", "samples", "agree %", "only ours correct", f"only {second} correct", "no verdict"):
+    table = Table(box=None, title=f"correct by this grader, by {second}", title_justify="left")
+    for header in ("task", "samples", "agree %", "both", "neither", "only ours", "only theirs", "no verdict"):
         table.add_column(header, justify="left" if header == "task" else "right")
     for task in tasks:
-        share = f"{100 * task.agreement:.2f}"
-        counts = (task.num_samples, share, task.only_ours, task.only_second, task.num_failed)
-        table.add_row(task.task, *map(str, counts))
+        counts = (task.both_correct, task.neither_correct, task.only_ours, task.only_second, task.num_failed)
+        table.add_row(task.task, str(task.num_samples), f"{100 * task.agreement:.2f}", *map(str, counts))
     Console().print(table)
 
 

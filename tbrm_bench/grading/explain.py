@@ -104,5 +104,7 @@ def _compared(verdict: Grade, answer: str, gold: Gold) -> str:
 
 
 def _short(text: str, limit: int = MAX_SHOWN_CHARS) -> str:
-    text = " ".join(text.split())
+    """Return a text as one line that any terminal can show: cut, spaces joined, what is not printable escaped."""
+    text = " ".join(text[: 2 * limit].split())
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -252,3 +253,15 @@ def write_all(process: "subprocess.Popen[bytes]", lines: Iterable[str]) -> None:
     for line in lines:
         process.stdin.write(line.encode() + b"\n")
     process.stdin.close()
+
+
+def test_the_page_shows_what_is_printed() -> None:
+    """Every `echo ... | tbench grade --jsonl` of docs/grade.md, and the first keys of its reply."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "grade.md").read_text()
+    examples = re.findall(r"    \$ echo '(.+)' \| tbench grade (.+)\n((?:    .+\n)+)", page)
+    assert len(examples) == 2
+    for line, words, shown in examples:
+        _, (reply,) = grade_jsonl([line], *words.split()[1:])
+        wanted = json.loads(re.sub(r", \.\.\.\]", "]", " ".join(shown.split("\n    "))))
+        assert {**wanted, "steps": None} == {**reply, "steps": None}
+        assert reply.get("steps", [])[:1] == wanted.get("steps", [])

@@ -54,3 +54,11 @@ def test_every_shape_has_a_form_and_no_form_is_endless() -> None:
     assert readable(("later", ("s", "x"), 3)) == "later(x, 3)"
     assert len(explain("9" * 900, "1").answer_form) < 100
     assert len(explain("+".join(f"x^{{{n}}}" for n in range(150)), "1").answer_form) <= 500
+
+
+def test_what_a_model_writes_cannot_harm_a_terminal() -> None:
+    """Lone surrogates could not be printed at all, and escape sequences would be obeyed."""
+    told = str(explain("\\boxed{\\text{\ud800\x1b[2J\0 π}}", "π"))
+    told.encode()
+    assert all(char.isprintable() or char == "\n" for char in told)
+    assert "π" in told

@@ -165,7 +165,7 @@ def test_ours_without_a_verdict_is_no_disagreement_but_is_listed(stored: Path) -
 def test_the_command_prints_a_table_or_json(stored: Path, tbench: Tbench) -> None:
     code, shown, _ = tbench("grade", stored, "--second", "exact")
     assert code == 0
-    assert "correct" in shown
+    assert "only theirs" in shown
     assert "75.00" in shown
     found = json.loads(tbench("grade", stored, "--second", "exact", "--json")[1])
     assert [task["task"] for task in found["tasks"]] == ["toy", "easy"]
