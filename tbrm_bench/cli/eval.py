@@ -96,15 +96,18 @@ def evaluate(
         out=out,
         settings=parse_settings(Settings, set_ or []),
     )
-    plan = prepare(options)
+    _carry_out(prepare(options), push=push, dry_run=dry_run, as_json=json_)
+
+
+def _carry_out(plan: "Plan", *, push: str | None, dry_run: bool, as_json: bool) -> None:
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if dry_run:
-        _print_plan(plan, as_json=json_)
-    else:
-        _run(plan, as_json=json_)
-        if push is not None:
-            _push(plan.run_dir, push)
+        _print_plan(plan, as_json=as_json)
+        return
+    _run(plan, as_json=as_json)
+    if push is not None:
+        _push(plan.run_dir, push)
 
 
 def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str, ...], str]:

@@ -76,6 +76,7 @@ class _Scores(torch.autograd.Function):
         temperature: float,
         columns: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keep three numbers a token, and what it takes to compute the logits again."""
         with _exact(hidden):
             tiles = _tiles(hidden, weight, bias, temperature, columns)
             chosen, logsumexp, entropy = _running(tiles, targets, _accumulator(hidden.new_empty(len(targets))))
@@ -89,6 +90,7 @@ class _Scores(torch.autograd.Function):
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_logsumexp: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        """Compute each tile's logits again, and their gradient."""
         hidden, weight, bias, targets, logsumexp, entropy = ctx.saved_tensors
         grads = tuple(None if part is None else part[:, None] for part in (grad_logprobs, grad_logsumexp, grad_entropy))
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
