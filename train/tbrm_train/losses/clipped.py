@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import MAX_LOG_RATIO, Metrics, as_loss, k3, mean
+from tbrm_train.losses.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ def clipped_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
+    share: Share,
     weight: Tensor | float,
     clip_low: float,
     clip_high: float,
@@ -57,6 +58,7 @@ def clipped_loss(
         penalty = k3(tokens.logprobs, tokens.reference_logprobs.detach())
         losses = losses + kl_coefficient * penalty
         metrics["kl"] = mean(penalty)
+        metrics["log_ratio"] = mean(share.sum_tokens(tokens.logprobs - tokens.reference_logprobs))
     else:
         assert kl_coefficient == 0, "a KL penalty needs the log-probabilities of the reference"
     return as_loss((weight * losses.double()).sum(), tokens.logprobs), metrics

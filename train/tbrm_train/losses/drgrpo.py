@@ -34,6 +34,7 @@ def drgrpo_loss(
     return clipped_loss(
         tokens,
         advantages=advantages[share.rows],
+        share=share,
         weight=1 / (share.batch_trajectories * max_tokens),
         clip_low=clip_low,
         clip_high=clip_high,

@@ -34,6 +34,7 @@ def grpo_loss(
     return clipped_loss(
         tokens,
         advantages=advantages[share.rows],
+        share=share,
         weight=1 / share.batch_tokens if mean_over == "tokens" else by_trajectory[share.rows],
         clip_low=clip_low,
         clip_high=clip_high,

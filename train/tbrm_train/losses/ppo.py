@@ -30,6 +30,7 @@ def ppo_loss(
     return clipped_loss(
         tokens,
         advantages=advantages,
+        share=share,
         weight=1 / share.batch_tokens,
         clip_low=clip_low,
         clip_high=clip_high,
