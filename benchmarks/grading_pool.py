@@ -4,8 +4,8 @@
     python benchmarks/grading_pool.py --workers 1 2 4 8 --data FOLDER     # golds of the six benchmarks
 
 Two mixes, half of each right and half wrong, no two completions alike: `forms`, the surface forms in which models write
-(most are decided by the fast rules), and `spellings`, answers so different from their gold that only a worker can tell
-(\\sqrt{12} for 2\\sqrt{3}). Rows of a mix are measured in turns, `--repeats` times, and the best of each is printed, so
+(the fast rules decide them in the calling thread, so that more workers change nothing), and `spellings`, answers so
+different from their gold that only a worker can tell (\\sqrt{12} for 2\\sqrt{3}). Rows of a mix are measured in turns, `--repeats` times, and the best of each is printed, so
 that other work on the machine falls on all alike. Columns: verdicts per second, their ratio to the first row's, and
 processor microseconds a verdict in the calling process and in the workers together: the first bounds what any number of
 workers can reach. Workers run warm: their start is not counted.
@@ -117,9 +117,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, help="folder with the rows of the six benchmarks")
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    options.add_argument(
-        "--count", type=int, default=4000, help="completions of the mix `forms`; spellings: a quarter"
-    )
+    options.add_argument("--count", type=int, default=4000, help="completions of the mix `forms`; spellings: a quarter")
     options.add_argument("--repeats", type=int, default=3)
     chosen = options.parse_args()
     golds = [gold for part in (real_golds(chosen.data) if chosen.data else INVENTED).values() for gold in part]
