@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Peer:
         return process.stdout.readline().strip() if ready else ""
 
 
-def cases() -> Iterator[dict[str, Any]]:
+def read_cases() -> Iterator[dict[str, Any]]:
     """Yield the cases whose gold and completion say everything: no switch, no token cap."""
     for path in sorted(GOLDEN.glob("grading*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -142,12 +142,12 @@ def gold_text(case: dict[str, Any]) -> str:
     return gold if isinstance(gold, str) else ", ".join(gold)
 
 
-def measure_ours() -> Result:
+def measure_ours(every: Sequence[dict[str, Any]]) -> Result:
     """Judge the whole set by this project's pool."""
     from tbrm_bench.grading import GraderPool
     from tbrm_bench.records import Gold, SampleKey, Status
 
-    result, every = Result(), list(cases())
+    result = Result()
     started = time.perf_counter()
     with GraderPool() as pool:
         for index, case in enumerate(every):
@@ -160,13 +160,13 @@ def measure_ours() -> Result:
     return result
 
 
-def measure_peer(python: str, code: str) -> Result:
+def measure_peer(every: Sequence[dict[str, Any]], python: str, code: str) -> Result:
     """Judge the whole set by a peer."""
     result, peer = Result(), Peer(python, code)
     peer.judge("1", r"\boxed{1}")  # imports are not timed
     peer.num_late = 0
     started = time.perf_counter()
-    for case in cases():
+    for case in every:
         result.count(case, peer.judge(gold_text(case), case["prediction"]))
     result.seconds, result.num_late = time.perf_counter() - started, peer.num_late
     return result
@@ -179,12 +179,13 @@ def main() -> None:
     parser.add_argument("--verl", help="Python of an environment with verl")
     args = parser.parse_args()
     pythons = {"own": sys.executable, "lm_eval": args.lm_eval, "verl": args.verl}
-    results = {"tbrm-bench": measure_ours()}
+    every = list(read_cases())
+    results = {"tbrm-bench": measure_ours(every)}
     for name, (place, code) in PEERS.items():
         if pythons[place] is None:
             print(f"{name} is left out: no Python was named for it", file=sys.stderr)
         else:
-            results[name] = measure_peer(str(pythons[place]), code)
+            results[name] = measure_peer(every, str(pythons[place]), code)
     print_totals(results)
     print_categories(results)
 
