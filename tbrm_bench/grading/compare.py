@@ -56,6 +56,8 @@ class Comparer:
         given = spread(pred)
         if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
             return self.item(wanted[0], point)
+        if len(given) == 1 < len(wanted) and (point := named_row(without_name(given[0]), wanted)) is not None:
+            return self.item(point, given[0])
         if len(wanted) == len(given) == 1:
             return self.item(wanted[0], given[0])
         return self.same_members(wanted, given, "set")

@@ -31,6 +31,8 @@ def call(parser: "Parser", name: str) -> Tree:
         tree: Tree = ("root", arguments[0], ("n", Fraction(2)))
     elif name == "exp":
         tree = ("^", ("c", "e"), arguments[0])
+    elif name == "cis":
+        tree = ("^", ("c", "e"), ("*", ("c", "i"), arguments[0]))
     elif name == "lg":
         tree = ("f", "log", arguments[0], ("n", Fraction(10)))
     elif name == "ln" and base is not None:

@@ -25,7 +25,7 @@ from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.tokens import Unreadable, tokenize
 from tbrm_bench.grading.tree import Tree, depth
 from tbrm_bench.grading.units import DEGREE, PERCENT, is_unit_word
-from tbrm_bench.grading.vocabulary import JOINT_COMMANDS, JOINTS, OVER, RELATIONS, SET_OPERATIONS, TIMES
+from tbrm_bench.grading.vocabulary import INNER_WORDS, JOINT_COMMANDS, JOINTS, OVER, RELATIONS, SET_OPERATIONS, TIMES
 from tbrm_bench.grading.whole import in_words, letter_digits, ratio
 
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
@@ -158,7 +158,9 @@ class Parser:
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
                 left = ("/", left, self.signed_power())
-            elif (token.kind == "TEXT" and token.value != "i") or (token.kind == "WORD" and is_unit_word(token.value)):
+            elif (token.kind == "TEXT" and token.value not in INNER_WORDS) or (
+                token.kind == "WORD" and is_unit_word(token.value)
+            ):
                 if token.value.strip(" ,").lower() in JOINTS:
                     return left
                 left = ("q", left, scripts.unit(self.cursor))

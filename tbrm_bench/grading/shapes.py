@@ -97,6 +97,8 @@ def as_shape_of(other: Tree, tree: Tree) -> Tree:
     if tree == ("s", "R") and other[0] in ("br", "union", "c"):
         return ("c", "R")
     if other[0] == "mat" and tree[0] != "mat":
+        if tree[:2] == ("f", "binom"):  # a column, written as a binomial
+            return ("mat", ((tree[2],), (tree[3],)))
         return as_matrix(tree) or tree
     return tree
 

@@ -36,7 +36,7 @@ def _scaled(match: "re.Match[str]") -> str:
 
 
 def _flat_unit(match: "re.Match[str]") -> str:
-    words = match[1].replace("{", "").replace("}", "").replace("\\,", " ")
+    words = match[1].replace("{", "").replace("}", "").replace("\\,", " ").replace("\\cdot", " ")
     return rf"\text{{ {words}}}"
 
 
@@ -111,7 +111,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
         ("circ", rf"{_WORD}\s*\{{\s*(\^\\circ)\s*\}}", r"\1"),
         ("Omega", r"(?<=[\d}])\s*\\Omega(?![a-zA-Z])", r"\\text{ ohm}"),
-        ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
+        ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\\cdot |\\cdot(?![a-zA-Z])|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
         ("\\frac{\\", rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(\^\d)?\}}", r"\\text{ \1/\2\3}"),
         ("%", rf"{_WORD}\s*\{{\s*\\?%\s*\}}", "%"),
         ("USD", rf"{_WORD}\s*\{{\s*USD\s*\}}\s*(?=[\d.])", r"\\dollar "),
@@ -138,6 +138,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
             r"^\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?)?\s*(?::|\\mid|\|)\s*(.*[<>=\\].*)\\\}$",
             r"\2",
         ),
+        ("mathbb", r"\\mathbb\s*\{?R\}?\s*(?:[\^_]\s*\{?\s*\+\s*\}?|_\s*\{\s*>\s*0\s*\})$", r"(0, \\infty)"),
+        ("mathbb", r"\\mathbb\s*\{?R\}?\s*_\s*\{\s*\\geq?\s*0\s*\}$", r"[0, \\infty)"),
         ("U", r"(?<=[)\]}])\s*U\s*(?=[(\[\\{])", r" \\cup "),
         ("[", r"([\[\](])([^\[\](),]+),([^\[\](),]+)(\[)", _interval),
         ("]", r"(?<![\w})])(\])([^\[\](),]+),([^\[\](),]+)([\[\])])", _interval),

@@ -11,6 +11,7 @@ import re
 from tbrm_bench.grading.latex import split_top_level
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.units import names_a_unit
+from tbrm_bench.grading.words import spelt_number
 
 Stated = tuple[str | None, str]  # the answer, and the step that found it
 
@@ -19,7 +20,7 @@ _IS = r"[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be
 # What an answer may follow, by how the phrase begins; of each, the last that is followed as its pattern says.
 _FINAL = {"final": re.compile(rf"final\s+answer\b{_IS}|final\s+answer\s*\**\s*\n", re.IGNORECASE)}
 _ANSWER = {
-    "answer": re.compile(rf"answers?\b(?:{_IS}|\s*=|(?<=answer)\W{{0,6}}\n)", re.IGNORECASE),
+    "answer": re.compile(rf"answers?\b(?:{_IS}|\s*=|\s[-–—]\s|(?<=answer)\W{{0,6}}\n)", re.IGNORECASE),  # noqa: RUF001
     "####": re.compile("####"),
     "答案": re.compile(r"答案[^.:\n$\\]{0,8}?(?:是|为|：|:)"),  # noqa: RUF001
 }
@@ -30,7 +31,9 @@ _REVERSED = re.compile(
     re.IGNORECASE,
 )
 _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
-_CONNECTIVE = re.compile(r"^(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*(?=[^\n]*$)", re.IGNORECASE)
+_CONNECTIVE = re.compile(
+    r"^(?:(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*)?(?:>\s|it's\s|it is\s|that's\s)?(?=[^\n]*$)", re.IGNORECASE
+)
 _HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(
     r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|as|hence|therefore|not|rather than)\b"
@@ -52,10 +55,11 @@ _SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IG
 # What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
 _CONNECTORS = re.compile(
     r"=|:|\b(?:is|are|be|was|were|equals?|gives?|gives us|gets?|got|have|has|find|obtain|total(?:s|ling)?"
-    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?)\b"
+    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|yields?|requires?|becomes?)\b|'s\b"
 )
 _LABEL = re.compile(
-    r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$", re.IGNORECASE
+    r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|a|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$",
+    re.IGNORECASE,
 )
 _BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
 _NUMBER = r"[+−-]?\\?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%|°)?"  # noqa: RUF001
@@ -117,7 +121,7 @@ def _begins(text: str, position: int, *, heading: bool) -> bool:
 
 def _after_anchor(text: str, start: int) -> str | None:
     """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
-    rest = text[start:].lstrip(" \t\n*_:：}")[:MAX_AFTER_CHARS]  # noqa: RUF001
+    rest = text[start:].lstrip(" \t\n*_`:：}")[:MAX_AFTER_CHARS]  # noqa: RUF001
     correction = _CORRECTION.match(rest)
     if correction:
         rest = rest[correction.end() :]
@@ -199,6 +203,8 @@ def _stated_by(line: str) -> str | None:
             return f"{counted['number'].strip().rstrip(',')} {unit if unit and names_a_unit(unit) else ''}".strip()
         if _CHOICE_LINE.search(line) and (choice := _CHOICE.fullmatch(value)):
             return choice[1]
+        if spelt_number(value) is not None:
+            return value
         if _VALUE.fullmatch(value) and any(char.isdigit() for char in value) and not _has_prose(value):
             return value
     return None

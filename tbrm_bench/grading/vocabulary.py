@@ -12,7 +12,10 @@ FUNCTIONS = {
     "max": "max", "min": "min",
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arctg": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc",
     "log": "ln", "lg": "lg", "sqrt": "sqrt", "abs": "abs", "floor": "floor", "ceil": "ceil", "gcd": "gcd", "lcm": "lcm",
+    "cis": "cis",
 }  # fmt: skip
+# Behind a number these words in \text{} are mathematics and no unit.
+INNER_WORDS = (frozenset(FUNCTIONS) - {"min"}) | {"i"}
 GREEK = words(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"

@@ -9,7 +9,7 @@ import re
 _WRAPPER = re.compile(
     r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf|hbox|textsf|boldsymbol)(?![a-zA-Z])\*?"
 )
-_NOISE = re.compile(r"[^a-z0-9]+")
+_NOISE = re.compile(r"[^a-z0-9+]+")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
 _THERE_IS = re.compile(r"^there\s+(?:is|are)\s+", re.IGNORECASE)
 _CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
