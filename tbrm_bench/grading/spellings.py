@@ -6,7 +6,8 @@ r"""Other ways to write the same thing, rewritten before an answer is read; each
     1101 \text{ base } 2   1101_{2}                4\ \Omega           4\text{ ohm}
     \textcolor{red}{5}    {5}                      22^\circ 30'        (22 + 30/60)^\circ
 
-A pattern is tried only where its cue, a piece of plain text, stands in the answer, so most answers pay for one search.
+A pattern is tried only where one of its cues, pieces of plain text, stands in the answer: most answers pay for a few
+searches.
 """
 
 import re
@@ -60,7 +61,7 @@ def _based(match: "re.Match[str]") -> str:
 
 _SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(cue, re.compile(pattern), replacement)
-    for cue, pattern, replacement in (
+    for cues, pattern, replacement in (
         # faces and sizes
         ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
@@ -70,8 +71,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
         ("\\bigcup", r"\\bigcup(?![a-zA-Z_])", r"\\cup "),
         ("\\cr", r"\\cr(?![a-zA-Z])", r"\\\\ "),
-        ("\\rm ", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),
-        ("-", rf"{_WORD}\s*\{{\s*-\s*\}}", "-"),
+        ("\\rm", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),
+        ("-}", rf"{_WORD}\s*\{{\s*-\s*\}}", "-"),
         ("\\\\\\\\", r"\\\\(?:\\\\)+", r"\\\\ "),  # a row's end that was escaped twice
         (
             "h",
@@ -80,8 +81,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ),
         # powers of ten
         ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
-        ("{", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),
-        ("{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
+        ("{e {E", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),
+        ("e{ E{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
         ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
         ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
         ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
@@ -93,14 +94,14 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
         # repeating decimals
-        (".", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
+        ("\\bar \\dot", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
-        (".", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
-        (".", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
+        ("dots ...", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
+        ("dots ...", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
         # angles, units, currencies
         ("'", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*'(?!')\s*(?:(\d+)\s*'')?", _sexagesimal),
         ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
-        ("o", rf"(?<=\d)\s*\^\s*(?:\{{\s*)?(?:{_WORD}\s*\{{\s*o\s*\}}|o(?![a-zA-Z]))(?:\s*\}})?", r"^\\circ "),
+        ("^o o}", rf"(?<=\d)\s*\^\s*(?:\{{\s*)?(?:{_WORD}\s*\{{\s*o\s*\}}|o(?![a-zA-Z]))(?:\s*\}})?", r"^\\circ "),
         ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
@@ -115,9 +116,9 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("\\frac{\\", rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(\^\d)?\}}", r"\\text{ \1/\2\3}"),
         ("%", rf"{_WORD}\s*\{{\s*\\?%\s*\}}", "%"),
         ("USD", rf"{_WORD}\s*\{{\s*USD\s*\}}\s*(?=[\d.])", r"\\dollar "),
-        ("\\", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*\}}", r"\\\1 "),
-        ("\\", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*(-?[\d.,]*\d)\s*\}}", r"\\\1 \2"),
-        ("\\", rf"(?<![\w.\\])(-?[\d.,]*\d)\s*\\{_CURRENCY}\s*$", r"\\\2 \1"),
+        ("dollar euro pounds", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*\}}", r"\\\1 "),
+        ("dollar euro pounds", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*(-?[\d.,]*\d)\s*\}}", r"\\\1 \2"),
+        ("dollar euro pounds", rf"(?<![\w.\\])(-?[\d.,]*\d)\s*\\{_CURRENCY}\s*$", r"\\\2 \1"),
         # bases
         (
             "base",
@@ -144,6 +145,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("[", r"([\[\](])([^\[\](),]+),([^\[\](),]+)(\[)", _interval),
         ("]", r"(?<![\w})])(\])([^\[\](),]+),([^\[\](),]+)([\[\])])", _interval),
     )
+    for cue in cues.split()
 )  # fmt: skip
 _IN_BASE = re.compile(r"\(?([0-9A-Za-z]+)\)?\s*_?\s*\(?\s*(?:in\s+)?base\s*[-=]?\s*(\w+)\s*\)?", re.IGNORECASE)
 _PREFIXED = re.compile(r"0(?:b([01]+)|x([0-9A-Fa-f]+)|o([0-7]+))")
