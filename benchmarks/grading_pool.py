@@ -5,10 +5,11 @@
 
 Two mixes, half of each right and half wrong, no two completions alike: `forms`, the surface forms in which models write
 (the fast rules decide them in the calling thread, so that more workers change nothing), and `spellings`, answers so
-different from their gold that only a worker can tell (\\sqrt{12} for 2\\sqrt{3}). Rows of a mix are measured in turns, `--repeats` times, and the best of each is printed, so
-that other work on the machine falls on all alike. Columns: verdicts per second, their ratio to the first row's, and
-processor microseconds a verdict in the calling process and in the workers together: the first bounds what any number of
-workers can reach. Workers run warm: their start is not counted.
+different from their gold that only a worker can tell (\\sqrt{12} for 2\\sqrt{3}). Rows of a mix are measured in turns,
+`--repeats` times, and the best of each is printed, so that other work on the machine falls on all alike. Columns:
+verdicts per second, their ratio to the first row's, and processor microseconds a verdict in the calling process and in
+the workers together: the first bounds what any number of workers can reach. The pools' workers run warm: their start is
+not counted.
 """
 
 import argparse

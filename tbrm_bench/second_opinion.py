@@ -12,7 +12,7 @@ verdicts are stored as `second/NAME-VERSION`, beside ours and under a name that 
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ MAX_AHEAD = 256
 BATCH = 256
 TIME_LIMIT_S = 5.0
 MEMORY_LIMIT_MB = 2048  # as others need it
+Tell = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -87,9 +88,12 @@ def total(tasks: list[TaskAgreement]) -> TaskAgreement:
     return TaskAgreement("all", **{name: sum(getattr(task, name) for task in tasks) for name in names})
 
 
-def ask_second(run_dir: Path, second: str, *, num_workers: int = 1) -> tuple[Path, list[TaskAgreement]]:
+def ask_second(
+    run_dir: Path, second: str, *, num_workers: int = 1, tell: Tell = lambda num_done, num_total: None
+) -> tuple[Path, list[TaskAgreement]]:
     """Judge every graded sample again, store the verdicts, and return the file of disagreements and counts by task.
 
+    `tell` is called with the number of samples judged so far and of all.
     Raises UserError for an unknown grader and for a run without verdicts of ours, RunFailed if another process writes
     to the run.
     """
@@ -104,7 +108,7 @@ def ask_second(run_dir: Path, second: str, *, num_workers: int = 1) -> tuple[Pat
             if not graders:
                 raise UserError(f"{run_dir} holds no verdicts yet; grade it first: tbench grade {run_dir}")
             with beside.open("w", encoding="utf-8") as rows:
-                tasks = _judge_all(store, graders[-1], second, workers, rows)
+                tasks = _judge_all(store, graders[-1], second, workers, rows, tell)
             beside.replace(run_dir / FILE)
     finally:
         workers.close()
@@ -115,14 +119,17 @@ def ask_second(run_dir: Path, second: str, *, num_workers: int = 1) -> tuple[Pat
 
 
 def _judge_all(
-    store: RunStore, grader: str, second: str, workers: Workers, disagreements: TextIO
+    store: RunStore, grader: str, second: str, workers: Workers, disagreements: TextIO, tell: Tell
 ) -> list[TaskAgreement]:
     grades = dict(store.grades(grader))
     golds = {problem.key: problem.gold for problem in store.problems()}
     tasks: dict[str, TaskAgreement] = {}
     unstored: list[tuple[SampleKey, Grade]] = []
     name = PREFIX + name_and_version(second)
-    for sample, gold, answer in _judged(store, golds, second, workers):
+    num_total = store.count_samples()
+    tell(0, num_total)
+    for num_done, (sample, gold, answer) in enumerate(_judged(store, golds, second, workers), start=1):
+        tell(num_done, num_total)
         grade = _grade_of(answer)
         unstored.append((sample.key, grade))
         if len(unstored) >= BATCH:

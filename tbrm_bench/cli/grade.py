@@ -131,9 +131,18 @@ def _row(change: "Change") -> dict[str, Any]:
 
 
 def _ask_second(run: Path, second: str, *, num_workers: int, as_json: bool) -> None:
+    from tbrm_bench.cli.progress import live_progress
+    from tbrm_bench.pipeline import Progress
     from tbrm_bench.second_opinion import ask_second, total
 
-    file, tasks = ask_second(run, second, num_workers=num_workers)
+    progress = Progress(num_total=0, num_done=0, num_resumed=0, stage=f"asking {second}")
+    with live_progress() as show:
+
+        def tell(num_done: int, num_total: int) -> None:
+            progress.num_done, progress.num_total = num_done, num_total
+            show(progress)
+
+        file, tasks = ask_second(run, second, num_workers=num_workers, tell=tell)
     if as_json:
         rows = {"all": total(tasks).as_json(), "tasks": [task.as_json() for task in tasks]}
         print(json.dumps({"second": second, "file": str(file), **rows}, indent=2))

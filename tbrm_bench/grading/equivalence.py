@@ -142,11 +142,6 @@ def _cleaned(answer: str, known: ReadGold) -> str:
     return cleaned[: modulus.start()] if modulus else cleaned
 
 
-def load_symbolic() -> None:
-    """Import SymPy and math-verify, which takes a second."""
-    import math_verify  # noqa: F401
-
-
 def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     """Return the answer in the reading that only the gold makes likely; None if there is none.
 
@@ -230,12 +225,3 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
 
 def _digits(text: str) -> list[str]:
     return sorted(re.findall(r"\d+", text))
-
-
-def ask_math_verify(request: dict[str, Any]) -> tuple[bool, str]:
-    """Return math-verify's own verdict on a whole completion, and what it read; for comparisons, never for a score."""
-    from math_verify import parse, verify
-
-    gold = parse(f"${', '.join(request['gold'])}$", parsing_timeout=None)
-    read = parse(request["text"], parsing_timeout=None)
-    return bool(verify(gold, read, timeout_seconds=None)), repr(read)[:200]

@@ -108,7 +108,7 @@ class _Desk:
         self.processes: list[WorkerProcess] = []
         self.threads: list[threading.Thread] = []
         self._waiting: deque[tuple[dict[str, Any], Done]] = deque()
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()  # re-entrant: a garbage collection in here may close this very desk
         self._num_idle = 0
         self._is_closed = False
 
@@ -119,7 +119,7 @@ class _Desk:
                 self._waiting.append((request, done))
                 if self._num_idle:
                     self._changed.notify()
-                elif len(self.processes) < self.num_workers:
+                if len(self._waiting) > self._num_idle and len(self.processes) < self.num_workers:
                     self._hire()
                 return
         done(Answer(None, "pool_closed"))
