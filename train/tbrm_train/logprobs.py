@@ -29,6 +29,8 @@ MIN_COLUMNS = 256
 BYTES_PER_LOGIT = 10
 CHUNK_BYTES = {"cpu": 32 << 20}
 DEFAULT_CHUNK_BYTES = 1 << 30
+# Since torch 2.8 a product of halves can be had in float32; before, halves are converted first, which is slower.
+OUT_DTYPE = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)
 
 
 class TokenScores(NamedTuple):
@@ -186,7 +188,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     halves = [part.dtype for part in (left, right) if part.dtype in (torch.bfloat16, torch.float16)]
     if not halves:
         return left @ right
-    if left.is_cuda:
+    if left.is_cuda and OUT_DTYPE:
         # Tensor cores multiply halves and add in float32; the result is asked for before it is rounded.
         return torch.mm(left.to(halves[0]), right.to(halves[0]), out_dtype=torch.float32)
     return left.float() @ right.float()
