@@ -43,7 +43,10 @@ def leaves(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 LEAVES = leaves(tomllib.loads(TINY.read_text()))
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.stem)
+SHIPPED = sorted(path for path in RECIPES.rglob("*.toml") if tomllib.loads(path.read_text())["kind"] == "sft")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_recipe_holds_what_its_file_says(path: Path) -> None:
     recipe = load_recipe(path)
     assert as_table(recipe) == tomllib.loads(path.read_text())

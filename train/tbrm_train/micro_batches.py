@@ -11,7 +11,8 @@ def plan_micro_batches(lengths: Sequence[int], *, world_size: int, max_tokens: i
     """Return for every process its micro-batches, as lists of indices; all processes have the same number.
 
     Neighbours have similar lengths, so little is padded; padded tokens of one stay within `max_tokens` unless one
-    trajectory alone exceeds it. With fewer trajectories than processes, some micro-batches are empty.
+    trajectory alone exceeds it. Where each trajectory has a micro-batch of its own and their number is no multiple of
+    the processes', some processes get an empty one.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     micro: list[list[int]] = []
