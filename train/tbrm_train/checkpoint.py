@@ -22,6 +22,7 @@ from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.budget import Meter
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
@@ -34,12 +35,13 @@ WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint on disk. `score` is its validation score, NaN if it was not measured."""
+    """A whole checkpoint on disk. `score` is its validation score, NaN if not measured; `spent` is a Meter's state."""
 
     path: Path
     step: int
     world_size: int
     score: float
+    spent: dict[str, float]
 
 
 def open_output(recipe: RlRecipe) -> list[Checkpoint]:
@@ -85,6 +87,16 @@ def list_checkpoints(output: Path) -> list[Checkpoint]:
 def last_checkpoint(output: Path) -> Checkpoint | None:
     """Return the checkpoint with the highest step, None if there is none."""
     return max(list_checkpoints(output), key=lambda item: item.step, default=None)
+
+
+def meter_of(recipe: RlRecipe, last: Checkpoint | None) -> Meter:
+    """Return what the training has spent when it goes on from a checkpoint; nothing without one."""
+    return Meter(recipe.budget, **(last.spent if last else {}))
+
+
+def is_finished(recipe: RlRecipe, last: Checkpoint) -> bool:
+    """Return whether nothing is left to train after a checkpoint: all steps are done or the budget is spent."""
+    return last.step >= recipe.optimizer.steps or meter_of(recipe, last).is_spent
 
 
 def diverged(recipe: RlRecipe, what: str) -> RunFailed:
@@ -165,8 +177,9 @@ def _read(path: Path) -> Checkpoint:
     try:
         meta = json.loads((path / META).read_text(encoding="utf-8"))
         score = float("nan") if meta["score"] is None else float(meta["score"])
-        return Checkpoint(path, int(meta["step"]), int(meta["world_size"]), score)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        spent = {name: float(value) for name, value in meta.get("spent", {}).items()}
+        return Checkpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(f"{path} is no whole checkpoint ({type(error).__name__} in {META}); remove it") from None
 
 

@@ -51,7 +51,7 @@ def _train_sft(path: Path, overrides: list[str]) -> Path:
 
 
 def _train_rl(path: Path, overrides: list[str]) -> Path | None:
-    from tbrm_train.checkpoint import last_checkpoint, locked, open_output
+    from tbrm_train.checkpoint import is_finished, last_checkpoint, locked, open_output
     from tbrm_train.rl_rules import load_rl_recipe
 
     recipe = load_rl_recipe(path, overrides)
@@ -60,7 +60,7 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
     open_output(recipe)
     with locked(Path(recipe.output)):
         last = last_checkpoint(Path(recipe.output))
-        if last is not None and last.step >= recipe.optimizer.steps:
+        if last is not None and is_finished(recipe, last):
             print(f"{recipe.output} is trained to step {last.step} already", file=sys.stderr)
             return last.path
         if last is not None:

@@ -59,7 +59,7 @@ class PromptSet:
 def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> PromptSet:
     """Load, render, filter and split the prompts; raises UserError if too few are left for one step."""
     prompts, needed = recipe.prompts, recipe.rollout.prompts_per_step
-    problems = _unique(load_source(prompts, seed=recipe.seed))[: prompts.num_prompts]
+    problems = _unique(load_source(prompts, seed=recipe.data_seed))[: prompts.num_prompts]
     rendered = render_prompts(problems, load_protocol(prompts.protocol), tokenizer)
     room = context_length - recipe.rollout.max_tokens
     items = [
@@ -67,7 +67,7 @@ def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> Promp
         for problem, prompt in zip(problems, rendered, strict=True)
         if len(prompt.token_ids) <= room
     ]
-    train, validation = _split(items, prompts.validation, seed=recipe.seed)
+    train, validation = _split(items, prompts.validation, seed=recipe.data_seed)
     if len(train) < needed:
         raise UserError(
             f"prompts.source {prompts.source} leaves {len(train)} prompts for training ({len(problems)} found, "

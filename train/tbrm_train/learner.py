@@ -47,10 +47,11 @@ class Learner:
         self.critic: TrainingEngine | None = None
         self.tied_name = tied_name(policy.module.model)
 
-    def learn(self, trajectories: Sequence[Trajectory], *, step: int) -> dict[str, float]:
+    def learn(self, trajectories: Sequence[Trajectory], *, step: int, spent: float = 0.0) -> dict[str, float]:
         """Update on a whole batch, the same in every process; return the step's metrics.
 
-        Raises RunFailed, before the weights change, if the loss is not finite.
+        `spent` is the share of the budget that went into the steps before; the schedule falls with it. Raises
+        RunFailed, before the weights change, if the loss is not finite.
         """
         tally, norms = Tally(), []
         parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
@@ -59,9 +60,9 @@ class Learner:
         known = self._prepare(trajectories, parts) if scores_first else self._without_scores(trajectories)
         for part in parts:
             self._accumulate(trajectories, part, known, tally, step)
-            norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step)))
+            norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step, spent)))
             if self.critic is not None:
-                rate = self._rate(self.recipe.optimizer.critic_learning_rate, step)
+                rate = self._rate(self.recipe.optimizer.critic_learning_rate, step, spent)
                 tally.add("critic/grad_norm", torch.tensor([self.critic.step(learning_rate=rate)]))
         resets = self.recipe.algorithm.reference_reset_every
         if self.reference is not None and resets is not None and step % resets == 0:
@@ -69,7 +70,7 @@ class Learner:
         return {
             **self._total(tally).means(),
             "grad_norm": sum(norms) / len(norms),
-            "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step),
+            "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step, spent),
         }
 
     def _without_scores(self, trajectories: Sequence[Trajectory]) -> Known:
@@ -175,12 +176,15 @@ class Learner:
     def _floats(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, device=self.processes.device)
 
-    def _rate(self, peak: float, step: int) -> float:
-        """Return the rate of a step, 1 being the first: linear warm-up, then the schedule down to 0 after the last."""
+    def _rate(self, peak: float, step: int, spent: float) -> float:
+        """Return the rate of a step, 1 being the first: linear warm-up, then the schedule down to 0 after the last.
+
+        Of the share of the steps and the share of the budget, the larger one says how far the training is.
+        """
         settings, done = self.recipe.optimizer, step - 1
         if done < settings.warmup_steps:
             return peak * (done + 1) / settings.warmup_steps
-        progress = (done - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+        progress = max(spent, (done - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps))
         shapes = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
         return peak * shapes[settings.schedule]
 

@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, prune, write_checkpoint
-from tbrm_train.data import TrainingPrompt, requests, step_prompts
+from tbrm_train.budget import PAID_PHASES, Meter
+from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, meter_of, prune, write_checkpoint
+from tbrm_train.data import step_prompts
 from tbrm_train.export import write_model
 from tbrm_train.metrics_log import MetricsLog
 from tbrm_train.objectives import Trajectory, centred
-from tbrm_train.offline_values import read_values, value_table, write_values
-from tbrm_train.processes import Clock, barrier, gather, generator_state, restore_generators
+from tbrm_train.offline_values import read_values, store_values
+from tbrm_train.processes import Clock, barrier, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.session import Session, open_session
+from tbrm_train.session import Session, open_session, sample
 from tbrm_train.sync import sync
 from tbrm_train.task_scores import score_tasks
-
-OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +55,54 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 log.write(step, metrics, timings)
                 observer(Step(step, num_steps, metrics, timings))
 
+            meter = meter_of(recipe, last)
             sync(session)
             if last is not None:
                 _score(session, last.path)
             else:
                 with clock.phase("validation"):
-                    metrics = _validate(session) if recipe.evaluation.every is not None else {}
+                    metrics = _validate(session, log, 0) if recipe.evaluation.every is not None else {}
                 with clock.phase("rollout"):
-                    metrics |= _offline_values(session)
+                    metrics |= store_values(session)
+                meter.add(metrics, _paid_seconds(session, clock))
                 if metrics:
                     record(0, metrics)
-            for step in range(first + 1, num_steps + 1):
+            is_last = last is not None and meter.is_spent
+            for step in () if is_last else range(first + 1, num_steps + 1):
                 with clock.phase("rollout"):
                     batch = _roll_out(session, step)
                 trajectories, metrics = _reward(session, batch, step)
                 with clock.phase("update"):
-                    metrics |= session.learner.learn(trajectories, step=step)
+                    metrics |= session.learner.learn(trajectories, step=step, spent=meter.share)
                 with clock.phase("sync"):
                     metrics |= sync(session, trajectories)
-                if _due(step, recipe.evaluation.every, num_steps):
+                meter.add(metrics, _paid_seconds(session, clock))
+                is_last = step == num_steps or meter.is_spent
+                if _due(step, recipe.evaluation.every, is_last):
                     with clock.phase("validation"):
-                        metrics |= _validate(session)
+                        metrics |= _validate(session, log, step)
                 record(step, metrics)
-                if _due(step, recipe.checkpoints.every, num_steps):
+                if _due(step, recipe.checkpoints.every, is_last):
                     with clock.phase("checkpoint"):
-                        path = _checkpoint(session, step, metrics.get("validation/avg", math.nan))
+                        path = _checkpoint(session, step, metrics.get("validation/avg", math.nan), meter)
                     with clock.phase("evaluation"):
                         _score(session, path)
+                if is_last:
+                    break
     final = last_checkpoint(output)
     assert final is not None
     return final.path
 
 
-def _due(step: int, every: int | None, num_steps: int) -> bool:
-    return every is not None and (step % every == 0 or step == num_steps)
+def _due(step: int, every: int | None, is_last: bool) -> bool:
+    return every is not None and (step % every == 0 or is_last)
+
+
+def _paid_seconds(session: Session, clock: Clock) -> float:
+    """Return the step's seconds in the slowest process, so that all stop together; 0 where no budget asks."""
+    if session.recipe.budget.seconds is None:
+        return 0.0
+    return largest(clock.total(PAID_PHASES), session.processes)
 
 
 def _resume(session: Session, last: Checkpoint) -> int:
@@ -102,18 +115,7 @@ def _roll_out(session: Session, step: int) -> list[Rewarded]:
     """Sample and grade the prompts of a step; the samples of a prompt are neighbours."""
     recipe, prompts = session.recipe, session.prompts.train
     chosen = step_prompts(prompts, seed=recipe.seed, step=step - 1, count=recipe.rollout.prompts_per_step)
-    return _sample(session, [(prompts[place], epoch) for place, epoch in chosen], recipe.rollout.samples_per_prompt)
-
-
-def _sample(session: Session, chosen: Sequence[tuple[TrainingPrompt, int]], count: int) -> list[Rewarded]:
-    """Sample and grade this process's share, and return everyone's in the order of the prompts."""
-    mine = chosen[session.processes.rank :: session.processes.world_size]
-    samples = session.rollouts.generate(
-        requests(mine, count=count, sampling=session.sampling, seed=session.recipe.seed)
-    )
-    graded = session.rewarder.grade(samples, {item.problem.key: item.problem.gold for item, _ in mine})
-    groups = [graded[start : start + count] for start in range(0, len(graded), count)]
-    return [item for group in gather(groups, session.processes) for item in group]
+    return sample(session, [(prompts[place], epoch) for place, epoch in chosen], recipe.rollout.samples_per_prompt)
 
 
 def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[list[Trajectory], dict[str, float]]:
@@ -151,35 +153,33 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     }
 
 
-def _offline_values(session: Session) -> dict[str, float]:
-    """Sample the reference on every prompt that will be asked and store V* of each, where the algorithm needs it."""
-    recipe, prompts = session.recipe, session.prompts.train
-    if not session.learner.objective.needs_values:
-        return {}
-    num_asked = min(len(prompts), recipe.optimizer.steps * recipe.rollout.prompts_per_step)
-    asked = step_prompts(prompts, seed=recipe.seed, step=0, count=num_asked)
-    batch = _sample(session, [(prompts[place], OFFLINE_EPOCH) for place, _ in asked], recipe.algorithm.value_samples)
-    if session.is_first:
-        write_values(Path(recipe.output), value_table(batch, recipe.algorithm.beta))
-    barrier(session.processes)
-    return {"tokens/generated": sum(len(item.sample.token_ids) for item in batch)}
-
-
-def _validate(session: Session) -> dict[str, float]:
-    """Return avg@k on the held-out prompts, always with the same seeds."""
+def _validate(session: Session, log: MetricsLog, step: int) -> dict[str, float]:
+    """Return avg@k on the held-out prompts, always with the same seeds; write each prompt's score."""
     held_out = [(item, 0) for item in session.prompts.validation]
     if not held_out:
         return {}
-    batch = _sample(session, held_out, session.recipe.evaluation.samples)
-    return {"validation/avg": sum(item.grade.status == "correct" for item in batch) / len(batch)}
+    count = session.recipe.evaluation.samples
+    batch = sample(session, held_out, count)
+    right = [item.grade.status == "correct" for item in batch]
+    scores = {
+        item.problem.key.problem_id: sum(right[place * count : (place + 1) * count]) / count
+        for place, (item, _) in enumerate(held_out)
+    }
+    names = list(dict.fromkeys(item.problem.cluster for item, _ in held_out))
+    log.write_validation(step, scores, [names.index(item.problem.cluster) for item, _ in held_out])
+    return {"validation/avg": sum(right) / len(batch)}
 
 
-def _checkpoint(session: Session, step: int, score: float) -> Path:
+def _checkpoint(session: Session, step: int, score: float, meter: Meter) -> Path:
     recipe, processes = session.recipe, session.processes
     path = write_checkpoint(
         Path(recipe.output),
         step,
-        meta={"world_size": processes.world_size, "score": None if math.isnan(score) else score},
+        meta={
+            "world_size": processes.world_size,
+            "score": None if math.isnan(score) else score,
+            "spent": meter.state(),
+        },
         is_first=session.is_first,
         barrier=partial(barrier, processes),
         write_state=lambda folder: session.learner.save(folder, generator_state()),

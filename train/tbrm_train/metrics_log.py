@@ -2,6 +2,7 @@
 
     {"step": 7, "reward": 0.53, "loss": 0.018, ...}           metrics.jsonl: the same bytes when the run is repeated
     {"step": 7, "seconds/rollout": 1.4, "memory_gib": 2.1}    timings.jsonl: what the machine was like
+    {"step": 7, "ids": ["000017"], "clusters": [0], "scores": [0.5]}    validation.jsonl: each held-out prompt
 
 docs/train.md defines every number. Undefined is null. A run that goes on from step k first drops the lines of later
 steps, which it will write again.
@@ -10,7 +11,7 @@ steps, which it will write again.
 import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.folder import disk_errors
 from tbrm_train.rl_recipe import Logging, RlRecipe
 
-METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
+METRICS, TIMINGS, VALIDATION = "metrics.jsonl", "timings.jsonl", "validation.jsonl"
 
 
 class MetricsLog:
@@ -37,7 +38,7 @@ class MetricsLog:
         self._loggers: list[_TensorBoard | _Tracker] = []
         if writes:
             with disk_errors(self.output):
-                for name in (METRICS, TIMINGS):
+                for name in (METRICS, TIMINGS, VALIDATION):
                     keep_lines(self.output / name, before=first_step)
             self._loggers = _loggers(recipe.logging, self.output, asdict(recipe))
 
@@ -51,6 +52,14 @@ class MetricsLog:
                     stream.write(json_line({"step": step, **values}))
         for logger in self._loggers:
             logger.log(step, {**metrics, **timings})
+
+    def write_validation(self, step: int, scores: Mapping[str, float], clusters: Sequence[int]) -> None:
+        """Append the mean score of each held-out prompt, by id, and the number of its cluster."""
+        if not self.writes:
+            return
+        line = {"step": step, "ids": list(scores), "clusters": list(clusters), "scores": list(scores.values())}
+        with disk_errors(self.output), (self.output / VALIDATION).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
     def __enter__(self) -> Self:
         """Return the log."""

@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.data import step_prompts
+from tbrm_train.processes import barrier
 from tbrm_train.rewards import Rewarded
+from tbrm_train.session import Session, sample
 
 VALUES = "values.json"
+OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
 
 
 def soft_value(rewards: Sequence[float], beta: float) -> float:
@@ -43,3 +47,18 @@ def read_values(output: Path) -> dict[str, float] | None:
 def write_values(output: Path, values: dict[str, float]) -> None:
     """Store the values, whole or not at all."""
     write_text_atomically(output / VALUES, json.dumps(values) + "\n")
+
+
+def store_values(session: Session) -> dict[str, float]:
+    """Sample the reference on every prompt that will be asked and store V* of each, where the algorithm needs it."""
+    recipe, prompts = session.recipe, session.prompts.train
+    if not session.learner.objective.needs_values:
+        return {}
+    num_asked = min(len(prompts), recipe.optimizer.steps * recipe.rollout.prompts_per_step)
+    asked = step_prompts(prompts, seed=recipe.seed, step=0, count=num_asked)
+    chosen = [(prompts[place], OFFLINE_EPOCH) for place, _ in asked]
+    batch = sample(session, chosen, recipe.algorithm.value_samples)
+    if session.is_first:
+        write_values(Path(recipe.output), value_table(batch, recipe.algorithm.beta))
+    barrier(session.processes)
+    return {"tokens/generated": sum(len(item.sample.token_ids) for item in batch)}

@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -80,6 +80,10 @@ class Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def total(self, phases: Iterable[str]) -> float:
+        """Return the seconds of these phases so far."""
+        return sum(self.seconds.get(name, 0.0) for name in phases)
 
     def take(self) -> dict[str, float]:
         """Return the seconds so far, `seconds/<phase>`, and start anew; with the process's peak memory in GiB."""

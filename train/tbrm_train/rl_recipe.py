@@ -40,7 +40,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Where prompts come from. `validation` of them are held out of training and measure progress."""
+    """Where prompts come from. `validation` of them are held out of training and measure progress.
+
+    `seed` decides generated questions and who is held out (the recipe's seed).
+    """
 
     source: str
     protocol: str
@@ -48,6 +51,7 @@ class Prompts:
     validation: int = 64
     data_dir: str | None = None
     rows: Rows | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """Training ends after the first step that reaches one of these, and after `optimizer.steps` at the latest."""
+
+    generated_tokens: int | None = None
+    trained_tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """metrics.jsonl is always written; these are copies of it."""
 
@@ -172,8 +185,14 @@ class RlRecipe:
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
     logging: Logging = Logging()
+    budget: Budget = Budget()
 
     @property
     def batch_size(self) -> int:
         """Trajectories a step, over all processes."""
         return self.rollout.prompts_per_step * self.rollout.samples_per_prompt
+
+    @property
+    def data_seed(self) -> int:
+        """What decides the prompts and the validation split."""
+        return self.seed if self.prompts.seed is None else self.prompts.seed

@@ -101,6 +101,7 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
     for key, number in _not_negative(recipe).items():
         yield key, number, 0 <= number < INFINITY, "0 or more is needed"
     yield "seed", recipe.seed, recipe.seed < 2**63, "below 2**63 is needed"
+    yield "prompts.seed", recipe.data_seed, 0 <= recipe.data_seed < 2**63, "0 or more and below 2**63 is needed"
     yield "algorithm.gamma", algorithm.gamma, 0 <= algorithm.gamma <= 1, "a number from 0 to 1 is needed"
     yield "algorithm.lam", algorithm.lam, 0 <= algorithm.lam <= 1, "a number from 0 to 1 is needed"
     yield (
@@ -151,6 +152,8 @@ def _counts(recipe: RlRecipe) -> dict[str, int]:
         "rollout.max_num_seqs": recipe.rollout.max_num_seqs,
         "deepspeed.num_threads": recipe.deepspeed.num_threads,
         "evaluation.every": recipe.evaluation.every,
+        "budget.generated_tokens": recipe.budget.generated_tokens,
+        "budget.trained_tokens": recipe.budget.trained_tokens,
     }
     return {
         "algorithm.updates_per_batch": recipe.algorithm.updates_per_batch,
@@ -168,7 +171,8 @@ def _counts(recipe: RlRecipe) -> dict[str, int]:
 
 
 def _positive(recipe: RlRecipe) -> dict[str, float]:
-    return {
+    seconds = recipe.budget.seconds
+    return ({} if seconds is None else {"budget.seconds": seconds}) | {
         "algorithm.beta": recipe.algorithm.beta,
         "algorithm.clip_low": recipe.algorithm.clip_low,
         "algorithm.clip_high": recipe.algorithm.clip_high,

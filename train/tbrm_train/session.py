@@ -1,6 +1,6 @@
 """Everything a training needs, loaded once and checked against each other before the first step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,12 @@ from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.prompts import load_tokenizer, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
-from tbrm_train.data import PromptSet, load_prompts
+from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
 from tbrm_train.learner import Learner
 from tbrm_train.policy import Critic, Policy, load_model
-from tbrm_train.rewards import Rewarder
+from tbrm_train.processes import gather
+from tbrm_train.rewards import Rewarded, Rewarder
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rollout import Rollouts, make_rollouts
 from tbrm_train.task_scores import longest_task
@@ -87,6 +88,17 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Itera
         yield learner
     finally:
         learner.close()
+
+
+def sample(session: Session, chosen: Sequence[tuple[TrainingPrompt, int]], count: int) -> list[Rewarded]:
+    """Sample and grade this process's share of (prompt, epoch), and return everyone's in the order of the prompts."""
+    mine = chosen[session.processes.rank :: session.processes.world_size]
+    samples = session.rollouts.generate(
+        requests(mine, count=count, sampling=session.sampling, seed=session.recipe.seed)
+    )
+    graded = session.rewarder.grade(samples, {item.problem.key: item.problem.gold for item, _ in mine})
+    groups = [graded[start : start + count] for start in range(0, len(graded), count)]
+    return [item for group in gather(groups, session.processes) for item in group]
 
 
 def _sampling(recipe: RlRecipe, protocol: Protocol, tokenizer: Any, model: Model) -> Sampling:
