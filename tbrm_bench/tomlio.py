@@ -33,8 +33,12 @@ def load_toml(path: Path, cls: type[T], *, overrides: Iterable[str] = (), **give
     as a plain string where it is not TOML. Raises UserError for a file that cannot be read, an unknown or missing key
     and a value of another type.
     """
-    table = read_toml(path, overrides=overrides)
-    return _build(table, cls, _Place(str(path), ""), given)
+    return from_table(read_toml(path, overrides=overrides), cls, place=str(path), **given)
+
+
+def from_table(table: Mapping[str, Any], cls: type[T], *, place: str, **given: Any) -> T:
+    """Return a table that was read or made elsewhere as a `cls`; `place` is what errors call it."""
+    return _build(table, cls, _Place(place, ""), given)
 
 
 def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
     for word in overrides:
-        _override(table, word)
+        set_value(table, word)
     return table
 
 
@@ -60,7 +64,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(nearest)}?"
 
 
-def _override(table: dict[str, Any], word: str) -> None:
+def set_value(table: dict[str, Any], word: str) -> None:
+    """Put the value of a word `table.key=value` into the table; raises UserError if the word is no such thing."""
     name, separator, text = word.partition("=")
     if not separator or not name:
         raise UserError(f"{word!r} is not key=value")

@@ -36,7 +36,11 @@ app.add_typer(tasks.app, name="tasks")
 app.command("doctor")(doctor.doctor)
 # Add-ons register themselves: the bench never imports the trainer.
 for entry in importlib.metadata.entry_points(group="tbrm_bench.commands"):
-    app.command(entry.name)(entry.load())
+    loaded = entry.load()
+    if isinstance(loaded, typer.Typer):
+        app.add_typer(loaded, name=entry.name)
+    else:
+        app.command(entry.name)(loaded)
 
 
 def _print_version(wanted: bool) -> None:

@@ -103,6 +103,6 @@ def test_heavy_packages_are_imported_where_they_belong() -> None:
         name = file.relative_to(ROOT).as_posix()
         for module in imported(ast.parse(file.read_text())):
             top = module.partition(".")[0]
-            in_cli = name.startswith("tbrm_bench/cli/") or name == "train/tbrm_train/cli.py"
+            in_cli = name.startswith(("tbrm_bench/cli/", "train/tbrm_train/cli"))
             if top in homes and not (top == "rich" and in_cli):
                 assert name in homes[top], f"{name} imports {module}"

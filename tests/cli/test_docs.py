@@ -31,7 +31,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
     """Yield every command below this one; Any, because typer brings its own copy of click's types."""
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from commands(inner, (*path, name))
+            # A hidden command is what its group does by itself: `tbench train RECIPE`.
+            yield from commands(inner, path if inner.hidden else (*path, name))
     else:
         yield path, command
 

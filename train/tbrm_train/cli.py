@@ -6,20 +6,40 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tbrm_bench.errors import MissingExtra
+from tbrm_train.cli_compare import compare
 
 if TYPE_CHECKING:
     from tbrm_train.loop import Step
     from tbrm_train.rl_recipe import RlRecipe
 
+ONE_TRAINING = "RECIPE"
 SHOWN = ("reward", "validation/avg", "loss", "grad_norm", "entropy", "tokens/mean", "cap_rate")
 
 
-def train(
+class RecipeOrCommand(TyperGroup):
+    """A group whose first word may also be a recipe: then it is the hidden command's, and looks as if it were alone."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Hand everything that names no other command to the training."""
+        if args and args[0] in self.commands and args[0] != ONE_TRAINING:
+            return super().make_context(info_name, args, parent, **extra)
+        return self.commands[ONE_TRAINING].make_context(info_name, args, parent, **extra)
+
+
+train = typer.Typer(
+    cls=RecipeOrCommand, help="Train a model by a recipe, or compare algorithms: tbench train compare --help."
+)
+train.command("compare")(compare)
+
+
+@train.command(ONE_TRAINING, hidden=True, epilog="To compare algorithms under one recipe: tbench train compare --help")
+def train_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values in place of the recipe's.")

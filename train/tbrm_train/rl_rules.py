@@ -9,7 +9,7 @@ anything is loaded. The resolved recipe, every default filled in, is stored in t
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tbrm_bench.errors import UserError
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.tasks import load_suite, load_task
-from tbrm_bench.tomlio import load_toml, read_toml
+from tbrm_bench.tomlio import from_table, read_toml
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
@@ -28,13 +28,18 @@ FREE_KEYS = ("output", "checkpoints.every", "checkpoints.keep_last", "logging", 
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
     """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
-    recipe = load_toml(path, RlRecipe, overrides=overrides)
+    return check_rl_recipe(read_toml(path, overrides=overrides), place=str(path))
+
+
+def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
+    """Return a table as a recipe, checked as `load_rl_recipe` checks a file; `place` is what errors call it."""
+    recipe = from_table(table, RlRecipe, place=place)
     for key, value, holds, wanted in _rules(recipe):
         if not holds:
-            raise UserError(f"{path}: {key} is {value}; {wanted}")
+            raise UserError(f"{place}: {key} is {value}; {wanted}")
     for text, key in ((recipe.output, "output"), (recipe.model, "model"), (recipe.prompts.source, "prompts.source")):
         if not text:
-            raise UserError(f"{path}: {key} is empty; give it a value")
+            raise UserError(f"{place}: {key} is empty; give it a value")
     load_protocol(recipe.prompts.protocol)
     if recipe.evaluation.protocol:
         load_protocol(recipe.evaluation.protocol)
@@ -63,9 +68,19 @@ def recipe_toml(recipe: RlRecipe) -> str:
 
 def recipe_changes(ours: RlRecipe, theirs: RlRecipe) -> list[str]:
     """Return a line for every key that decides the weights and differs: `optimizer.steps: 5, not 4`."""
-    mine, other = dict(_flat(asdict(ours), "")), dict(_flat(asdict(theirs), ""))
-    keys = [key for key in mine | other if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)]
+    mine, other = flat_keys(asdict(ours)), flat_keys(asdict(theirs))
+    keys = [key for key in mine | other if not is_key_of(key, FREE_KEYS)]
     return [f"{key}: {mine.get(key)!r}, not {other.get(key)!r}" for key in keys if mine.get(key) != other.get(key)]
+
+
+def is_key_of(key: str, tables: Iterable[str]) -> bool:
+    """Return whether a key is one of these, or stands in one of these tables."""
+    return any(key == table or key.startswith(f"{table}.") for table in tables)
+
+
+def flat_keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by their dotted names: `optimizer.steps`."""
+    return dict(_flat(table, ""))
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

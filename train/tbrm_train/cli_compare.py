@@ -1,0 +1,165 @@
+"""`tbench train compare RECIPE --arms tbrm,grpo`: algorithms under one recipe, with several training seeds."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tbrm_bench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tbrm_train.comparison.flow import Result
+    from tbrm_train.comparison.plan import Plan
+    from tbrm_train.comparison.report import Table
+
+# Columns that a narrow terminal goes without; comparison.md has all of them.
+WIDE_ONLY = ("95 % CI", "p (questions)", "forward", "backward", "rollout + update + sync", "n")
+WIDE = 125
+FOOTNOTE = (
+    "in points; ±: standard error over training seeds and questions, and its two parts; p: Student's t, Holm's "
+    "correction;\nn: seeds; ledger: means over seeds. Every formula: docs/metrics.md, docs/train.md"
+)
+PANEL = "What is compared"
+
+
+def compare(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The base recipe, of kind rl: what all arms share.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Values in place of the recipe's, for all arms."),
+    ] = None,
+    arms: Annotated[
+        str,
+        typer.Option(
+            metavar="ARM,ARM,...",
+            help="Algorithms (tbrm, grpo, ...), recipes or arm files (TOML), each with NAME= before it if you like.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "tbrm,grpo,ppo",
+    seeds: Annotated[
+        int, typer.Option(help="Trainings an arm: the recipe's seed and those after it.", rich_help_panel=PANEL)
+    ] = 3,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND=N",
+            help="tokens=N (generated), trained_tokens=N, seconds=N or steps=N, the same for all arms "
+            "(default: the recipe's own).",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="ARM:KEY=VALUE",
+            help="Declare a difference of one arm; may be given several times.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The comparison's folder (default: the recipe's output, -compare)."),
+    ] = None,
+    processes: Annotated[int, typer.Option(help="Processes of each training, by torchrun.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show arms, differences and trainings; do nothing.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+) -> None:
+    """Train the same recipe with several algorithms and seeds, and compare them.
+
+    The arms share model, prompts and their order, seeds, sampling, evaluation and budget.
+
+    What one does otherwise is declared and listed; an undeclared difference is refused.
+
+    The same command again goes on where it stopped.
+    """
+    from tbrm_train.comparison.plan import make_plan
+
+    plan = make_plan(
+        recipe,
+        overrides or [],
+        arms=[arm for arm in arms.split(",") if arm],
+        declared=set_ or [],
+        num_seeds=seeds,
+        budget=budget,
+        output=out,
+    )
+    if dry_run:
+        _print_plan(plan, as_json=json_)
+        return
+    from tbrm_train.comparison.flow import compare as run_comparison
+    from tbrm_train.comparison.runs import launch_process
+
+    result = run_comparison(plan, partial(launch_process, num_processes=processes), _say)
+    if json_:
+        print(json.dumps(result.as_json(), indent=2))
+    else:
+        _print_result(result)
+    _say(f"next: open {plan.output / 'comparison.md'}")
+    if not result.is_complete:
+        _say("some trainings failed; give the same command again to go on with them")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from tbrm_train.comparison.report import differences_table
+
+    if as_json:
+        arms = [
+            {"name": arm.name, "differences": [asdict(item) for item in arm.differences], "dropped": arm.dropped}
+            for arm in plan.arms
+        ]
+        runs = [
+            {"arm": run.arm.name, "seed": run.seed, "output": str(run.output), "finished": run.is_finished()}
+            for run in plan.runs
+        ]
+        print(json.dumps({"output": str(plan.output), "arms": arms, "runs": runs}, indent=2))
+        return
+    _print_table(differences_table(plan))
+    for number, run in enumerate(plan.runs, start=1):
+        print(f"{number:3d}. {run.name}: {run.output}{' (finished)' if run.is_finished() else ''}")
+
+
+def _print_result(result: "Result") -> None:
+    from tbrm_train.comparison.report import differences_table, ledger_table, pairs_table, scores_tables
+
+    for table in (differences_table(result.plan), *scores_tables(result), pairs_table(result), ledger_table(result)):
+        _print_table(table)
+    for note in result.notes:
+        _say(f"note: {note}")
+    _say(FOOTNOTE)
+
+
+def _print_table(table: "Table") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console()
+    shown = [n for n, name in enumerate(table.headers) if console.width >= WIDE or name not in WIDE_ONLY]
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=table.title, title_justify="left")
+    for place in shown:
+        is_text = place == 0 or table.headers[place] in ("key", "declared by", "verdict", "task")
+        drawn.add_column(table.headers[place], justify="left" if is_text else "right", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(row[place], style=_style(row[place])) for place in shown))
+    console.print(drawn)
+
+
+def _style(cell: str) -> str:
+    for words, style in ((" is better", "green"), (" is worse", "red"), ("cannot tell", "yellow")):
+        if cell.endswith(words):
+            return style
+    return ""

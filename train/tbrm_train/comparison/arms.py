@@ -1,0 +1,196 @@
+"""The arms of a comparison: one base recipe, and what each arm declares to do otherwise.
+
+    tbrm                 an algorithm: the base recipe with algorithm.name replaced
+    fast=tbrm            the same under another name, for `--set fast:optimizer.learning_rate=1e-5`
+    arms/ppo.toml        an arm file, without `kind`: a few keys laid over the base recipe, all of them declared
+    recipes/ppo.toml     a whole recipe: it may differ in algorithm.*, any other difference must be declared
+
+Arms share model, prompts, their order, seeds, sampling, rewards, evaluation and budget; nothing declares those away.
+"""
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.tomlio import did_you_mean, read_toml, set_value
+from tbrm_train.rl_recipe import Algorithm, RlRecipe
+from tbrm_train.rl_rules import check_rl_recipe, flat_keys, is_key_of
+
+Table = dict[str, Any]
+
+ALGORITHMS: tuple[str, ...] = get_args(get_type_hints(Algorithm)["name"])
+_CLIPPED = ("clip_low", "clip_high", "updates_per_batch")
+_PENALISED = (*_CLIPPED, "kl_coefficient", "entropy_coefficient", "reference_reset_every")
+# What each loss reads; a coefficient that an arm's loss does not read is dropped from the arm, and told.
+COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
+    "tbrm": ("beta", "center_value", "center_reward", "freeze_value", "reference_reset_every"),
+    "astarpo": ("beta", "value_samples", "reference_reset_every"),
+    "ppo": (*_PENALISED, "kl_in_reward", "gamma", "lam", "value_clip"),
+    "grpo": _PENALISED,
+    "reinforce": _PENALISED,
+    "drgrpo": _CLIPPED,
+}
+SHARED = (
+    *("kind", "output", "seed", "model", "prompts", "rewards", "evaluation", "budget", "checkpoints", "logging"),
+    *("rollout.temperature", "rollout.max_tokens", "optimizer.steps"),
+)
+# Keys of a whole recipe that say nothing of its training: the base recipe's count.
+IGNORED = ("output", "seed", "checkpoints", "logging", "rewards.workers")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key in which an arm differs from the base recipe, and who says so."""
+
+    key: str
+    base: Any
+    arm: Any
+    declared_by: str  # "the algorithm", "--set", an arm file's path
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """An arm, resolved; `dropped` are coefficients of the base recipe that this arm's loss does not read."""
+
+    name: str
+    recipe: RlRecipe
+    differences: tuple[Difference, ...]
+    dropped: tuple[str, ...]
+
+
+def make_arms(
+    path: Path, words: Sequence[str], *, specs: Sequence[str], declared: Sequence[str]
+) -> tuple[RlRecipe, list[Arm]]:
+    """Return the base recipe and its arms.
+
+    `words` are key=value for all arms, `specs` as at the top, `declared` words `arm:key=value`. Raises UserError for an
+    arm that is not known, declared twice, or differs in anything that it does not declare or that all arms share.
+    """
+    table = read_toml(path, overrides=words)
+    if table.get("kind") != "rl":
+        raise UserError(f"{path}: kind is {table.get('kind')!r}; only recipes of kind rl have algorithms to compare")
+    base = check_rl_recipe(table, place=str(path))
+    named = [_named(spec) for spec in specs]
+    names = [name for name, _ in named]
+    if len(names) < 2:
+        raise UserError(f"--arms names {len(names)} arm; a comparison needs two: --arms tbrm,grpo")
+    for name in names:
+        if [other.lower() for other in names].count(name.lower()) > 1:
+            raise UserError(f"two arms are called {name!r}; give one another name: --arms {name},NAME={name}")
+    own = _by_arm(declared, names)
+    return base, [_Maker(base, table, name, own[name]).make(spec, words) for name, spec in named]
+
+
+def _named(spec: str) -> tuple[str, str]:
+    name, separator, rest = spec.partition("=")
+    if not separator:
+        name, rest = (spec if spec in ALGORITHMS else Path(spec).stem), spec
+    if not NAME.fullmatch(name):
+        raise UserError(f"{name!r} cannot name an arm, which is a folder too; use letters, digits, '.', '_' and '-'")
+    if rest not in ALGORITHMS and not rest.endswith(".toml"):
+        raise UserError(f"{rest!r} is no algorithm and no .toml file; {did_you_mean(rest, ALGORITHMS)}")
+    return name, rest
+
+
+def _by_arm(declared: Iterable[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the words key=value of each arm."""
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for word in declared:
+        name, separator, rest = word.partition(":")
+        if not separator or "=" not in rest or "=" in name:
+            raise UserError(f"--set {word!r} is not arm:key=value")
+        if name not in own:
+            raise UserError(f"--set {word!r}: there is no arm {name!r}; {did_you_mean(name, names)}")
+        own[name].append(rest)
+    return own
+
+
+class _Maker:
+    """Makes one arm; holds what every step of that needs."""
+
+    def __init__(self, base: RlRecipe, table: Table, name: str, words: Sequence[str]) -> None:
+        self.base, self.table, self.name, self.words = base, table, name, words
+        self.declared: dict[str, str] = {}
+        self.dropped: tuple[str, ...] = ()
+
+    def make(self, spec: str, common: Sequence[str]) -> Arm:
+        """Return the arm of a specification."""
+        if spec in ALGORITHMS:
+            table = self._with_algorithm(spec, {})
+        else:
+            given = read_toml(Path(spec))
+            table = self._laid_over(spec, given) if "kind" not in given else self._whole(spec, common)
+        for word in self.words:
+            key = word.partition("=")[0]
+            self._check_free(key, f"--set {self.name}:{word}")
+            self.declared[key] = "--set"
+            set_value(table, word)
+        recipe = check_rl_recipe(table, place=f"arm {self.name}")
+        ours, theirs = flat_keys(asdict(self.base)), flat_keys(asdict(recipe))
+        # A coefficient that the arm's loss does not read makes no difference.
+        read = ("name", *COEFFICIENTS[recipe.algorithm.name])
+        unread = [key for key in theirs if key.startswith("algorithm.") and key.partition(".")[2] not in read]
+        differences = tuple(
+            Difference(key, ours.get(key), value, self.declared.get(key, "the algorithm"))
+            for key, value in theirs.items()
+            if ours.get(key) != value and key not in unread
+        )
+        return Arm(self.name, recipe, differences, self.dropped)
+
+    def _with_algorithm(self, algorithm: str, extra: Table) -> Table:
+        """Return the base recipe with another algorithm, and with those of its coefficients that the loss reads."""
+        table, coefficients = copy.deepcopy(self.table), dict(self.table["algorithm"])
+        coefficients.pop("name")
+        if algorithm != self.base.algorithm.name and algorithm in COEFFICIENTS:
+            self.dropped = tuple(key for key in coefficients if key not in COEFFICIENTS[algorithm] and key not in extra)
+            coefficients = {key: value for key, value in coefficients.items() if key not in self.dropped}
+        table["algorithm"] = {"name": algorithm, **coefficients, **extra}
+        return table
+
+    def _laid_over(self, file: str, given: Table) -> Table:
+        """Return the base recipe with an arm file's keys in place of its own."""
+        for key in flat_keys(given):
+            self._check_free(key, file)
+            self.declared[key] = file
+        own = dict(given.get("algorithm", {}))
+        table = self._with_algorithm(own.pop("name", self.base.algorithm.name), own)
+        for name, value in given.items():
+            if name != "algorithm":
+                together = isinstance(value, dict) and isinstance(table.get(name), dict)
+                table[name] = {**table[name], **value} if together else value
+        return table
+
+    def _whole(self, file: str, common: Sequence[str]) -> Table:
+        """Return the base recipe with a whole recipe's algorithm; refuse what else it does otherwise, undeclared."""
+        theirs = read_toml(Path(file), overrides=common)
+        recipe = check_rl_recipe(theirs, place=file)
+        ours, values = flat_keys(asdict(self.base)), flat_keys(asdict(recipe))
+        declared = {word.partition("=")[0] for word in self.words}
+        for key in sorted(ours.keys() | values.keys()):
+            mine, other = ours.get(key), values.get(key)
+            if mine == other or key in declared or is_key_of(key, ("algorithm", *IGNORED)):
+                continue
+            fixes = [f"take it out of {file}" if mine is None else f"give it for all arms: {key}={_word(mine)}"]
+            if other is not None and not is_key_of(key, SHARED):
+                fixes.insert(0, f"declare it: --set {self.name}:{key}={_word(other)}")
+            raise UserError(
+                f"arm {self.name} ({file}) differs undeclared: {key} is {_word(other)}, the base recipe has "
+                f"{_word(mine)}; {', or '.join(fixes)}"
+            )
+        return {**copy.deepcopy(self.table), "algorithm": theirs["algorithm"]}
+
+    def _check_free(self, key: str, place: str) -> None:
+        if is_key_of(key, SHARED):
+            raise UserError(f"{place}: all arms share {key}; give it for all of them, {key}=VALUE, or leave it out")
+
+
+def _word(value: Any) -> str:
+    """Return a value as one writes it after key=; a key without a value has none to write."""
+    if value is None:
+        return "(unset)"
+    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)

@@ -1,0 +1,141 @@
+"""What a comparison will do, before it does anything: the arms, the seeds, the budget, and a folder for each training.
+
+    runs/x/arms/tbrm.toml          the arm's whole recipe
+    runs/x/runs/tbrm/seed-1/       an ordinary run folder: tbench eval, show and train take it
+    runs/x/runs/tbrm/seed-1.log    what it printed
+
+The same command again finds what is there. Seeds and arms may be added later; an arm's recipe may not change.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.tomlio import did_you_mean
+from tbrm_train.checkpoint import is_finished, last_checkpoint
+from tbrm_train.comparison.arms import Arm, make_arms
+from tbrm_train.folder import check_free, disk_errors
+from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+
+BUDGETS = {
+    "tokens": "budget.generated_tokens",
+    "trained_tokens": "budget.trained_tokens",
+    "seconds": "budget.seconds",
+    "steps": "optimizer.steps",
+}
+ARMS, RESULT = "arms", "comparison.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training of one arm."""
+
+    arm: Arm
+    seed: int
+    output: Path
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.arm.name} seed {self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """The file with what it printed."""
+        return self.output.with_suffix(".log")
+
+    def is_finished(self) -> bool:
+        """Return whether nothing is left to train."""
+        last = last_checkpoint(self.output)
+        return last is not None and is_finished(self.arm.recipe, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A comparison: every arm with every seed."""
+
+    output: Path
+    base: RlRecipe
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The trainings, seed by seed: stopped early, a comparison has whole seeds."""
+        return [
+            Run(arm, seed, self.output / "runs" / arm.name / f"seed-{seed}") for seed in self.seeds for arm in self.arms
+        ]
+
+    def arm_file(self, arm: Arm) -> Path:
+        """Return where the arm's recipe is stored."""
+        return self.output / ARMS / f"{arm.name}.toml"
+
+
+def make_plan(
+    path: Path,
+    words: Sequence[str] = (),
+    *,
+    arms: Sequence[str],
+    declared: Sequence[str] = (),
+    num_seeds: int = 3,
+    budget: str | None = None,
+    output: Path | None = None,
+) -> Plan:
+    """Return the plan of a comparison; nothing is written.
+
+    The recipe's seed is the first one; it decides the prompts and who is held out, for all seeds. Raises UserError for
+    anything that would make the comparison void.
+    """
+    if num_seeds < 1:
+        raise UserError(f"--seeds is {num_seeds}; 1 or more is needed, 3 or more to tell algorithms from luck")
+    words = [*words, *budget_words(budget)]
+    base, _ = make_arms(path, words, specs=arms, declared=declared)
+    if base.evaluation.every is None or base.prompts.validation == 0:
+        wanted = "evaluation.every=N" if base.evaluation.every is None else "prompts.validation=N"
+        raise UserError(f"{path}: no held-out prompt would be asked, so nothing could be compared; give {wanted}")
+    base, made = make_arms(path, [*words, f"prompts.seed={base.data_seed}"], specs=arms, declared=declared)
+    seeds = tuple(range(base.seed, base.seed + num_seeds))
+    return Plan(output or Path(f"{base.output}-compare"), base, tuple(made), seeds)
+
+
+def budget_words(budget: str | None) -> list[str]:
+    """Return a budget as words of a recipe: `tokens=1e6` is budget.generated_tokens=1000000."""
+    if budget is None:
+        return []
+    name, _, text = budget.partition("=")
+    if name not in BUDGETS:
+        raise UserError(f"--budget {budget!r} is of no known kind; {did_you_mean(name, BUDGETS)}")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    whole = name != "seconds"
+    if not 0 < number < math.inf or (whole and number != int(number)):
+        raise UserError(f"--budget {budget!r}: {text!r} is no {'whole ' if whole else ''}number above 0")
+    return [f"{BUDGETS[name]}={int(number) if whole else number}"]
+
+
+def open_folder(plan: Plan) -> None:
+    """Make the comparison's folder and store the arms, or join the one that is there.
+
+    Raises UserError if the folder is another thing, or if an arm of this name has another recipe there.
+    """
+    if not (plan.output / ARMS).is_dir():
+        check_free(plan.output)
+    for arm in plan.arms:
+        file = plan.arm_file(arm)
+        if not file.is_file():
+            with disk_errors(plan.output):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_text_atomically(file, recipe_toml(arm.recipe))
+            continue
+        changes = recipe_changes(arm.recipe, load_rl_recipe(file))
+        if changes:
+            raise UserError(
+                f"{plan.output} compares another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
+                f"another name to the arm"
+            )
