@@ -12,15 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tbrm_train.objectives import (
-    OBJECTIVES,
-    MicroBatch,
-    Tally,
-    Trajectory,
-    centred,
-    tbrm_objective,
-    value_loss,
-)
+from tbrm_train.known import whole_batch
+from tbrm_train.losses.ppo import value_loss
+from tbrm_train.losses.share import Share
+from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals, Trajectory
 from tbrm_train.policy import TokenScores
 from tbrm_train.rl_recipe import Algorithm
 
@@ -53,22 +48,22 @@ def scores(logits: Tensor) -> TokenScores:
 def batch(
     logits: Tensor, reference: Tensor | None = None, r: Tensor | None = None, advantages: Tensor | None = None
 ) -> MicroBatch:
+    """All trajectories as one micro-batch; advantages (64,) are of trajectories, and of each of their tokens."""
+    signals = Signals() if advantages is None else Signals(advantages, token_advantages=advantages[ROWS])
     return MicroBatch(
+        share=Share(ROWS, len(TRAJECTORIES), len(TRAJECTORIES), len(ROWS)),
         scores=scores(logits),
-        rows=ROWS,
         rewards=rewards() if r is None else r,
-        baselines=torch.zeros(len(TRAJECTORIES), dtype=torch.float64),
+        optimal_values=torch.zeros(len(TRAJECTORIES), dtype=torch.float64),
         reference=None if reference is None else scores(reference),
         old_logprobs=None,
-        advantages=advantages,
-        num_trajectories=len(TRAJECTORIES),
-        num_tokens=len(ROWS),
-        longest=STEPS,
+        signals=signals,
+        max_tokens=STEPS,
     )
 
 
 def tbrm(logits: Tensor, reference: Tensor, r: Tensor, **settings: object) -> Tensor:
-    return tbrm_objective(batch(logits, reference, r), replace(Algorithm("tbrm", beta=0.3), **settings), Tally())  # type: ignore[arg-type]
+    return OBJECTIVES["tbrm"].loss(batch(logits, reference, r), replace(Algorithm("tbrm", beta=0.3), **settings))[0]  # type: ignore[arg-type]
 
 
 def log_prob(logits: Tensor) -> Tensor:
@@ -174,8 +169,13 @@ def test_freezing_the_value_stops_its_gradient_and_changes_no_number() -> None:
 
 
 def test_a_centred_reward_is_the_reward_less_its_groups_mean() -> None:
-    items = [Trajectory((1,), (2,), reward, group) for group, reward in ((0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0))]
-    assert [item.reward - item.baseline for item in centred(items)] == [0.5, -0.5, 0.0, 0.0]
+    """One alone has nobody to compare with and keeps its reward; without the switch nobody's mean is asked for."""
+    batch_of = ((0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0), (2, 1.0))
+    whole = whole_batch([Trajectory((1,), (2,), reward, group) for group, reward in batch_of])
+    means = OBJECTIVES["tbrm"].signals(whole, Algorithm("tbrm", center_reward=True)).group_means
+    assert means is not None
+    assert (whole.rewards - means).tolist() == [0.5, -0.5, 0.0, 0.0, 1.0]
+    assert OBJECTIVES["tbrm"].signals(whole, Algorithm("tbrm")) == Signals()
 
 
 # Every loss ----------------------------------------------------------------------------------------------------------
@@ -183,20 +183,24 @@ def test_a_centred_reward_is_the_reward_less_its_groups_mean() -> None:
 
 def parts(whole: MicroBatch, chosen: Tensor) -> MicroBatch:
     """The micro-batch of some of the trajectories; counts stay those of the whole update."""
-    tokens = torch.isin(whole.rows, chosen)
-
-    def cut(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[tokens]
-
+    tokens = torch.isin(whole.share.rows, chosen)
+    assert whole.reference is not None
+    assert whole.old_logprobs is not None
+    assert whole.signals.advantages is not None
+    assert whole.signals.token_advantages is not None
     return replace(
         whole,
+        share=replace(
+            whole.share, rows=torch.searchsorted(chosen, whole.share.rows[tokens]), num_trajectories=len(chosen)
+        ),
         scores=TokenScores(*(values[tokens] for values in whole.scores)),
-        rows=torch.searchsorted(chosen, whole.rows[tokens]),
         rewards=whole.rewards[chosen],
-        baselines=whole.baselines[chosen],
-        reference=None if whole.reference is None else TokenScores(*(values[tokens] for values in whole.reference)),
-        old_logprobs=cut(whole.old_logprobs),
-        advantages=cut(whole.advantages),
+        optimal_values=whole.optimal_values[chosen],
+        reference=TokenScores(*(values[tokens] for values in whole.reference)),
+        old_logprobs=whole.old_logprobs[tokens],
+        signals=Signals(
+            advantages=whole.signals.advantages[chosen], token_advantages=whole.signals.token_advantages[tokens]
+        ),
     )
 
 
@@ -204,7 +208,7 @@ def parts(whole: MicroBatch, chosen: Tensor) -> MicroBatch:
 def test_a_loss_does_not_depend_on_the_split(name: str) -> None:
     """Micro-batches of 1, of 7, of all: their losses and gradients sum to the same."""
     settings = Algorithm(name, beta=0.3, kl_coefficient=0.1, entropy_coefficient=0.05)  # type: ignore[arg-type]
-    advantages = torch.randn(len(ROWS), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    advantages = torch.randn(len(TRAJECTORIES), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     found = []
     for size in (1, 7, len(TRAJECTORIES)):
         logits = table(1).requires_grad_()
@@ -214,7 +218,7 @@ def test_a_loss_does_not_depend_on_the_split(name: str) -> None:
             whole = replace(
                 batch(logits, table(2), advantages=advantages), old_logprobs=scores(table(1) + 0.1 * table(3)).logprobs
             )
-            loss = loss + OBJECTIVES[name].loss(parts(whole, chosen), settings, Tally())
+            loss = loss + OBJECTIVES[name].loss(parts(whole, chosen), settings)[0]
         found.append((loss.detach(), torch.autograd.grad(loss, logits)[0]))
     for loss, gradient in found[1:]:
         torch.testing.assert_close(loss, found[0][0])
@@ -228,13 +232,16 @@ def exact_policy_gradient(logits: Tensor, r: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", ["ppo", "grpo", "drgrpo", "reinforce"])
 def test_on_policy_the_surrogate_has_the_gradient_of_the_expected_reward(name: str) -> None:
-    """With advantages r on every token, weighed by pi, minus the loss climbs E r; only the divisor differs."""
+    """With advantages r, weighed by pi, minus the loss climbs E r; only the divisor differs."""
     logits, r = table(1).requires_grad_(), rewards()
     p = log_prob(logits).exp().detach()
-    advantages = (p * r).repeat_interleave(STEPS)
-    loss = OBJECTIVES[name].loss(batch(logits, advantages=advantages), Algorithm(name), Tally())  # type: ignore[arg-type]
+    loss, _ = OBJECTIVES[name].loss(batch(logits, advantages=p * r), Algorithm(name))  # type: ignore[arg-type]
     (gradient,) = torch.autograd.grad(loss, logits)
-    torch.testing.assert_close(-gradient * len(ROWS), exact_policy_gradient(logits, r))
+    divisor = len(TRAJECTORIES) if name == "reinforce" else len(ROWS)
+    torch.testing.assert_close(-gradient * divisor, exact_policy_gradient(logits, r))
+
+
+ONE = Share(torch.zeros(1, dtype=torch.long), 1, 1, 1)
 
 
 def clipped(ratio: float, advantage: float) -> tuple[float, float]:
@@ -243,17 +250,15 @@ def clipped(ratio: float, advantage: float) -> tuple[float, float]:
     zero = torch.zeros(1, dtype=torch.float64)
     one = MicroBatch(
         scores=TokenScores(log_pi, zero, zero),
-        rows=torch.zeros(1, dtype=torch.long),
+        share=ONE,
         rewards=zero,
-        baselines=zero,
+        optimal_values=zero,
         reference=None,
         old_logprobs=zero,
-        advantages=torch.tensor([advantage], dtype=torch.float64),
-        num_trajectories=1,
-        num_tokens=1,
-        longest=1,
+        signals=Signals(token_advantages=torch.tensor([advantage], dtype=torch.float64)),
+        max_tokens=1,
     )
-    loss = OBJECTIVES["ppo"].loss(one, Algorithm("ppo"), Tally())
+    loss, _ = OBJECTIVES["ppo"].loss(one, Algorithm("ppo"))
     return loss.item(), torch.autograd.grad(loss, log_pi)[0].item()
 
 
@@ -273,21 +278,28 @@ def test_the_clip_takes_away_the_gradient_only_of_going_further(
     assert clipped(ratio, advantage) == pytest.approx((loss, slope))
 
 
-def advantages_of(name: str, items: list[Trajectory], **settings: float) -> list[list[float]]:
-    rule = OBJECTIVES[name].advantages
-    found = rule(items, None, None, replace(Algorithm(name), **settings)).advantages  # type: ignore[arg-type]
+def advantages_of(name: str, items: list[Trajectory], penalties: list[Tensor] | None = None) -> list[float]:
+    found = OBJECTIVES[name].signals(whole_batch(items, penalties=penalties), Algorithm(name)).advantages  # type: ignore[arg-type]
     assert found is not None
-    return [values.tolist() for values in found]
+    return found.tolist()
 
 
 def test_groups_give_their_mean_and_grpo_their_deviation_too() -> None:
     items = [Trajectory((1,), (2, 3), reward, 0) for reward in (1.0, 0.0, 0.0)]
     deviation = math.sqrt((2 / 3) ** 2 / 2 + 2 * (1 / 3) ** 2 / 2)
-    assert advantages_of("drgrpo", items)[0] == pytest.approx([2 / 3] * 2)
-    assert advantages_of("grpo", items)[0] == pytest.approx([2 / 3 / (deviation + 1e-6)] * 2)
+    assert advantages_of("drgrpo", items)[0] == pytest.approx(2 / 3)
+    assert advantages_of("grpo", items)[0] == pytest.approx(2 / 3 / (deviation + 1e-6))
     same = [replace(item, reward=1.0) for item in items]
     for name in ("grpo", "drgrpo", "reinforce"):
-        assert advantages_of(name, same) == [[0.0, 0.0]] * 3, "a group of equal rewards teaches nothing"
+        assert advantages_of(name, same) == [0.0] * 3, "a group of equal rewards teaches nothing"
+
+
+def test_a_penalty_in_the_reward_is_taken_off_before_the_group_is_compared() -> None:
+    """Equal rewards, one response 2 nats further from the reference at 0.25 a nat: 0.5 less, so 0.25 below the mean."""
+    items = [Trajectory((1,), (2, 3), 1.0, 0), Trajectory((1,), (4,), 1.0, 0)]
+    penalties = [torch.tensor([0.3, 0.2]), torch.tensor([0.0])]
+    for name in ("drgrpo", "reinforce"):
+        assert advantages_of(name, items, penalties) == pytest.approx([-0.25, 0.25])
 
 
 def test_gae_is_its_definition() -> None:
@@ -295,7 +307,7 @@ def test_gae_is_its_definition() -> None:
     gamma, lam = 0.9, 0.7
     items = [Trajectory((1,), (2, 3, 4), 1.0, 0), Trajectory((1,), (5,), 0.0, 1)]
     values = [torch.tensor([0.3, -0.2, 0.5]), torch.tensor([0.1])]
-    found = OBJECTIVES["ppo"].advantages(items, values, None, Algorithm("ppo", gamma=gamma, lam=lam))
+    found = OBJECTIVES["ppo"].signals(whole_batch(items, values=values), Algorithm("ppo", gamma=gamma, lam=lam))
     plain = []
     for item, value in zip(items, values, strict=True):
         steps = len(value)
@@ -304,10 +316,10 @@ def test_gae_is_its_definition() -> None:
         errors = [r[h] + gamma * v[h + 1] - v[h] for h in range(steps)]
         plain.append([sum((gamma * lam) ** k * errors[h + k] for k in range(steps - h)) for h in range(steps)])
     flat = torch.tensor([a for row in plain for a in row])
-    assert found.advantages is not None
+    assert found.token_advantages is not None
     assert found.returns is not None
-    torch.testing.assert_close(torch.cat(found.advantages), (flat - flat.mean()) / (flat.std() + 1e-8))
-    torch.testing.assert_close(torch.cat(found.returns), flat + torch.cat(values))
+    torch.testing.assert_close(found.token_advantages, (flat - flat.mean()) / (flat.std() + 1e-8))
+    torch.testing.assert_close(found.returns, flat + torch.cat(values))
 
 
 @pytest.mark.parametrize(
@@ -315,7 +327,9 @@ def test_gae_is_its_definition() -> None:
     [(0.2, 0.0, 1.0, 0.32), (0.9, 0.0, 1.0, 0.125), (0.9, 0.0, 0.0, 0.405), (-0.9, 0.0, -1.0, 0.125)],
 )
 def test_the_value_loss_takes_the_larger_of_both_errors(value: float, old: float, target: float, loss: float) -> None:
-    found = value_loss(torch.tensor([value]), torch.tensor([old]), torch.tensor([target]), 0.5)
+    found, _ = value_loss(
+        torch.tensor([value]), old_values=torch.tensor([old]), returns=torch.tensor([target]), share=ONE
+    )
     assert found.item() == pytest.approx(loss)
 
 
@@ -334,8 +348,8 @@ def test_astarpo_is_minimal_at_the_regularised_optimum() -> None:
     loss = OBJECTIVES["astarpo"].loss
 
     def at(table_: Tensor) -> float:
-        whole = replace(batch(table_, reference, r), baselines=v_star.expand(len(TRAJECTORIES)))
-        return loss(whole, Algorithm("astarpo", beta=beta), Tally()).item()
+        whole = replace(batch(table_, reference, r), optimal_values=v_star.expand(len(TRAJECTORIES)))
+        return loss(whole, Algorithm("astarpo", beta=beta))[0].item()
 
     assert at(logits) == pytest.approx(0, abs=1e-20)
     assert at(logits + 0.1 * table(4)) > 1e-6
@@ -345,10 +359,9 @@ def test_astarpo_is_minimal_at_the_regularised_optimum() -> None:
 def test_every_logged_number_has_its_page(name: str) -> None:
     from pathlib import Path
 
-    tally = Tally()
-    advantages = torch.ones(len(ROWS), dtype=torch.float64)
+    advantages = torch.ones(len(TRAJECTORIES), dtype=torch.float64)
     settings = Algorithm(name, kl_coefficient=0.1)  # type: ignore[arg-type]
-    OBJECTIVES[name].loss(batch(table(1), table(2), advantages=advantages), settings, tally)
+    _, metrics = OBJECTIVES[name].loss(batch(table(1), table(2), advantages=advantages), settings)
     page = (Path(__file__).resolve().parents[2] / "docs" / "algorithms" / f"{name}.md").read_text()
-    for metric in tally.sums:
+    for metric in metrics:
         assert f"`{metric}`" in page, f"docs/algorithms/{name}.md does not define {metric}"

@@ -59,13 +59,19 @@ def group_advantages(
     if divide:
         advantages = advantages / torch.where(alone, 1.0, found.std + STD_EPSILON)
     silent = found.constant & ~alone
+    return torch.where(silent, 0.0, advantages).to(rewards.dtype), group_metrics(rewards, groups)
+
+
+def group_metrics(rewards: Tensor, groups: Tensor) -> Metrics:
+    """Return the share of groups whose rewards are all equal, and that of groups of one, which do not count there."""
+    found = group_statistics(rewards, groups)
+    alone = found.size == 1
     # Each group counts once: a trajectory is 1 / size of its group.
     per_group = 1 / found.size.double()
-    metrics = {
-        "zero_variance_groups": Mean((silent * per_group).sum(), per_group.sum()),
+    return {
+        "zero_variance_groups": Mean(((found.constant & ~alone) * per_group).sum(), per_group.sum()),
         "single_groups": Mean(alone.double().sum(), per_group.sum()),
     }
-    return torch.where(silent, 0.0, advantages).to(rewards.dtype), metrics
 
 
 def group_means(rewards: Tensor, groups: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ of the whole batch, so world size and micro-batches change a gradient by roundin
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tbrm_train.advantages import group_metrics
 from tbrm_train.checkpoint import diverged
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
+from tbrm_train.known import Known, whole_batch
+from tbrm_train.losses.ppo import value_loss
+from tbrm_train.losses.share import Mean, Metrics, Share, add_metrics, mean
 from tbrm_train.micro_batches import plan_micro_batches, split_batch
-from tbrm_train.objectives import OBJECTIVES, Advantages, MicroBatch, Objective, Tally, Trajectory, value_loss
-from tbrm_train.policy import TokenScores, make_batch
+from tbrm_train.objectives import OBJECTIVES, MicroBatch, Objective, Trajectory
+from tbrm_train.policy import TokenBatch, TokenScores, make_batch
 from tbrm_train.processes import gather, gather_by_place, sum_all
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rollout import Continuation
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Numbers of a batch from before its updates, one tensor of response tokens a trajectory; None if not needed."""
-
-    old_logprobs: list[Tensor] | None
-    values: list[Tensor] | None
-    advantages: Advantages
 
 
 class Learner:
@@ -53,28 +47,23 @@ class Learner:
         `spent` is the share of the budget that went into the steps before; the schedule falls with it. Raises
         RunFailed, before the weights change, if the loss is not finite.
         """
-        tally, norms = Tally(), []
+        told, norms = [group_metrics_once(trajectories, self.processes)], []
         parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
-        algorithm = self.recipe.algorithm
-        scores_first = len(parts) > 1 or self.critic is not None or algorithm.kl_in_reward > 0
-        known = self._prepare(trajectories, parts) if scores_first else self._without_scores(trajectories)
+        known = self._prepare(trajectories, parts)
         for part in parts:
-            self._accumulate(trajectories, part, known, tally, step)
+            told += self._accumulate(trajectories, part, known, step)
             norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step, spent)))
             if self.critic is not None:
                 rate = self._rate(self.recipe.optimizer.critic_learning_rate, step, spent)
-                tally.add("critic/grad_norm", torch.tensor([self.critic.step(learning_rate=rate)]))
+                told.append({"critic/grad_norm": mean(torch.tensor([self.critic.step(learning_rate=rate)]))})
         resets = self.recipe.algorithm.reference_reset_every
         if self.reference is not None and resets is not None and step % resets == 0:
             self.reference.copy_from(self.policy)
         return {
-            **self._total(tally).means(),
+            **self._total(add_metrics(told)),
             "grad_norm": sum(norms) / len(norms),
             "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step, spent),
         }
-
-    def _without_scores(self, trajectories: Sequence[Trajectory]) -> Known:
-        return Known(None, None, self.objective.advantages(trajectories, None, None, self.recipe.algorithm))
 
     def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> Known:
         """Score the batch before its first update, as far as the algorithm needs it."""
@@ -83,78 +72,98 @@ class Learner:
         old: dict[int, Tensor] = {}
         values: dict[int, Tensor] = {}
         penalties: dict[int, Tensor] = {}
-        with torch.no_grad():
-            for micro in self._plan(trajectories, [place for part in parts for place in part]):
-                batch = make_batch(_pairs(trajectories, micro or [0]), device=self.processes.device)
-                if len(parts) > 1 or penalised:
-                    logprobs = self._score(batch).logprobs
-                    old |= _by_place(micro, logprobs, batch.lengths)
-                    if penalised and reference is not None:
-                        log_ratio = logprobs - TokenScores(*reference(batch)).logprobs
-                        penalties |= _by_place(micro, settings.kl_in_reward * log_ratio, batch.lengths)
-                if critic is not None:
-                    values |= _by_place(micro, critic(batch), batch.lengths)
+        if len(parts) > 1 or critic is not None or penalised:
+            with torch.no_grad():
+                for micro in self._plan(trajectories, range(len(trajectories))):
+                    batch = make_batch(_pairs(trajectories, micro or [0]), device=self.processes.device)
+                    if len(parts) > 1 or penalised:
+                        logprobs = self._score(batch).logprobs
+                        old |= _by_place(micro, logprobs, batch.lengths)
+                        if penalised and reference is not None:
+                            log_ratio = logprobs - TokenScores(*reference(batch)).logprobs
+                            penalties |= _by_place(micro, settings.kl_in_reward * log_ratio, batch.lengths)
+                    if critic is not None:
+                        values |= _by_place(micro, critic(batch), batch.lengths)
         everything = partial(gather_by_place, count=len(trajectories), processes=self.processes)
-        old_logprobs = everything(old) if len(parts) > 1 else None
-        all_values = everything(values) if critic is not None else None
-        advantages = self.objective.advantages(
-            trajectories, all_values, everything(penalties) if penalised else None, settings
+        whole = whole_batch(
+            trajectories,
+            values=everything(values) if critic is not None else None,
+            penalties=everything(penalties) if penalised else None,
         )
-        return Known(old_logprobs, all_values, advantages)
+        lengths = [len(item.response) for item in trajectories]
+        return Known(
+            whole,
+            self.objective.signals(whole, settings),
+            torch.cat(everything(old)) if len(parts) > 1 else None,
+            torch.split(torch.arange(sum(lengths)), lengths),
+        )
 
     def _accumulate(
-        self, trajectories: Sequence[Trajectory], part: Sequence[int], known: Known, tally: Tally, step: int
-    ) -> None:
+        self, trajectories: Sequence[Trajectory], part: Sequence[int], known: Known, step: int
+    ) -> list[Metrics]:
         """Add up the gradients of one update; raises RunFailed if the loss is not finite in any process."""
         plan = self._plan(trajectories, part)
         num_tokens = sum(len(trajectories[place].response) for place in part)
+        told: list[Metrics] = []
         total = 0.0
         for number, micro in enumerate(plan):
             # A process without work computes on one trajectory that counts nothing, since all must take part.
-            places = micro or [part[0]]
+            places, weight, is_last = micro or [part[0]], 1.0 if micro else 0.0, number == len(plan) - 1
             batch = make_batch(_pairs(trajectories, places), device=self.processes.device)
-            reference = TokenScores(*self.reference(batch)) if self.reference is not None else None
-            inputs = MicroBatch(
-                scores=self._score(batch),
-                rows=batch.rows,
-                rewards=self._floats([trajectories[place].reward for place in places]),
-                baselines=self._floats([trajectories[place].baseline for place in places]),
-                reference=reference,
-                old_logprobs=self._pick(known.old_logprobs, places),
-                advantages=self._pick(known.advantages.advantages, places),
-                num_trajectories=len(part),
-                num_tokens=num_tokens,
-                longest=self.recipe.rollout.max_tokens,
+            share, numbers = (
+                Share(batch.rows, len(places), len(part), num_tokens),
+                known.of(places, self.processes.device),
             )
-            weight = 1.0 if micro else 0.0
-            told = tally if micro else Tally()
-            told.add("entropy", inputs.scores.entropy)
-            loss = self.objective.loss(inputs, self.recipe.algorithm, told) * weight
-            total += float(loss.detach())
-            self.policy.backward(loss, last=number == len(plan) - 1)
+            inputs = MicroBatch(
+                share=share,
+                reference=TokenScores(*self.reference(batch)) if self.reference is not None else None,
+                scores=self._score(batch),
+                rewards=numbers.whole.rewards,
+                optimal_values=self._optimal_values(trajectories, places),
+                old_logprobs=numbers.old_logprobs,
+                signals=numbers.signals,
+                max_tokens=self.recipe.rollout.max_tokens,
+            )
+            loss, metrics = self.objective.loss(inputs, self.recipe.algorithm)
+            metrics["entropy"] = mean(inputs.scores.entropy)
+            total += float(loss.detach()) * weight
+            self.policy.backward(loss * weight, last=is_last)
             if self.critic is not None:
-                values = self.critic(batch)
-                old, target = self._pick(known.values, places), self._pick(known.advantages.returns, places)
-                assert old is not None
-                assert target is not None
-                critic_loss = value_loss(values, old, target, self.recipe.algorithm.value_clip) / num_tokens * weight
-                total += float(critic_loss.detach())
-                told.add("critic/error", (values - target).square())
-                self.critic.backward(critic_loss, last=number == len(plan) - 1)
+                critic_loss, more = self._critic_loss(batch, numbers, share)
+                metrics |= more
+                total += float(critic_loss.detach()) * weight
+                self.critic.backward(critic_loss * weight, last=is_last)
+            told += [metrics] if micro else []
         self._check(total, step)
-        tally.total("loss", total, count=1 / self.processes.world_size)
+        # A sum over processes, of every update: not a mean.
+        return [*told, {"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))}]
+
+    def _critic_loss(self, batch: TokenBatch, numbers: Known, share: Share) -> tuple[Tensor, Metrics]:
+        assert self.critic is not None
+        assert numbers.whole.values is not None
+        assert numbers.signals.returns is not None
+        return value_loss(
+            self.critic(batch),
+            old_values=numbers.whole.values,
+            returns=numbers.signals.returns,
+            share=share,
+            value_clip=self.recipe.algorithm.value_clip,
+        )
 
     def _check(self, loss: float, step: int) -> None:
         total = sum_all([loss], self.processes)[0]
         if not math.isfinite(total):
             raise diverged(self.recipe, f"the loss of step {step} is {total}")
 
-    def _total(self, tally: Tally) -> Tally:
-        """Add up the tallies of all processes."""
-        names = sorted(set(gather(sorted(tally.sums), self.processes, whole=True)))
-        sums = sum_all([tally.sums.get(name, 0.0) for name in names], self.processes)
-        counts = sum_all([tally.counts.get(name, 0.0) for name in names], self.processes)
-        return Tally(dict(zip(names, sums, strict=True)), dict(zip(names, counts, strict=True)))
+    def _total(self, metrics: Metrics) -> dict[str, float]:
+        """Return the means over all processes."""
+        names = sorted(set(gather(sorted(metrics), self.processes, whole=True)))
+        nothing = Mean(torch.zeros(()), torch.zeros(()))
+        totals = sum_all([float(metrics.get(name, nothing).total) for name in names], self.processes)
+        counts = sum_all([float(metrics.get(name, nothing).count) for name in names], self.processes)
+        return {
+            name: total / count if count else math.nan for name, total, count in zip(names, totals, counts, strict=True)
+        }
 
     def _score(self, batch: Any) -> TokenScores:
         return TokenScores(*self.policy(batch))
@@ -168,13 +177,8 @@ class Learner:
         )
         return [[part[index] for index in micro] for micro in plan[self.processes.rank]]
 
-    def _pick(self, tokens: Sequence[Tensor] | None, places: Sequence[int]) -> Tensor | None:
-        if tokens is None:
-            return None
-        return torch.cat([tokens[place] for place in places]).to(self.processes.device)
-
-    def _floats(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, device=self.processes.device)
+    def _optimal_values(self, trajectories: Sequence[Trajectory], places: Sequence[int]) -> Tensor:
+        return torch.tensor([trajectories[place].optimal_value for place in places], device=self.processes.device)
 
     def _rate(self, peak: float, step: int, spent: float) -> float:
         """Return the rate of a step, 1 being the first: linear warm-up, then the schedule down to 0 after the last.
@@ -247,3 +251,11 @@ def _pairs(trajectories: Sequence[Trajectory], places: Sequence[int]) -> list[tu
 def _by_place(places: Sequence[int], tokens: Tensor, lengths: Sequence[int]) -> dict[int, Tensor]:
     # A process without work has scored one trajectory that is nobody's.
     return dict(zip(places, torch.split(tokens.cpu(), list(lengths)), strict=bool(places)))
+
+
+def group_metrics_once(trajectories: Sequence[Trajectory], processes: Processes) -> Metrics:
+    """Return the metrics of the batch's groups, counted by one process: every one holds the whole batch."""
+    if processes.rank > 0:
+        return {}
+    rewards, groups = [item.reward for item in trajectories], [item.group for item in trajectories]
+    return group_metrics(torch.tensor(rewards), torch.tensor(groups))

@@ -15,7 +15,7 @@ from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint,
 from tbrm_train.data import step_prompts
 from tbrm_train.export import write_model
 from tbrm_train.metrics_log import MetricsLog
-from tbrm_train.objectives import Trajectory, centred
+from tbrm_train.objectives import Trajectory
 from tbrm_train.offline_values import read_values, store_values
 from tbrm_train.processes import Clock, barrier, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
@@ -132,21 +132,17 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
         )
         for place, reward in zip(kept, rewards, strict=True)
     ]
-    by_group: dict[int, set[float]] = {}
-    for trajectory in trajectories:
-        by_group.setdefault(trajectory.group, set()).add(trajectory.reward)
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
-    if recipe.algorithm.center_reward:
-        trajectories = centred(trajectories)
     if session.learner.objective.needs_values:
         values = read_values(Path(recipe.output)) or {}
         names = [batch[place].sample.key.problem_id for place in kept]
-        trajectories = [replace(item, baseline=values[name]) for item, name in zip(trajectories, names, strict=True)]
+        trajectories = [
+            replace(item, optimal_value=values[name]) for item, name in zip(trajectories, names, strict=True)
+        ]
     return trajectories, {
         "reward": sum(rewards) / len(rewards),
         **outcome_rates(batch),
         "cap_rate": sum(item.sample.finish_reason == "length" for item in batch) / len(batch),
-        "zero_variance_groups": sum(len(found) == 1 for found in by_group.values()) / len(by_group),
         "tokens/mean": num_tokens / len(batch),
         "tokens/generated": num_tokens,
         "tokens/trained": sum(trajectory.num_tokens for trajectory in trajectories),

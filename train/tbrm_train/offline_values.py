@@ -7,12 +7,12 @@ training that goes on reads them. Their tokens are part of the algorithm's cost 
 """
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.data import step_prompts
+from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
 from tbrm_train.rewards import Rewarded
 from tbrm_train.session import Session, sample
@@ -21,21 +21,13 @@ VALUES = "values.json"
 OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
 
 
-def soft_value(rewards: Sequence[float], beta: float) -> float:
-    """Return beta log mean exp(r / beta), between the mean and the largest reward; NaN without rewards."""
-    if not rewards:
-        return math.nan
-    largest = max(rewards)
-    return largest + beta * math.log(sum(math.exp((reward - largest) / beta) for reward in rewards) / len(rewards))
-
-
 def value_table(batch: Sequence[Rewarded], beta: float) -> dict[str, float]:
     """Return V* by problem id, from all decided samples of each."""
     rewards: dict[str, list[float]] = {}
     for item in batch:
         rewards.setdefault(item.sample.key.problem_id, []).extend([item.reward] if item.decided else [])
     # A prompt whose samples could not be graded is worth what a wrong answer is.
-    return {name: soft_value(found, beta) if found else 0.0 for name, found in rewards.items()}
+    return {name: soft_value(found, beta=beta) if found else 0.0 for name, found in rewards.items()}
 
 
 def read_values(output: Path) -> dict[str, float] | None:

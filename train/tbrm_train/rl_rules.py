@@ -21,7 +21,8 @@ from tbrm_bench.tomlio import from_table, read_toml
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
-POLICY_GRADIENT = ("ppo", "grpo", "drgrpo", "reinforce")
+# Those that compare with the policy that sampled, so that it may have moved since.
+CLIPPED = ("ppo", "grpo", "drgrpo")
 # What may change between two runs of one training: it does not touch the weights.
 FREE_KEYS = ("output", "checkpoints.every", "checkpoints.keep_last", "logging", "rewards.workers")
 
@@ -138,7 +139,7 @@ def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
     needs_group = name in ("grpo", "drgrpo", "reinforce") or recipe.algorithm.center_reward
     yield "rollout.samples_per_prompt", group, group >= 2 or not needs_group, f"{name} compares samples: 2 or more"
     updates = recipe.algorithm.updates_per_batch
-    once = updates == 1 or name in POLICY_GRADIENT
+    once = updates == 1 or name in CLIPPED
     yield "algorithm.updates_per_batch", updates, once, f"{name} makes one update a batch"
     yield (
         "algorithm.updates_per_batch",

@@ -24,15 +24,15 @@ Table = dict[str, Any]
 
 ALGORITHMS: tuple[str, ...] = get_args(get_type_hints(Algorithm)["name"])
 _CLIPPED = ("clip_low", "clip_high", "updates_per_batch")
-_PENALISED = (*_CLIPPED, "kl_coefficient", "entropy_coefficient", "reference_reset_every")
+_PENALISED = (*_CLIPPED, "kl_coefficient", "entropy_coefficient", "kl_in_reward", "reference_reset_every")
 # What each loss reads; a coefficient that an arm's loss does not read is dropped from the arm, and told.
 COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
     "tbrm": ("beta", "center_value", "center_reward", "freeze_value", "reference_reset_every"),
     "astarpo": ("beta", "value_samples", "reference_reset_every"),
-    "ppo": (*_PENALISED, "kl_in_reward", "gamma", "lam", "value_clip"),
+    "ppo": (*_PENALISED, "gamma", "lam", "value_clip"),
     "grpo": _PENALISED,
-    "reinforce": _PENALISED,
-    "drgrpo": _CLIPPED,
+    "reinforce": ("kl_in_reward", "reference_reset_every"),
+    "drgrpo": _PENALISED,
 }
 SHARED = (
     *("kind", "output", "seed", "model", "prompts", "rewards", "evaluation", "budget", "checkpoints", "logging"),
