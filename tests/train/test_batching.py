@@ -11,9 +11,12 @@ from torch import Tensor
 
 from tbrm_train.batching import Pack, fill, make_pack, plan_packs, unpack
 from tbrm_train.logprobs import token_scores
+from tbrm_train.losses.ppo import value_loss
 from tbrm_train.losses.share import Share
-from tbrm_train.losses.tbrm import reference_of, tbrm_loss
 from tbrm_train.micro_batches import plan_micro_batches
+from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals
+from tbrm_train.policy import TokenScores
+from tbrm_train.rl_recipe import Algorithm
 
 torch.set_num_threads(1)
 token = st.integers(3, 40)
@@ -110,9 +113,26 @@ SEQUENCES: Sequences = [
 ]  # fmt: skip
 
 
-def loss_and_gradient(model: Any, packs: list[Pack], width: int | None) -> tuple[Tensor, Tensor]:
-    """Return TBRM's loss and its gradient; by packs, or one trajectory at a time padded to `width` tokens."""
-    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64)
+def micro_batch(pack: Pack, scores: TokenScores) -> MicroBatch:
+    """Rewards, advantages, an older policy and a reference that depend on trajectories and tokens alone."""
+    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64)[list(pack.places)]
+    shift = (pack.targets + 1.0).sin().double()
+    base = TokenScores(scores.logprobs.detach() + 0.1 * shift, scores.logsumexp.detach() + 0.3, scores.entropy.detach())
+    return MicroBatch(
+        share=Share(pack.rows, len(pack.places), len(SEQUENCES), sum(len(response) for _, response in SEQUENCES)),
+        scores=scores,
+        rewards=rewards,
+        optimal_values=rewards / 3,
+        reference=base,
+        old_logprobs=scores.logprobs.detach() - 0.4 * shift,
+        signals=Signals(rewards - 0.5, rewards / 2, token_advantages=shift, returns=shift - 0.2),
+        max_tokens=9,
+    )
+
+
+def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | None) -> tuple[Tensor, Tensor]:
+    """Return a loss and its gradient; by packs, or one trajectory at a time padded to `width` tokens."""
+    settings_ = Algorithm(name, beta=0.5, center_reward=True, kl_coefficient=0.1, entropy_coefficient=0.01)  # type: ignore[arg-type]
     model.zero_grad()
     total = torch.zeros((), dtype=torch.float64)
     for pack in packs:
@@ -121,25 +141,26 @@ def loss_and_gradient(model: Any, packs: list[Pack], width: int | None) -> tuple
         else:
             padded = torch.nn.functional.pad(pack.input_ids, (0, width - pack.input_ids.shape[1]))
             states = model.model(input_ids=padded).last_hidden_state[0]
-        scores = token_scores(states[pack.predicts], model.lm_head.weight, pack.targets)
-        share = Share(pack.rows, len(pack.places), len(SEQUENCES), sum(len(response) for _, response in SEQUENCES))
-        base = reference_of(scores.logprobs - 0.1, scores.logsumexp, share=share)
-        loss, _ = tbrm_loss(
-            scores.logprobs, logsumexp=scores.logsumexp, reference=base, rewards=rewards[list(pack.places)],
-            share=share, beta=0.5,
-        )  # fmt: skip
+        batch = micro_batch(pack, token_scores(states[pack.predicts], model.lm_head.weight, pack.targets))
+        loss, _ = OBJECTIVES[name].loss(batch, settings_)
+        if OBJECTIVES[name].needs_critic:
+            returns, values = batch.signals.returns, states[pack.predicts].sum(-1)
+            assert returns is not None
+            loss = loss + value_loss(values, old_values=returns + 0.1, returns=returns, share=batch.share)[0]
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         total = total + loss.detach()
     return total, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("max_tokens", [1, 11, 100])
-def test_packed_padded_and_alone_are_one_loss_and_one_gradient(model: Any, max_tokens: int) -> None:
+def test_packed_padded_and_alone_are_one_loss_and_one_gradient(name: str, model: Any, max_tokens: int) -> None:
     """A real model: its weights, tied, get the gradient that each trajectory alone gives them."""
     alone = [make_pack(SEQUENCES, [place]) for place in range(len(SEQUENCES))]
     packs = [make_pack(SEQUENCES, places) for places in plan_packs(lengths_of(SEQUENCES), max_tokens=max_tokens)[0]]
-    expected = loss_and_gradient(model, alone, None)
-    for found in (loss_and_gradient(model, packs, None), loss_and_gradient(model, alone, 14)):
+    expected = loss_and_gradient(name, model, alone, None)
+    assert float(expected[1].abs().max()) > 1e-3, "something is learnt"
+    for found in (loss_and_gradient(name, model, packs, None), loss_and_gradient(name, model, alone, 14)):
         torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-13)
