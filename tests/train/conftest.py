@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,19 @@ class Runs:
         environment: dict[str, str] | None = None,
     ) -> Done:
         """Run `tbench train` on a shipped recipe at toy size; the words come last and win."""
-        request: dict[str, Any] = {"words": [str(RECIPES / f"{recipe}.toml"), *TOY, *words]}
+        words = (str(RECIPES / f"{recipe}.toml"), *TOY, *words)
+        return self.tbench_train(words, world_size=world_size, kill=kill, environment=environment)
+
+    def tbench_train(
+        self,
+        words: Sequence[str],
+        *,
+        world_size: int = 1,
+        kill: tuple[str, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Done:
+        """Run `tbench train` with these words."""
+        request: dict[str, Any] = {"words": list(words)}
         request |= {"world_size": world_size, "kill": kill, "environment": environment or {}}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")

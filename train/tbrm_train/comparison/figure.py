@@ -1,6 +1,6 @@
 """Learning curves as an SVG of a few kilobytes: a line and a band an arm, labelled at its end; light and dark.
 
-    <svg viewBox="0 0 720 420"> ... <path class="line" style="stroke: var(--arm1)" d="M 64 300 L 90 280 ..."/> ...
+    <svg viewBox="0 0 760 420"> ... <path class="line" style="stroke: var(--arm1)" d="M 64 300 L 90 280 ..."/> ...
 
 Colours are those of Okabe and Ito (2008), which people with colour blindness tell apart, lightened where the page is
 dark; each arm has a dash of its own too.
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from tbrm_train.comparison.curves import MeanCurve
 
-WIDTH, HEIGHT = 720, 420
+WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 590, 56, 362
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5a5a5a", "#8c6d00")
 DARK = ("#56b4e9", "#ff8f3f", "#2fd3a3", "#f0a5cf", "#f5c451", "#9ad4f7", "#bdbdbd", "#d9bd4c")
@@ -31,8 +31,8 @@ def learning_curves_svg(curves: Mapping[str, MeanCurve], *, title: str, score: s
     scale, unit = next(pair for pair in UNITS if most >= pair[0] or pair[0] == 1.0)
     low, high = _range(shown.values())
     across, up = ticks(0, most / scale), ticks(low, high)
-    axes = _Axes(across[-1] * scale, up[0], up[-1])
-    parts = [_head(title, len(shown)), *_grid(axes, across, up, scale)]
+    axes = _Axes(most, up[0], up[-1])
+    parts = [_head(title, len(shown)), *_grid(axes, [value for value in across if value * scale <= most], up, scale)]
     label = f"generated tokens ({unit})" if unit else "generated tokens"
     parts.append(f'<text class="label" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 16}" text-anchor="middle">{label}</text>')
     middle = (TOP + BOTTOM) / 2
