@@ -9,19 +9,22 @@ caller's memory.
     ...
 
 Requests are {"op": "grade"}, is this answer that gold; "equal", do these two vote together; "second", what does another
-grader say. Each gets its reply at once, so that the caller knows which one it was when this process ends. A request
-over its processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that
-moment. Memory beyond the limit raises MemoryError here. Importing SymPy counts against no limit: while that lasts the
-caller is told `loading`.
+grader say; "score", what does a scorer of the caller's own say. Each gets its reply at once, so that the caller knows
+which one it was when this process ends. A request over its processor seconds is ended by the kernel (ITIMER_PROF with
+the default action), whatever code runs at that moment. Memory beyond the limit raises MemoryError here. Importing SymPy
+or a scorer counts against no limit: while that lasts the caller is told `loading`.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import resource
 import signal
 import sys
 from typing import Any, TextIO
+
+from tbrm_bench.grading import scorer
 
 NICENESS = 5  # an engine that generates on the same cores goes first; the time limit counts processor seconds only
 PR_SET_PDEATHSIG = 1
@@ -40,7 +43,7 @@ def main() -> None:
     for line in sys.stdin:
         message = json.loads(line)
         for request in message["requests"]:
-            if request.get("symbolic") and "math_verify" not in sys.modules:
+            if _library(request) not in sys.modules:
                 _reply(replies, None, "loading")
             reply = _guarded(request, message["time_limit_s"])
             _start_clock(0)
@@ -54,8 +57,7 @@ def _start_clock(limit_s: float) -> None:
 
 def _guarded(request: dict[str, Any], time_limit_s: float) -> Reply:
     try:
-        if request.get("symbolic"):
-            import math_verify  # noqa: F401
+        importlib.import_module(_library(request))
         _start_clock(time_limit_s)
         return _decide(request)
     except MemoryError:
@@ -66,9 +68,18 @@ def _guarded(request: dict[str, Any], time_limit_s: float) -> Reply:
         return None, f"exception:{type(error).__name__}", None
 
 
+def _library(request: dict[str, Any]) -> str:
+    """Return the module whose import counts against no limit."""
+    if request["op"] == "score":
+        return scorer.module_of(request)
+    return "math_verify" if request.get("symbolic") else "json"
+
+
 def _decide(request: dict[str, Any]) -> Reply:
     from tbrm_bench.grading import equivalence, second, votes
 
+    if request["op"] == "score":
+        return scorer.score(request)
     if request["op"] == "second":
         return second.ask(request)
     if request["op"] == "equal":
@@ -89,6 +100,7 @@ def _confine(parent_pid: int, memory_limit_mb: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent_pid:
             sys.exit(0)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of NumPy's threads would take address space
     limit = memory_limit_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

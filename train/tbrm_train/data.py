@@ -2,6 +2,7 @@
 
     builtin:arithmetic     expressions of the training side; the task `arithmetic` asks the others
     math500, ...           any task of the bench, by name (warned about when papers report its scores)
+    reasoning_gym:maze     problems of reasoning-gym's generators, judged by its scorers (see `gym`)
     rows                   rows of the Hub or of a folder, described in [prompts.rows]; the same question counts once
 
 Each epoch is one permutation of the prompts, drawn by hashing (seed, epoch, id): a step of any run, resumed or not,
@@ -27,6 +28,7 @@ from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, SampleKey, Sam
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.sources import Row, read_rows
 from tbrm_bench.tasks import Columns, HubSource, TaskSpec, load_task
+from tbrm_train.gym import gym_problems, is_gym
 from tbrm_train.rl_recipe import Prompts, RlRecipe, Rows
 from tbrm_train.rl_rules import reported_tasks
 
@@ -88,6 +90,8 @@ def load_source(prompts: Prompts, *, seed: int) -> list[Problem]:
     folder = Path(prompts.data_dir) if prompts.data_dir else None
     if prompts.source == ARITHMETIC:
         return _arithmetic(prompts.num_prompts or NUM_GENERATED, seed)
+    if is_gym(prompts.source):
+        return gym_problems(prompts.source, prompts.options, count=prompts.num_prompts or NUM_GENERATED, seed=seed)
     if prompts.rows is not None:
         return _read(prompts.rows, folder)
     spec = load_task(prompts.source)

@@ -12,8 +12,8 @@ The nouns; `rl_rules` reads and checks them. docs/train.md explains every key. E
     beta = 0.1
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from tbrm_bench.records import AnswerKind
 
@@ -52,6 +52,7 @@ class Prompts:
     data_dir: str | None = None
     rows: Rows | None = None
     seed: int | None = None
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each reasoning-gym dataset, its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
+from tbrm_train.gym import is_gym
+from tbrm_train.gym_rewards import GymRewarder
 from tbrm_train.learner import Learner
 from tbrm_train.policy import Critic, Policy, load_model
 from tbrm_train.processes import gather
@@ -32,7 +34,7 @@ class Session:
     sampling: Sampling
     learner: Learner
     rollouts: Rollouts
-    rewarder: Rewarder
+    rewarder: Rewarder | GymRewarder
     prompt_ids: Mapping[tuple[str, ...], tuple[int, ...]]
 
     @property
@@ -61,7 +63,11 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
             )
         )
         learner = stack.enter_context(_make_learner(recipe, model, processes))
-        rewarder = stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
+        rewarder: Rewarder | GymRewarder = (
+            stack.enter_context(GymRewarder(recipe))
+            if is_gym(recipe.prompts.source)
+            else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
+        )
         sampling = _sampling(recipe, protocol, tokenizer, model)
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
         yield Session(recipe, processes, tokenizer, prompts, sampling, learner, rollouts, rewarder, prompt_ids)
