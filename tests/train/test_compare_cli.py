@@ -22,6 +22,7 @@ from tbrm_train.metrics_log import METRICS, VALIDATION
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "train" / "recipes" / "tiny-tbrm.toml"
+# At most 640 tokens a step, whatever the model says: the budget takes two steps or more.
 TOY = (
     *("rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40"),
     *(
@@ -33,7 +34,7 @@ TOY = (
     ),
     *("checkpoints.every=1", "optimizer.warmup_steps=0", "optimizer.schedule=linear"),
 )
-WORDS = (str(TINY), *TOY, "--arms", "tbrm,grpo", "--seeds", "2", "--budget", "tokens=500")
+WORDS = (str(TINY), *TOY, "--arms", "tbrm,grpo", "--seeds", "2", "--budget", "tokens=650")
 Cli = Callable[..., tuple[int, str, str]]
 Runs = Any  # of conftest.py
 
@@ -135,7 +136,7 @@ def check_report(folder: Path, result: dict[str, Any]) -> None:
             lines[arm, seed] = json.loads((run / VALIDATION).read_text().splitlines()[-1])
             steps = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
             spent = [step.get("tokens/generated", 0) for step in steps]
-            assert sum(spent[:-1]) < 500 <= sum(spent)
+            assert sum(spent[:-1]) < 650 <= sum(spent)
     assert len({tuple(line["ids"]) for line in lines.values()}) == 1
     tables = [[lines[arm, seed]["scores"] for seed in (1, 2)] for arm in ("tbrm", "grpo")]
     expected = seeded_difference(tables[0], tables[1], lines["tbrm", 1]["clusters"])

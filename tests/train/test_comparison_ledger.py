@@ -124,7 +124,8 @@ learner.Learner.learn = learn_and_count
 sys.argv = ["tbench", "train", *sys.argv[1:]]
 try:
     main()
-except SystemExit:
+except SystemExit as left:
+    assert not left.code
     print(json.dumps(counts))
 """
 

@@ -72,7 +72,9 @@ def _train_sft(path: Path, overrides: list[str]) -> Path:
 
 def _train_rl(path: Path, overrides: list[str]) -> Path | None:
     from tbrm_train.checkpoint import is_finished, last_checkpoint, locked, open_output
+    from tbrm_train.hub_push import pushing
     from tbrm_train.rl_rules import load_rl_recipe
+    from tbrm_train.task_scores import is_scored
 
     recipe = load_rl_recipe(path, overrides)
     if int(os.environ.get("RANK", "0")) > 0:
@@ -80,9 +82,10 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
     open_output(recipe)
     with locked(Path(recipe.output)):
         last = last_checkpoint(Path(recipe.output))
-        if last is not None and is_finished(recipe, last):
+        if last is not None and is_finished(recipe, last) and is_scored(recipe, last.path):
             print(f"{recipe.output} is trained to step {last.step} already", file=sys.stderr)
-            return last.path
+            with pushing(recipe, _warn):  # what an earlier start could not push
+                return last.path
         if last is not None:
             print(f"going on from {last.path}", file=sys.stderr)
         with _live_table() as observer:
@@ -98,8 +101,12 @@ def _run(recipe: "RlRecipe", observer: "Callable[[Step], None]") -> Path | None:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     from tbrm_train.loop import train as train_rl
 
-    path = train_rl(recipe, observer, lambda warning: print(f"warning: {warning}", file=sys.stderr))
+    path = train_rl(recipe, observer, _warn)
     return path if int(os.environ.get("RANK", "0")) == 0 else None
+
+
+def _warn(warning: str) -> None:
+    print(f"warning: {warning}", file=sys.stderr)
 
 
 def _need(*packages: str) -> None:

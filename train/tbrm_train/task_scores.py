@@ -29,6 +29,11 @@ def longest_task(recipe: RlRecipe) -> int:
     return max(task.longest for task in _plan(recipe, recipe.model, Path(recipe.output) / "eval").tasks)
 
 
+def is_scored(recipe: RlRecipe, checkpoint: Path) -> bool:
+    """Return whether a checkpoint of a run folder has been evaluated on all tasks, or has none to be evaluated on."""
+    return not recipe.evaluation.tasks or (checkpoint.parents[1] / "eval" / checkpoint.name / RESULTS).is_file()
+
+
 def score_tasks(recipe: RlRecipe, checkpoint: Path, engine: Engine) -> dict[str, float]:
     """Return `eval/<task>` for every task, avg@k in [0, 1]; nothing without tasks, or where it is done already."""
     run_dir = Path(recipe.output) / "eval" / checkpoint.name

@@ -20,6 +20,7 @@ from tbrm_train.comparison.arms import Arm, make_arms
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+from tbrm_train.task_scores import is_scored
 
 BUDGETS = {
     "tokens": "budget.generated_tokens",
@@ -49,9 +50,9 @@ class Run:
         return self.output.with_suffix(".log")
 
     def is_finished(self) -> bool:
-        """Return whether nothing is left to train."""
-        last = last_checkpoint(self.output)
-        return last is not None and is_finished(self.arm.recipe, last)
+        """Return whether nothing is left to train or to evaluate."""
+        last, recipe = last_checkpoint(self.output), self.arm.recipe
+        return last is not None and is_finished(recipe, last) and is_scored(recipe, last.path)
 
 
 @dataclass(frozen=True, slots=True)

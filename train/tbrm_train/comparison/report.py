@@ -129,7 +129,7 @@ def report_markdown(result: "Result") -> str:
         _section(pairs_table(result)),
         "Points of percent. ±: standard error over another draw of training seeds and questions, and its two parts; p: "
         "Student's t on it, p (questions): sign flips over the questions, for these trained models only; both with "
-        "Holm's correction. `tbench train compare` documents every number in docs/metrics.md.",
+        "Holm's correction over all pairs and tasks.",
         "## Learning curves",
         "![validation score against generated tokens](curves.svg)",
         "The points are in curves.csv.",
