@@ -14,7 +14,8 @@ other, so they are not two independent questions.
 Everything is a function of (seed, level, index) through SHA-256, not of Python's random module, so that the rows are
 the same in every version.
 
-Example: Problem "L3-0007", question "What is 24 + 7 * 8?", gold 80, solution "7 * 8 = 56. 24 + 56 = 80. \\boxed{80}".
+Example: Problem "L3-0007", question "What is 24 + 7 * 8?", gold 80, solution
+"7 * 8 = 56. 24 + 56 = 24 + 50 + 6 = 74 + 6 = 80. \\boxed{80}".
 """
 
 import hashlib
@@ -31,6 +32,8 @@ PHRASINGS = ("What is {}?", "Compute {}.")
 SUM_RANGES = {1: (1, 30), 2: (10, 500)}
 # One expression in four is kept for tests.
 HELD_OUT_SHARE = 4
+# Into how many parts a share is divided.
+SHARES = 1 << 20
 # Level 4 has about 150 test expressions, so about 230 questions; beyond that there is nothing new to draw.
 MAX_PROBLEMS = 1000
 
@@ -52,7 +55,12 @@ class Exercise:
     @property
     def solution(self) -> str:
         """The worked solution: every step as a sentence, then the boxed value."""
-        return " ".join(f"{step}." for step in self.steps) + f" \\boxed{{{self.value}}}"
+        return " ".join(f"{step}." for step in self.steps) + f" {self.direct}"
+
+    @property
+    def direct(self) -> str:
+        """The boxed value alone, without a step."""
+        return f"\\boxed{{{self.value}}}"
 
 
 def generate(*, num_problems: int, seed: int) -> list[Problem]:
@@ -72,14 +80,19 @@ def generate(*, num_problems: int, seed: int) -> list[Problem]:
     return problems
 
 
-def training_pairs(seed: int) -> Iterator[tuple[str, str]]:
-    """Yield (question, worked solution) for ever, all levels and phrasings in turn, never a test expression."""
+def training_pairs(seed: int, *, direct_share: float = 0.0) -> Iterator[tuple[str, str]]:
+    """Yield (question, worked solution) for ever, all levels and phrasings in turn, never a test expression.
+
+    In a share of them, in [0, 1], the boxed value stands for the solution. The share moves no question.
+    """
     index = 0
     while True:
         draw = _Draw(f"train/{seed}/{index}")
         exercise = _exercise(LEVELS[draw(0, len(LEVELS) - 1)], draw)
         if not exercise.held_out:
-            yield PHRASINGS[draw(0, 1)].format(exercise.expression), exercise.solution
+            question = PHRASINGS[draw(0, 1)].format(exercise.expression)
+            is_direct = draw(0, SHARES - 1) < direct_share * SHARES
+            yield question, exercise.direct if is_direct else exercise.solution
         index += 1
 
 
@@ -143,11 +156,17 @@ def _product_and_term(level: int, steps: tuple[str, ...], term: int, draw: _Draw
 
 
 def _sum(first: int, second: int, subtract: int) -> tuple[tuple[str, ...], int]:
-    """Return the one step of a sum, or of the difference of the larger and the smaller number."""
-    if not subtract:
-        return (f"{first} + {second} = {first + second}",), first + second
-    large, small = max(first, second), min(first, second)
-    return (f"{large} - {small} = {large - small}",), large - small
+    """Work out a sum, or the difference of the larger and the smaller number, digit by digit of the second one."""
+    sign = "-" if subtract else "+"
+    value, term = (max(first, second), min(first, second)) if subtract else (first, second)
+    digits = str(term)
+    parts = [digit + "0" * (len(digits) - place) for place, digit in enumerate(digits, 1) if digit != "0"]
+    chain = [f"{value} {sign} {term}"]
+    for place in range(len(parts) if len(parts) > 1 else 0):
+        chain.append(f" {sign} ".join([str(value), *parts[place:]]))
+        value += int(sign + parts[place])
+    value = value if len(parts) > 1 else value + int(sign + digits)
+    return (" = ".join([*chain, str(value)]),), value
 
 
 def _product(first: int, second: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import itertools
 import json
+import math
 import operator
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def test_every_step_of_a_solution_is_a_chain_of_equal_values_and_the_last_one_is
         # The first step starts from the question, the last one uses what the one before found.
         assert chains[0][0] in question
         assert all(before[-1] in after[0].split() for before, after in itertools.pairwise(chains))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, share=st.floats(0, 1))
+def test_a_share_of_the_solutions_is_the_boxed_value_alone(seed: int, share: float) -> None:
+    worked = training(seed, 400)
+    mixed = list(itertools.islice(training_pairs(seed, direct_share=share), 400))
+    num_direct = 0
+    for (question, solution), (same_question, answer) in zip(worked, mixed, strict=True):
+        assert question == same_question
+        direct = answer != solution
+        num_direct += direct
+        assert answer == (f"\\boxed{{{value(expression_of(question))}}}" if direct else solution)
+    # Six standard deviations of a binomial count.
+    assert abs(num_direct - 400 * share) <= 6 * math.sqrt(400 * share * (1 - share)) + 1e-3
 
 
 def test_same_arguments_same_rows_in_another_process() -> None:

@@ -167,7 +167,7 @@ def test_prompts_of_training_are_those_of_evaluation(tmp_path: Path) -> None:
     tokenizer, protocol = load_tokenizer(tmp_path / "model"), load_protocol("quickstart")
     system = "Please reason step by step, and put your final answer within \\boxed{}."
     for conversation, (question, solution) in itertools.islice(
-        zip(stream_conversations(0, protocol, tokenizer), training_pairs(0), strict=False), 300
+        zip(stream_conversations(training_pairs(0), protocol, tokenizer), training_pairs(0), strict=False), 300
     ):
         prompt = conversation.token_ids[: conversation.num_prompt]
         problem = Problem(ProblemKey("arithmetic", "x"), question, Gold(("1",)), cluster="x")

@@ -67,13 +67,14 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class SftRecipe:
-    """Supervised training from nothing on worked solutions of a builtin generator."""
+    """Supervised training from nothing on solutions of a builtin generator: worked ones and, a share, bare values."""
 
     kind: Literal["sft"]
     output: str
     seed: int
     num_threads: int
     data: Literal["builtin:arithmetic"]
+    direct_share: float
     protocol: str
     model: ModelShape
     tokenizer: TokenizerShape
@@ -114,6 +115,8 @@ def _ranges(recipe: SftRecipe) -> Iterator[tuple[str, object, bool, str]]:
         "optimizer.max_grad_norm": optimizer.max_grad_norm,
     }
     yield from ((key, value, 0 < value < float("inf"), "more than 0 is needed") for key, value in positive.items())
+    share = recipe.direct_share
+    yield "direct_share", share, 0 <= share <= 1, "a share between 0 and 1 is needed"
     vocab, decay = tokenizer.vocab_size, optimizer.weight_decay
     yield "seed", recipe.seed, 0 <= recipe.seed < 2**63, "0 or more and below 2**63 is needed"
     yield "tokenizer.vocab_size", vocab, vocab >= NUM_BASE_TOKENS, f"{NUM_BASE_TOKENS} or more is needed"

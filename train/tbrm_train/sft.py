@@ -73,7 +73,7 @@ def _optimize(model: Any, tokenizer: Any, recipe: SftRecipe, log: Callable[[int,
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
     )
-    conversations = stream_conversations(recipe.seed, load_protocol(recipe.protocol), tokenizer)
+    conversations = stream_conversations(_pairs(recipe), load_protocol(recipe.protocol), tokenizer)
     for step in range(settings.steps):
         batch = list(itertools.islice(conversations, settings.batch_size))
         _check_lengths(batch, recipe.model.context_length)
@@ -108,7 +108,7 @@ def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:
 def train_recipe_tokenizer(recipe: SftRecipe) -> Any:
     """Learn the recipe's tokenizer from the protocol's system text and the first training texts."""
     chat = load_protocol(recipe.protocol).chat
-    pairs = itertools.islice(training_pairs(recipe.seed), recipe.tokenizer.num_texts)
+    pairs = itertools.islice(_pairs(recipe), recipe.tokenizer.num_texts)
     texts = (f"{question}\n{solution}" for question, solution in pairs)
     return train_tokenizer(
         itertools.chain([chat.system] if chat else [], texts), vocab_size=recipe.tokenizer.vocab_size
@@ -136,11 +136,15 @@ def build_model(shape: ModelShape, tokenizer: Any) -> Any:
     return Qwen2ForCausalLM(config)
 
 
-def stream_conversations(seed: int, protocol: Protocol, tokenizer: Any) -> Iterator[Conversation]:
-    """Yield conversations for ever, each prompt rendered as `tbench eval` renders it."""
-    pairs = training_pairs(seed)
-    while True:
-        chunk = list(itertools.islice(pairs, RENDER_AHEAD))
+def _pairs(recipe: SftRecipe) -> Iterator[tuple[str, str]]:
+    return training_pairs(recipe.seed, direct_share=recipe.direct_share)
+
+
+def stream_conversations(
+    pairs: Iterator[tuple[str, str]], protocol: Protocol, tokenizer: Any
+) -> Iterator[Conversation]:
+    """Yield a conversation for each (question, answer), each prompt rendered as `tbench eval` renders it."""
+    while chunk := list(itertools.islice(pairs, RENDER_AHEAD)):
         prompts = render_prompts([_as_problem(question) for question, _ in chunk], protocol, tokenizer)
         for prompt, (_, solution) in zip(prompts, chunk, strict=True):
             answer = tokenizer.encode(solution + TURN_END, add_special_tokens=False)
