@@ -5,6 +5,7 @@ that was never killed: what a step does depends on the weights and on (seed, ste
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from tbrm_train.budget import PAID_PHASES, Meter
 from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, meter_of, prune, write_checkpoint
 from tbrm_train.data import step_prompts
 from tbrm_train.export import write_model
+from tbrm_train.hub_push import pushing
 from tbrm_train.metrics_log import MetricsLog
 from tbrm_train.objectives import Trajectory
 from tbrm_train.offline_values import read_values, store_values
@@ -42,7 +44,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
     stay, and the same call goes on from the last one.
     """
     output, num_steps = Path(recipe.output), recipe.optimizer.steps
-    with open_session(recipe) as session:
+    with pushing(recipe, warn, is_first=int(os.environ.get("RANK", "0")) == 0) as push, open_session(recipe) as session:
         for warning in session.prompts.warnings if session.is_first else ():
             warn(warning)
         last = last_checkpoint(output)
@@ -85,6 +87,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 if _due(step, recipe.checkpoints.every, is_last):
                     with clock.phase("checkpoint"):
                         path = _checkpoint(session, step, metrics.get("validation/avg", math.nan), meter)
+                        push(path)
                     with clock.phase("evaluation"):
                         _score(session, path)
                 if is_last:

@@ -135,10 +135,14 @@ class DeepSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Written every so many steps and after the last; the best on validation is kept beside the last ones."""
+    """Written every so many steps and after the last; the best on validation is kept beside the last ones.
+
+    `push_to` is a repository on the Hub that each is pushed to, in the background.
+    """
 
     every: int = 50
     keep_last: int = 2
+    push_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.tasks import load_suite, load_task
 from tbrm_bench.tomlio import from_table, read_toml
@@ -25,7 +26,14 @@ INFINITY = float("inf")
 # Those that compare with the policy that sampled, so that it may have moved since.
 CLIPPED = ("ppo", "grpo", "drgrpo")
 # What may change between two runs of one training: it does not touch the weights.
-FREE_KEYS = ("output", "checkpoints.every", "checkpoints.keep_last", "logging", "rewards.workers")
+FREE_KEYS = (
+    "output",
+    "checkpoints.every",
+    "checkpoints.keep_last",
+    "checkpoints.push_to",
+    "logging",
+    "rewards.workers",
+)
 
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
@@ -42,6 +50,8 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
     for text, key in ((recipe.output, "output"), (recipe.model, "model"), (recipe.prompts.source, "prompts.source")):
         if not text:
             raise UserError(f"{place}: {key} is empty; give it a value")
+    if recipe.checkpoints.push_to is not None:
+        checked_repo_id(recipe.checkpoints.push_to)
     load_protocol(recipe.prompts.protocol)
     if recipe.evaluation.protocol:
         load_protocol(recipe.evaluation.protocol)
