@@ -148,6 +148,8 @@ def _check(first: Path, second: Path, step: int | None, *, as_json: bool) -> Non
 def _print_check(report: "CheckReport", merged: Path, source: Path) -> None:
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    if report.unverified:
+        print(f"unchecked: names and shapes against the model's class: {report.unverified}")
     for name, reason in report.differing[:MAX_SHOWN]:
         print(f"{name} {reason}")
     if len(report.differing) > MAX_SHOWN:
@@ -165,7 +167,7 @@ def _as_json(report: "MergeReport", text: str | None) -> dict[str, Any]:
 def _print_report(report: "MergeReport", text: str | None) -> None:
     step = f", step {report.step}" if report.step is not None else ""
     files = f"{len(report.files)} file{'s' if len(report.files) > 1 else ''}"
-    checked = "names and shapes against the model's class" if report.verified else "not against the model's class"
+    checked = "names and shapes against the model's class, no NaN" if report.verified else "no NaN"
     rows = [
         ("model", str(report.output)),
         ("format", f"{report.format}, world size {report.world_size}{step}"),
@@ -175,7 +177,10 @@ def _print_report(report: "MergeReport", text: str | None) -> None:
     ]
     if len(report.dropped) > MAX_SHOWN:
         rows.append(("dropped", f"and {len(report.dropped) - MAX_SHOWN} more (--json names them)"))
-    rows += [("checked", f"{checked}; no NaN"), ("fingerprint", report.fingerprint)]
+    rows.append(("checked", checked))
+    if report.unverified:
+        rows.append(("unchecked", f"names and shapes against the model's class: {report.unverified}"))
+    rows.append(("fingerprint", report.fingerprint))
     if text is not None:
         rows.append(("probe", f"{PROBE_PROMPT!r} -> {text!r}"))
     rows.append(("seconds", f"{report.seconds:.1f}"))

@@ -3,11 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.merge.checkpoint import Checkpoint, CheckReport
 from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.dtypes import BY_NAME
-from tbrm_bench.merge.flow import planned
+from tbrm_bench.merge.flow import planned, verify
+from tbrm_bench.merge.folder import memory_errors
 from tbrm_bench.merge.manifest import NAME, read_manifest, source_files
 from tbrm_bench.merge.stream import hash_tensor, output_tensor, storages_of
 from tbrm_bench.merge.writer import default_workers
@@ -29,7 +30,10 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
     base = Path(manifest["base"]) if "base" in manifest else merged
     differing: list[tuple[str, str]] = []
     alpha, drop = manifest.get("lora_alpha"), manifest.get("drop", ())
-    with planned(checkpoint, base=base, wanted=None, lora_alpha=alpha, drop=drop) as plan:
+    with (
+        memory_errors(source),
+        planned(checkpoint, base=base, wanted=None, lora_alpha=alpha, drop=drop) as plan,
+    ):
         parts = plan.loaded.tensors
         differing += [(name, "is not in the source") for name in stored if name not in parts]
         differing += [(name, "is not in the merged model") for name in parts if name not in stored]
@@ -39,6 +43,11 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
             ours = dict(zip(both, pool.map(hash_tensor, tensors), strict=True))
             theirs = dict(zip(stored, pool.map(hash_stored, stored.values()), strict=True))
             list(pool.map(lambda storage: storage.finish(), storages_of(tensors)))
+        warnings, unverified = list[str](), ""
+        try:
+            warnings, unverified = verify(plan)
+        except RunFailed as error:
+            differing.append(("config.json", f"does not fit: {error}"))
     differing += [(name, _why(stored[name], parts[name].shape)) for name in both if ours[name] != theirs[name]]
     fingerprint = combine_digests(theirs[name] for name in sorted(theirs))
     if fingerprint != manifest.get("fingerprint"):
@@ -51,7 +60,8 @@ def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport
         num_bytes=sum(tensor.nbytes for tensor in tensors),
         fingerprint=fingerprint,
         differing=tuple(sorted(differing)),
-        warnings=tuple(plan.loaded.warnings),
+        warnings=(*plan.loaded.warnings, *warnings),
+        unverified=unverified,
     )
 
 

@@ -45,6 +45,7 @@ class MergeReport:
     fingerprint: str
     verified: bool  # against the model class of the config
     seconds: float
+    unverified: str = ""  # why names and shapes were not held against the class; empty if they were
     warnings: tuple[str, ...] = ()
 
 
@@ -58,4 +59,5 @@ class CheckReport:
     fingerprint: str
     differing: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...] = ()
+    unverified: str = ""  # why names and shapes were not held against the model's class; empty if they were
     manifest: dict[str, Any] = field(default_factory=dict)

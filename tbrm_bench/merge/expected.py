@@ -1,4 +1,4 @@
-"""The names and shapes that a model's class expects, asked of transformers in a process of its own.
+"""The names and shapes that a model's class expects: by `families`, else asked of transformers in another process.
 
     python -m tbrm_bench.merge.expected config.json
     {"names": {"model.embed_tokens.weight": [151936, 1536], ...},
@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.merge.families import names_and_shapes
 from tbrm_bench.merge.places import cache_dir
 from tbrm_bench.provenance import VOLATILE_KEYS, digest
 from tbrm_bench.store.files import write_text_atomically
@@ -46,6 +47,9 @@ class Question:
         self._file: Path | None = None
         self._process: subprocess.Popen[str] | None = None
         self._known: Expected | str | None = None
+        if (known := names_and_shapes(config)) is not None:
+            self._known = Expected(*known, stored={}, ignored=())
+            return
         try:
             installed = version("transformers")
         except PackageNotFoundError:

@@ -8,6 +8,7 @@ come by; `finish` joins the sums (a CRC of two neighbours follows from theirs an
 left, padding for instance, and compares. So every byte is verified and almost none is read twice.
 """
 
+import errno
 import os
 import threading
 import zlib
@@ -55,6 +56,8 @@ class SourceFile:
             try:
                 count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
             except OSError as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError(error.strerror) from error
                 raise UserError(f"{self.path} cannot be read at byte {offset + done}: {error.strerror}") from error
             if not count:
                 raise DamagedFile(self.path, f"it ends at byte {offset + done}, {len(buffer) - done} bytes early")

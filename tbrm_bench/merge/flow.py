@@ -17,12 +17,12 @@ from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
 from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.files import check_unchanged
-from tbrm_bench.merge.folder import check_free, disk_errors, draft_folder
+from tbrm_bench.merge.folder import check_free, disk_errors, draft_folder, memory_errors
 from tbrm_bench.merge.manifest import write_beside
 from tbrm_bench.merge.names import clean_names, drop_matching
 from tbrm_bench.merge.plan import Loaded
 from tbrm_bench.merge.stream import OutputTensor, output_tensor
-from tbrm_bench.merge.ties import resolve_ties
+from tbrm_bench.merge.ties import resolve_ties, tied_by_name
 from tbrm_bench.merge.verify import check_names
 from tbrm_bench.merge.writer import Progress, parse_size, plan_shards, write_shards
 from tbrm_bench.weights import combine_digests
@@ -80,19 +80,28 @@ def merge(
     check_free(output)
     checkpoint = detect(source, step=step)
     with (
+        memory_errors(source),
         planned(checkpoint, base=base, wanted=wanted, lora_alpha=lora_alpha, drop=drop) as plan,
         draft_folder(output) as folder,
     ):
         if plan.question.is_answered():  # a misfit is known before anything is written
-            _verify(plan)
+            verify(plan)
         shards = plan_shards(plan.tensors, max_bytes)
         digests = write_shards(folder, output, shards, workers=num_workers, progress=progress)
         check_unchanged(plan.loaded.files)
-        warnings, verified = _verify(plan)
+        warnings, unverified = verify(plan)
         fingerprint = combine_digests(digests[name] for name in sorted(digests))
         with disk_errors(output):
             write_beside(
-                folder, checkpoint, plan.assets, plan.tensors, fingerprint, base=plan.base, alpha=lora_alpha, drop=drop
+                folder,
+                checkpoint,
+                plan.assets,
+                plan.tensors,
+                fingerprint,
+                base=plan.base,
+                alpha=lora_alpha,
+                drop=drop,
+                unverified=unverified,
             )
         return MergeReport(
             output=output,
@@ -104,10 +113,11 @@ def merge(
             dtypes=tuple(dict.fromkeys(tensor.dtype.torch for tensor in plan.tensors)),
             files=tuple(shard.name for shard in shards),
             dropped=tuple(plan.loaded.dropped),
-            tied=plan.tied,
+            tied=_all_ties(plan),
             fingerprint=fingerprint,
-            verified=verified,
+            verified=not unverified,
             seconds=time.perf_counter() - started,
+            unverified=unverified,
             warnings=(*checkpoint.notes, *plan.loaded.warnings, *warnings),
         )
 
@@ -151,17 +161,34 @@ def _drop_buffers(loaded: Loaded, assets: Assets, question: Question) -> None:
 
 
 def _tied_by_class(loaded: Loaded, assets: Assets, question: Question) -> dict[str, str]:
-    """Ask the class what it ties, where the config does not say it or the answer is there anyhow."""
-    if assets.ties is None or question.is_answered():
+    """Ask the class what it ties, where the config and the names do not tell it.
+
+    Whether the answer happens to be there already must not matter: a merge gives the same twice.
+    """
+    if assets.ties is None or (assets.ties and not tied_by_name(loaded)):
         answer = question.answer()
         if isinstance(answer, Expected):
             return answer.tied
     return {}
 
 
-def _verify(plan: Plan) -> tuple[list[str], bool]:
+def _all_ties(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Return the ties that were resolved, and those of the class whose second name the checkpoint never had."""
+    answer = plan.question.answer()
+    by_class = answer.tied if isinstance(answer, Expected) else {}
+    written = {tensor.name for tensor in plan.tensors}
+    more = {alias: name for alias, name in by_class.items() if alias not in written and name in written}
+    return tuple(sorted((more | dict(plan.tied)).items()))
+
+
+def verify(plan: Plan) -> tuple[list[str], str]:
+    """Hold names and shapes against the model's class; return warnings, and why that could not be done, if so.
+
+    Raises RunFailed, naming the tensors, if they do not fit.
+    """
     answer = plan.question.answer()
     if not isinstance(answer, Expected):
-        return [f"names and shapes were not checked against {plan.assets.architecture}: {answer}"], False
+        warning = f"names and shapes were NOT checked against {plan.assets.architecture}: {answer}"
+        return [f"{warning}; --probe shows whether the model loads"], answer
     have = {tensor.name: tensor.shape for tensor in plan.tensors}
-    return check_names(have, answer, [name for name, _ in plan.loaded.dropped]), True
+    return check_names(have, answer, [name for name, _ in plan.loaded.dropped]), ""

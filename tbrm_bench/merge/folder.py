@@ -68,7 +68,24 @@ def disk_errors(output: Path) -> Iterator[None]:
             raise RunFailed(
                 f"no room to write {output} ({error.strerror}); free some space or give a folder on another disk"
             ) from error
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(error.strerror) from error
         raise UserError(f"{output} cannot be written: {error.strerror or error}; give another folder") from error
+
+
+@contextlib.contextmanager
+def memory_errors(source: Path) -> Iterator[None]:
+    """Turn every sign of too little memory into one line; it says nothing about the checkpoint."""
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        lacking = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        if not lacking and "can't start new thread" not in str(error):
+            raise
+        raise RunFailed(
+            f"not enough memory to read {source} ({str(error) or 'no more was given'}); its files are not at fault: "
+            "raise the memory limit (ulimit -v, the container's or the job's), end other programs, or use --workers 1"
+        ) from error
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -39,6 +39,7 @@ def write_beside(
     base: Path | None,
     alpha: float | None,
     drop: Sequence[str],
+    unverified: str = "",
 ) -> None:
     """Write config, tokenizer and manifest beside the weights."""
     for source, name in assets.files:
@@ -60,6 +61,8 @@ def write_beside(
         manifest["base"] = str(base)
     if alpha is not None:
         manifest["lora_alpha"] = alpha
+    if unverified:
+        manifest["unverified"] = unverified
     if drop:
         manifest["drop"] = list(drop)
     _write_json(folder / NAME, manifest)

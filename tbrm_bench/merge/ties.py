@@ -18,7 +18,7 @@ def resolve_ties(loaded: Loaded, ties: bool | None, tied: dict[str, str]) -> lis
     `tied` is what the class ties, where it was asked. Raises UserError if a head that the config ties has values of
     its own.
     """
-    pairs = _pairs(loaded, ties) | tied
+    pairs = (tied_by_name(loaded) if ties else {}) | tied
     left_out = []
     for alias, name in pairs.items():
         if alias in loaded.tensors and name in loaded.tensors:
@@ -40,10 +40,8 @@ def resolve_ties(loaded: Loaded, ties: bool | None, tied: dict[str, str]) -> lis
     return left_out
 
 
-def _pairs(loaded: Loaded, ties: bool | None) -> dict[str, str]:
-    """Return head -> embedding, by name, where the config says that they are tied."""
-    if not ties:
-        return {}
+def tied_by_name(loaded: Loaded) -> dict[str, str]:
+    """Return head -> embedding, as their names tell it; empty where not exactly one of each is there."""
     names = {*loaded.tensors, *loaded.shared}
     heads = [name for name in names if name.endswith(HEADS) and name.count(".") <= 2]
     embeddings = [name for name in names if name.endswith(EMBEDDINGS)]

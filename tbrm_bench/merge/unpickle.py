@@ -20,7 +20,7 @@ MAX_PICKLE_BYTES = 1 << 29
 # What a pickle made of wrong bytes, or by hand, can make the unpickler raise.
 _BROKEN = (
     pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
-    RecursionError, MemoryError, AssertionError, ImportError,
+    RecursionError, AssertionError, ImportError,
 )  # fmt: skip
 
 

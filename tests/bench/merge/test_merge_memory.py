@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from forging import save_actor
+
+from tbrm_bench.errors import RunFailed
+from tbrm_bench.merge import merge, unpickle
 
 FOLDER = Path(__file__).parent
 MERGE = """
@@ -56,3 +60,48 @@ def test_the_peak_is_small_and_a_limit_far_below_the_models_size_is_enough(large
         assert max(free["peak"], limited["peak"]) < PEAK
     assert shards > LIMIT
     assert free["bytes"] > 2 * LIMIT
+
+
+SHORT = """
+import resource, sys
+from pathlib import Path
+import numpy, tbrm_bench.merge.flow
+from tbrm_bench.errors import UserError
+from tbrm_bench.merge import merge
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    merge(Path(sys.argv[1]), Path(sys.argv[2]))
+except UserError as error:
+    print(type(error).__name__, error)
+else:
+    print("merged")
+"""
+
+
+def test_too_little_memory_is_not_called_a_damaged_checkpoint(tmp_path: Path) -> None:
+    """Whatever the room: a right model or a word about memory, and nothing left behind."""
+    actor = save_actor(tmp_path / "actor")
+    said = set()
+    for room in (0, 1 << 18, 1 << 20, 1 << 21, 1 << 23, 1 << 27):
+        output = tmp_path / f"out{room}"
+        command = [sys.executable, "-c", SHORT, str(actor), str(output), str(room)]
+        done = subprocess.run(command, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.startswith(("merged", "RunFailed not enough memory")), done.stdout
+        assert output.exists() == done.stdout.startswith("merged")
+        said.add(done.stdout.split()[0])
+    assert said == {"merged", "RunFailed"}
+
+
+def test_a_pickle_beyond_memory_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = save_actor(tmp_path / "actor")
+
+    def no_memory(_: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(unpickle, "check_opcodes", no_memory)
+    with pytest.raises(RunFailed, match=r"not enough memory.*not at fault"):
+        merge(actor, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

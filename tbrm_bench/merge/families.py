@@ -1,0 +1,155 @@
+"""The names and shapes of the commonest classes, from the config alone: no torch, no transformers, no seconds.
+
+    {"model_type": "llama", "vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, ...}
+    -> {"model.embed_tokens.weight": (8, 4), "model.layers.0.self_attn.q_proj.weight": (4, 4), ...}
+
+The four classes are those of transformers' modeling_{qwen2,qwen3,llama,mistral}.py; tests compare the answers with the
+classes themselves. A config with any key or value that is not known to leave names and shapes alone is not answered
+here: then the class is asked.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tbrm_bench.provenance import VOLATILE_KEYS
+
+Shapes = dict[str, tuple[int, ...]]
+
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+CLASSES = {
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+}
+SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+)  # fmt: skip
+BIASES = {"qwen2": (), "qwen3": ("attention_bias",), "llama": ("attention_bias", "mlp_bias"), "mistral": ()}
+LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+
+
+def names_and_shapes(config: dict[str, Any]) -> tuple[Shapes, dict[str, str]] | None:
+    """Return (name -> shape, tied name -> holder), as the class has them; None where the class must be asked."""
+    family = config.get("model_type")
+    if not isinstance(family, str) or config.get("architectures") != [CLASSES.get(family)]:
+        return None
+    if not all(_is_size(config.get(key)) for key in SIZES) or type(config.get("tie_word_embeddings")) is not bool:
+        return None
+    if not all(key in VOLATILE_KEYS or _is_known(key, value, config) for key, value in config.items()):
+        return None
+    head_dim = _head_dim(family, config)
+    if head_dim is None:
+        return None
+    tied = {HEAD: EMBEDDING} if config["tie_word_embeddings"] else {}
+    return _shapes(family, config, head_dim), tied
+
+
+def _shapes(family: str, config: dict[str, Any], head_dim: int) -> Shapes:
+    vocab, hidden, inner, layers, heads, kv_heads = (config[key] for key in SIZES)
+    attention_bias = config.get("attention_bias", False)
+    query, key_value = heads * head_dim, kv_heads * head_dim
+    linears = {  # (rows, columns, bias)
+        "self_attn.q_proj": (query, hidden, attention_bias or family == "qwen2"),
+        "self_attn.k_proj": (key_value, hidden, attention_bias or family == "qwen2"),
+        "self_attn.v_proj": (key_value, hidden, attention_bias or family == "qwen2"),
+        "self_attn.o_proj": (hidden, query, attention_bias),
+        "mlp.gate_proj": (inner, hidden, config.get("mlp_bias", False)),
+        "mlp.up_proj": (inner, hidden, config.get("mlp_bias", False)),
+        "mlp.down_proj": (hidden, inner, config.get("mlp_bias", False)),
+    }
+    layer: Shapes = {}
+    for name, (rows, columns, bias) in linears.items():
+        layer[f"{name}.weight"] = (rows, columns)
+        if bias:
+            layer[f"{name}.bias"] = (rows,)
+    if family == "qwen3":
+        layer |= {"self_attn.q_norm.weight": (head_dim,), "self_attn.k_norm.weight": (head_dim,)}
+    layer |= {"input_layernorm.weight": (hidden,), "post_attention_layernorm.weight": (hidden,)}
+    return {
+        EMBEDDING: (vocab, hidden),
+        **{f"model.layers.{i}.{name}": shape for i in range(layers) for name, shape in layer.items()},
+        "model.norm.weight": (hidden,),
+        HEAD: (vocab, hidden),
+    }
+
+
+def _head_dim(family: str, config: dict[str, Any]) -> int | None:
+    """Return the width of a head; None where the classes disagree on what an absent or odd one means."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    if hidden % heads or heads % config["num_key_value_heads"]:
+        return None
+    if _is_size(config.get("head_dim")):
+        return int(config["head_dim"])
+    absent = "head_dim" not in config if family == "qwen2" else config.get("head_dim") is None
+    return hidden // heads if absent and family != "qwen3" else None
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_rope(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not _is_number(value.get("rope_theta", 1.0)):
+        return False
+    kind, options = value.get("rope_type"), value.keys() - {"rope_type", "rope_theta"}
+    if kind == "llama3":
+        return options == set(LLAMA3_ROPE) and all(_is_number(value[key]) for key in LLAMA3_ROPE)
+    return kind == "default" and not options
+
+
+def _is_id(value: object) -> bool:
+    return value is None or type(value) is int
+
+
+def _is_ids(value: object) -> bool:
+    return _is_id(value) or (isinstance(value, list) and all(type(item) is int for item in value))
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
+# Keys of every family that change no name and no shape, with the values that the classes are known to take.
+_KNOWN: dict[str, Callable[[object], bool]] = {
+    "hidden_act": lambda value: value == "silu",
+    "max_position_embeddings": _is_size,
+    "initializer_range": _is_number,
+    "rms_norm_eps": _is_number,
+    "rope_theta": _is_number,
+    "rope_scaling": _is_rope,
+    "rope_parameters": _is_rope,
+    "attention_dropout": _is_number,
+    "use_cache": _is_flag,
+    "bos_token_id": _is_id,
+    "eos_token_id": _is_ids,
+    "dtype": lambda value: value in (None, "float32", "bfloat16", "float16"),
+    "torch_dtype": lambda value: value in (None, "float32", "bfloat16", "float16"),
+}
+_KNOWN_OF_FAMILY: dict[str, dict[str, Callable[[object], bool]]] = {
+    "qwen2": {"use_sliding_window": _is_flag, "sliding_window": _is_id, "max_window_layers": _is_id},
+    "qwen3": {"use_sliding_window": _is_flag, "sliding_window": _is_id, "max_window_layers": _is_id},
+    "llama": {"pretraining_tp": lambda value: value == 1},
+    "mistral": {"sliding_window": _is_id},
+}
+
+
+def _is_known(key: str, value: object, config: dict[str, Any]) -> bool:
+    family = config["model_type"]
+    if key in ("model_type", "architectures", "tie_word_embeddings", "head_dim", *SIZES):
+        return True  # looked at by themselves
+    if key in BIASES[family]:
+        return _is_flag(value)
+    if key == "pad_token_id":  # the embedding's constructor refuses one beyond its rows
+        return value is None or (type(value) is int and 0 <= value < config["vocab_size"])
+    if key == "layer_types":
+        kinds = {"full_attention"} if family in ("qwen2", "qwen3") else set()
+        return isinstance(value, list) and len(value) == config["num_hidden_layers"] and set(map(str, value)) <= kinds
+    test = (_KNOWN | _KNOWN_OF_FAMILY[family]).get(key)
+    return test is not None and test(value)

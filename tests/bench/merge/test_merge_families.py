@@ -1,0 +1,83 @@
+"""The names and shapes told from a config alone are exactly those of transformers' classes, or are not told."""
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tbrm_bench.merge.expected import describe
+from tbrm_bench.merge.families import CLASSES, names_and_shapes
+
+SLIDING = {"use_sliding_window": False, "sliding_window": 16, "max_window_layers": 1}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 16, "rope_theta": 500000.0}  # fmt: skip
+OF_FAMILY: dict[str, list[dict[str, Any]]] = {
+    "qwen2": [SLIDING, {"head_dim": 6}, {"layer_types": ["full_attention"] * 2, "num_hidden_layers": 2}],
+    "qwen3": [SLIDING, {"attention_bias": True}, {"attention_bias": False}],
+    "llama": [{"attention_bias": True}, {"mlp_bias": True}, {"head_dim": 6}, {"head_dim": None}, {"pretraining_tp": 1},
+              {"rope_scaling": LLAMA3}, {"rope_parameters": LLAMA3}, {"attention_bias": False, "mlp_bias": False}],
+    "mistral": [{"head_dim": 6}, {"head_dim": None}, {"sliding_window": None}, {"sliding_window": 8}],
+}  # fmt: skip
+SHARED: list[dict[str, Any]] = [
+    {}, {"pad_token_id": 0}, {"eos_token_id": [2, 3]}, {"rope_theta": 1e6}, {"rope_scaling": None},
+    {"dtype": "bfloat16"}, {"hidden_act": "silu", "attention_dropout": 0.0, "transformers_version": "4.40.0"},
+]  # fmt: skip
+# (heads, key-value heads, hidden)
+HEADS = [(4, 4, 16), (4, 2, 16), (4, 1, 24), (6, 3, 12), (1, 1, 8)]
+
+
+def configs(family: str) -> list[dict[str, Any]]:
+    """Every option of the family at least once, tied and untied, over heads that share keys or do not."""
+    draw = random.Random(family)
+    found = []
+    for number, option in enumerate([*OF_FAMILY[family], *SHARED] * 2):
+        heads, key_values, hidden = HEADS[number % len(HEADS)]
+        config = {
+            "model_type": family, "architectures": [CLASSES[family]], "vocab_size": draw.randrange(5, 40),
+            "hidden_size": hidden, "intermediate_size": draw.randrange(3, 30), "num_hidden_layers": 1 + number % 3,
+            "num_attention_heads": heads, "num_key_value_heads": key_values, "tie_word_embeddings": number % 3 == 0,
+        }  # fmt: skip
+        found.append(config | ({"head_dim": draw.choice([4, 10])} if family == "qwen3" else {}) | option)
+    return found
+
+
+@pytest.mark.parametrize("family", sorted(CLASSES))
+def test_the_answer_is_the_class_s_own(family: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    for config in configs(family):
+        answer = names_and_shapes(copy.deepcopy(config))
+        assert answer is not None, config
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        described = describe(tmp_path / "config.json")
+        assert "error" not in described, config
+        assert {name: list(shape) for name, shape in answer[0].items()} == described["names"], config
+        assert (answer[1], {}, []) == (described["tied"], described["stored"], described["ignored"]), config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantization_config": {"bits": 4}}, {"auto_map": {"AutoModelForCausalLM": "x.Y"}}, {"num_experts": 4},
+        {"mlp_bias": True}, {"attention_bias": True}, {"hidden_act": "relu"}, {"pad_token_id": 999}, {"head_dim": None},
+        {"head_dim": 0}, {"vocab_size": "40"}, {"hidden_size": 17}, {"num_key_value_heads": 3},
+        {"num_hidden_layers": 0},
+        {"architectures": ["Qwen2ForSequenceClassification"]}, {"architectures": []}, {"model_type": "qwen2_moe"},
+        {"model_type": ["qwen2"]}, {"rope_scaling": {"rope_type": "own"}}, {"layer_types": ["linear_attention"]},
+        {"tie_word_embeddings": 1}, {"use_sliding_window": "no"},
+    ],
+    ids=lambda change: "-".join(change),
+)  # fmt: skip
+def test_what_may_change_a_shape_is_left_to_the_class(change: dict[str, Any]) -> None:
+    config = configs("qwen2")[0]
+    assert names_and_shapes(config) is not None
+    assert names_and_shapes(config | change) is None
+
+
+@pytest.mark.parametrize("family", sorted(CLASSES))
+def test_a_size_that_the_config_leaves_out_is_never_guessed(family: str) -> None:
+    config = configs(family)[-1]
+    for key in ("vocab_size", "num_key_value_heads", "num_hidden_layers", "tie_word_embeddings"):
+        assert names_and_shapes({name: value for name, value in config.items() if name != key}) is None
