@@ -1,4 +1,4 @@
-"""The tiny recipes, whole: each teaches the bundled model something that a held-out test sees; chance teaches nothing."""
+"""The tiny recipes, whole: each teaches what a held-out test sees; rewards dealt out at random teach nothing."""
 
 import json
 import os
