@@ -29,7 +29,7 @@ from random_qwen2 import SIZES, make_model
 
 ARMS = ("tbrm", "grpo", "grpo-naive", "ppo")
 # trajectories, tokens of each (a quarter of them prompt), tokens of a micro-batch
-BATCHES = {"toy": (16, 256, 2048), "small": (8, 256, 1024), "medium": (4, 256, 512), "1.5b": (32, 2048, 16384)}
+BATCHES = {"toy": (16, 256, 2048), "small": (4, 256, 512), "medium": (4, 256, 512), "1.5b": (32, 2048, 16384)}
 MAX_GRAD_NORM = 1.0
 
 

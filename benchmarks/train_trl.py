@@ -147,7 +147,7 @@ def train_with_trl(options: argparse.Namespace, job: Path) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found]
 
     from tbrm_bench.models import resolve_model
     from tbrm_bench.prompts import load_tokenizer
