@@ -174,7 +174,7 @@ def measure(arm: str, options: argparse.Namespace) -> dict[str, float]:
     if options.threads:
         torch.set_num_threads(options.threads)
     if arm.endswith("-naive"):
-        policy.token_scores = naive_scores
+        vars(policy)["token_scores"] = naive_scores
     recipe, trajectories = recipe_of(arm, options), trajectories_of(options)
     import transformers.models.qwen2.modeling_qwen2  # noqa: F401  part of what is held before the models
 
