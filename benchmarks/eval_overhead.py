@@ -4,8 +4,8 @@
 
 The bare loop is `LLM.generate` over all requests at once: no store, no grader, no seeds looked up. Ours is
 `pipeline.run` into a new run directory: requests drawn lazily, every sample committed, graded, scored, results.json
-written. Both are timed from the moment the engine is loaded; tokens a second count new tokens. Each round runs both, in
-turn, so that a drifting machine hits both; the ratio is taken pair by pair.
+written. Both are timed from the moment the engine is loaded; tokens a second count new tokens. Each round runs both, every
+other round in the other order, so that a drifting machine hits both; the ratio is taken pair by pair.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int)
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     args = parser.parse_args()
     suite = load_suite(args.suite)
     plan = prepare(
@@ -71,8 +71,10 @@ def main() -> None:
 
 def compare(engine: VllmEngine, plan: Plan, number: int) -> float:
     """Run both once, each from an empty prefix cache; return the ratio of their tokens/s."""
-    bare = bare_loop(engine, plan)
-    ours = our_run(engine, plan)
+    if number % 2:
+        bare, ours = bare_loop(engine, plan), our_run(engine, plan)
+    else:
+        ours, bare = our_run(engine, plan), bare_loop(engine, plan)
     print(f"round {number}: bare {bare:,.0f} tok/s, ours {ours:,.0f} tok/s, ratio {ours / bare:.3f}", flush=True)
     return ours / bare
 
