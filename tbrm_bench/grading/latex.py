@@ -191,4 +191,7 @@ def strip_stops(text: str) -> str:
     """Take away spaces, the full stop, and loose commas and colons around an answer."""
     text = text.strip()
     text = text.rstrip("\\") if text.endswith("\\") else text  # a row's end, a space that lost what followed it
-    return text.strip(" ,;:").rstrip(".").strip().strip(",;:").strip()
+    text = text.strip(" ,;:")
+    if text.endswith(".."):  # "2, 5, ...": a list that goes on is not the list that stops
+        return text
+    return text.rstrip(".").strip().strip(",;:").strip()

@@ -63,11 +63,14 @@ _LABEL = re.compile(
 )
 _BOLD_END = re.compile(r"\*\*([^*]*\d[^*]{0,40})\*\*\s*[.!]?\s*$")
 _NUMBER = r"[+−-]?\\?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]?\d+)?\s?(?:\\?%|°)?"  # noqa: RUF001
+# "Hence there are **48** such ways.": the one number of the line, in bold, behind a word that states it.
+_BOLD_COUNT = re.compile(rf"[^\d*]*\b(?:is|are|was|were|has|have|exactly)\s+\*\*({_NUMBER})\*\*\s[^\d*$\\=]{{1,60}}")
 _COUNTED = re.compile(
     rf"(?:(?:a|an|the|total|of|about|exactly|only|just|equal|to)\s+){{0,3}}(?P<number>{_NUMBER})(?P<words>(?:\s+[A-Za-z²³^2/]+){{0,4}})"
 )
-_VALUE = re.compile(r"[-+\w\s*/^().,;\[\]{}|!%°√π∞∪≤≥<>−×·½¼¾²³$\\]{1,120}")  # noqa: RUF001
+_VALUE = re.compile(r"[-+\w\s*/^().,;\[\]{}|!%°√π∞∪≤≥<>≈−×·½¼¾²³$\\]{1,120}")  # noqa: RUF001
 _WORDS_OF_VALUES = frozenset(["sqrt", "log", "sin", "cos", "tan", "exp", "and", "pi", "or", "inf", "ln"])
+_FOR_ALL = re.compile(r"\bfor (?:all|every|any|each)(?: [a-z]{2,12}){0,3} $")
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 _CHOICE_LINE = re.compile(r"\b(?:option|choice|letter|answer)\b", re.IGNORECASE)
 _MARKUP = "*_` \t\n"
@@ -167,7 +170,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     if label and "$" not in line and "\\(" not in line:
         return label["answer"].strip(_MARKUP).rstrip(".")
     if "\n" not in text and len(text) <= 200 and not _looks_like_prose(text):
-        return text.strip(_MARKUP)  # a bare answer
+        return _without_aside(text.strip(_MARKUP))  # a bare answer
     tail = text[-MAX_SCAN_CHARS // 100 :]
     formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
@@ -176,11 +179,21 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     bold = _BOLD_END.search(line)
     if bold:
         return bold[1].strip(" .$")
+    counted = _BOLD_COUNT.fullmatch(line)
+    if counted:
+        return counted[1].strip()
     return _stated_by(line)
+
+
+def _without_aside(answer: str) -> str:
+    aside = _ASIDE.search(answer.rstrip("."))
+    return answer[: aside.start()] if aside and aside.start() else answer
 
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
     """Return the right side of the last formula, or of all that a line lists: "The roots are $2$ and $5$."."""
+    if len(formulas) > 1 and _FOR_ALL.search(tail, 0, formulas[-1].start()):
+        formulas = formulas[:-1]
     values = [_right_side(_inside(formulas[-1]))]
     start = formulas[-1].start()
     line_start = tail.rfind("\n", 0, start) + 1
@@ -195,7 +208,7 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
 
 def _stated_by(line: str) -> str | None:
     """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
-    line = _CIRCUMSTANCE.sub("", line.strip(_MARKUP + ".!。"))
+    line = _ASIDE.sub("", _CIRCUMSTANCE.sub("", line.strip(_MARKUP + ".!。")))
     for connector in reversed(list(_CONNECTORS.finditer(line))):
         value = line[connector.end() :].strip(_MARKUP)
         if counted := _COUNTED.fullmatch(value):
