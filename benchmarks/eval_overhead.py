@@ -4,8 +4,8 @@
 
 The bare loop is `LLM.generate` over all requests at once: no store, no grader, no seeds looked up. Ours is
 `pipeline.run` into a new run directory: requests drawn lazily, every sample committed, graded, scored, results.json
-written. Both are timed from the moment the engine is loaded; tokens a second count new tokens. Each round runs both, every
-other round in the other order, so that a drifting machine hits both; the ratio is taken pair by pair.
+written. Both are timed from the moment the engine is loaded; tokens a second count new tokens. Each round runs both,
+every other round in the other order, so that a drifting machine hits both; the ratio is taken pair by pair.
 """
 
 import argparse

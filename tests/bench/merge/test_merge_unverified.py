@@ -72,7 +72,7 @@ def test_the_first_merge_reports_the_ties_that_a_later_one_does(
         state[HEAD] = state[EMBEDDING] if head == "shared" else state[EMBEDDING].clone()
     torch.save(state, actor / RANK_FILE)
     set_config(actor, tie_word_embeddings=ties, own_option=f"{ties}{head}")
-    told = []
+    told: list[tuple[object, ...]] = []
     for output in (tmp_path / "first", tmp_path / "later"):
         try:
             report = merge(actor, output)
