@@ -4,8 +4,9 @@
     python benchmarks/train_step.py --size medium --repeats 2           # 99 million weights on a CPU
     python benchmarks/train_step.py --size 1.5b --device cuda           # Qwen2.5-1.5B's shape on a GPU
 
-The learner, losses and models are the trainer's own; weights and trajectories are random, the same for all arms, each
-of which is a process of its own. `grpo-naive` is GRPO with log_softmax of all logits in place of tiles.
+The learner, losses and models are the trainer's own, the coefficients those of the recipes for Qwen2.5-Math: all arms
+keep a reference, and PPO a critic. Weights and trajectories are random, the same for all arms, each of which is a
+process of its own. `grpo-naive` is GRPO with log_softmax of all logits in place of tiles.
 `--engine plain` (the default on a GPU) needs torch and transformers alone: AdamW of torch, and for bfloat16 a float32
 copy of weights and gradients, as DeepSpeed keeps them. `--engine deepspeed` is the trainer's own engine.
 
@@ -28,6 +29,7 @@ from typing import Any
 from random_qwen2 import SIZES, make_model
 
 ARMS = ("tbrm", "grpo", "grpo-naive", "ppo")
+RECIPES = Path(__file__).resolve().parents[1] / "train" / "recipes"
 # trajectories, tokens of each (a quarter of them prompt), tokens of a micro-batch
 BATCHES = {"toy": (16, 256, 2048), "small": (4, 256, 512), "medium": (4, 256, 512), "1.5b": (32, 2048, 16384)}
 MAX_GRAD_NORM = 1.0
@@ -88,6 +90,7 @@ def _adder(master: Any) -> Any:
 def recipe_of(arm: str, options: argparse.Namespace) -> Any:
     """Return the recipe of an arm."""
     from tbrm_train import rl_recipe as parts
+    from tbrm_train.rl_rules import load_rl_recipe
 
     count, tokens, micro = BATCHES[options.size]
     return parts.RlRecipe(
@@ -96,7 +99,7 @@ def recipe_of(arm: str, options: argparse.Namespace) -> Any:
         model="random",
         seed=0,
         prompts=parts.Prompts("nowhere", "quickstart"),
-        algorithm=parts.Algorithm(arm.removesuffix("-naive")),  # type: ignore[arg-type]
+        algorithm=load_rl_recipe(RECIPES / f"qwen25-math-1.5b-{arm.removesuffix('-naive')}.toml").algorithm,
         rollout=parts.Rollout(count // 4, 4, tokens),
         optimizer=parts.Optimizer(steps=100, learning_rate=1e-6, max_grad_norm=MAX_GRAD_NORM),
         deepspeed=parts.DeepSpeed(
