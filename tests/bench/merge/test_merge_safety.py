@@ -272,7 +272,8 @@ def test_a_killed_merge_leaves_no_model_and_starts_again(tmp_path: Path) -> None
 
 def test_an_interrupted_merge_cleans_up(tmp_path: Path) -> None:
     actor, output = save_actor(tmp_path / "actor"), tmp_path / "models" / "out"
-    process = start(actor, output, "slow")
+    # Whoever runs the tests in the background of a shell hands down that interrupts are ignored.
+    process = start(actor, output, "slow", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout is not None
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
