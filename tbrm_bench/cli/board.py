@@ -30,17 +30,25 @@ def _help(context: typer.Context) -> None:
 
 @app.command("add")
 def add(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A finished run directory, or a pushed run: owner/name[@revision].")
+    ],
     board: BoardName = "tbrm6",
     name: Annotated[str | None, typer.Option(help="Name of the row (default: the run's model).")] = None,
+    pushed_run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Which run, where the repository holds several.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Check a run against a board's rules and write its row."""
+    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.leaderboard.add import add_run, is_on_hub
     from tbrm_bench.leaderboard.board import load_board
-    from tbrm_bench.leaderboard.rows import add_row, row_of_run
 
     spec = load_board(board, folder)
-    print(add_row(spec, row_of_run(spec, run, name)))
+    if is_on_hub(run):
+        say(f"{run} is no folder here: asking the Hub")
+    print(add_run(spec, run, name=name, pushed_run=pushed_run, backoff=talking_backoff()))
     print(f"next: tbench board show --board {board}", file=sys.stderr)
 
 

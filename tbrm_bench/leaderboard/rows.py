@@ -1,6 +1,7 @@
 """The rows of a board: measured ones, made from a run with its lock and its counts, and reported ones, from papers.
 
     {"schema": 1, "name": "mine-7b", "kind": "measured", "lock_hash": "...", "grader": "tbrm-1", ...,
+     "samples": {"repo": "owner/results", "commit": "0a1b...", "run": "mine-7b"},      if it was added from the Hub
      "tasks": {"aime24": {"k": 32, "correct": {"60": 7, "61": 0}, "cluster": {"60": "60", "61": "61"}}}}
     {"schema": 1, "name": "theirs", "kind": "reported", "source": {"title": "...", "url": "..."},
      "tasks": {"aime24": {"score": 0.143}}}
@@ -14,16 +15,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.leaderboard.board import Board, agreed_fields
+from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.metrics.intervals import clustered_standard_error
-from tbrm_bench.records import Status
-from tbrm_bench.store import RunStore, write_text_atomically
 from tbrm_bench.tasks import load_task
 
 SCHEMA = 1
@@ -48,7 +46,7 @@ class Row:
     name: str
     kind: Literal["measured", "reported"]
     tasks: Mapping[str, TaskRow]
-    about: Mapping[str, Any]  # lock, lock_hash, grader, model, commit, date; or source
+    about: Mapping[str, Any]  # lock, lock_hash, grader, model, commit, date, samples; or source
     file: str = ""
 
     @property
@@ -60,90 +58,6 @@ class Row:
     def se(self) -> float:
         """The standard error of `score`, the tasks being independent."""
         return math.sqrt(sum(task.se**2 for task in self.tasks.values())) / len(self.tasks)
-
-
-def row_of_run(board: Board, run_dir: Path, name: str | None = None) -> dict[str, Any]:
-    """Return the JSON of a measured row, named after the run's model unless `name` is given.
-
-    Raises UserError that names the rule of the board which the run breaks.
-    """
-    with RunStore.open_reader(run_dir) as store:
-        graders = [grader for grader in store.graders() if grader.startswith(board.grader)]
-        if not graders:
-            raise UserError(
-                f"{run_dir} has verdicts by {', '.join(store.graders()) or 'nobody'}, board {board.name} asks for "
-                f"{board.grader}*; grade it: tbench grade {run_dir}"
-            )
-        for task in board.tasks:
-            _check_task(board, store, task)
-        return {
-            "schema": SCHEMA,
-            "name": name or str(store.about.get("model")),
-            "kind": "measured",
-            "model": store.about.get("model"),
-            "commit": store.about.get("commit"),
-            "protocol": store.about.get("protocol"),
-            "date": store.about.get("created"),
-            "grader": graders[-1],
-            "lock_hash": store.lock_hash,
-            "lock": store.lock,
-            "tasks": {task: _task_json(store, task, graders[-1]) for task in board.tasks},
-        }
-
-
-def _check_task(board: Board, store: RunStore, task: str) -> None:
-    if task not in store.tasks():
-        raise UserError(f"{store.run_dir} has no {task}, board {board.name} ranks {', '.join(board.tasks)}")
-    if store.num_samples(task) < board.min_samples.get(task, 1):
-        raise UserError(
-            f"{store.run_dir} has {store.num_samples(task)} samples a problem of {task}, board {board.name} asks for "
-            f"{board.min_samples[task]}; grow it: --samples {board.min_samples[task]}"
-        )
-    if store.num_problems(task) != load_task(task).num_rows:
-        raise UserError(
-            f"{store.run_dir} has {store.num_problems(task)} problems of {task}, the task has "
-            f"{load_task(task).num_rows}; run it without --limit"
-        )
-
-
-def _task_json(store: RunStore, task: str, grader: str) -> dict[str, Any]:
-    correct = {problem.key.problem_id: 0 for problem in store.problems(task)}
-    num_graded = 0
-    for sample in store.graded(task, grader):
-        num_graded += sample.status is not None
-        correct[sample.key.problem_id] += sample.status is Status.CORRECT
-    k = store.num_samples(task)
-    if num_graded < k * len(correct):
-        raise UserError(
-            f"{store.run_dir}: {num_graded} of {k * len(correct)} samples of {task} have a verdict; finish the run"
-        )
-    return {
-        "k": k,
-        "correct": correct,
-        "cluster": {problem.key.problem_id: problem.cluster for problem in store.problems(task)},
-    }
-
-
-def add_row(board: Board, content: Mapping[str, Any]) -> Path:
-    """Write a measured row; raises UserError if it does not agree with the rows that are there, by the field."""
-    file = board.rows_dir / f"{slug(str(content['name']))}.json"
-    if file.exists():
-        raise UserError(
-            f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
-        )
-    wanted = agreed_fields(board, content["lock"])
-    for row in read_rows(board):
-        if row.kind == "measured":
-            for name, value in agreed_fields(board, row.about["lock"]).items():
-                if value != wanted[name]:
-                    raise UserError(
-                        f"{content['name']} is not comparable with {row.name} on board {board.name}: {name} is "
-                        f"{json.dumps(wanted[name])[:60]}, there {json.dumps(value)[:60]}; run it alike"
-                    )
-    read_row(board, content, str(file))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return file
 
 
 def read_rows(board: Board) -> list[Row]:

@@ -6,9 +6,8 @@
 Foreign texts are escaped here, or set as text (never as HTML) by board.js; each page forbids inline scripts.
 """
 
-import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.board import Board
-from tbrm_bench.leaderboard.page import estimate, rank_text
+from tbrm_bench.leaderboard.page import rank_text
 from tbrm_bench.leaderboard.ranks import difference_p_value, rank_ranges
+from tbrm_bench.leaderboard.row_page import row_page
 from tbrm_bench.leaderboard.rows import Row
 from tbrm_bench.metrics.passk import pass_at_k_curve
 from tbrm_bench.store import write_text_atomically
@@ -99,57 +99,5 @@ def pass_curve(row: Row, task: str) -> list[float]:
     return [round(float(value), 6) for value in curve.mean(axis=0)]
 
 
-def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
-    """Return the page of one row."""
-    tasks = "".join(
-        f"<tr><th scope=row>{html.escape(task)}</th><td>{estimate(scores.score, scores.se)}</td>"
-        f"<td>{scores.num_problems}</td><td>{scores.k or '-'}</td></tr>"
-        for task, scores in row.tasks.items()
-    )
-    facts = "".join(
-        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>" for key, value in row.about.items()
-    )
-    return ROW_PAGE.format(
-        name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
-        mean=estimate(row.score, row.se), tasks=tasks, facts=facts,
-    )  # fmt: skip
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, Mapping):
-        text = html.escape(json.dumps(value, indent=1, ensure_ascii=False))
-        url = str(value.get("url", ""))
-        link = f'<a href="{html.escape(url)}" rel="noopener noreferrer">{html.escape(str(value.get("title", url)))}</a>'
-        return link if url.startswith("https://") else f"<pre>{text}</pre>"
-    return html.escape(str(value))
-
-
 def _finite(value: float) -> float | None:
     return round(float(value), 8) if np.isfinite(value) else None
-
-
-ROW_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'self' file:">
-<title>{name}</title>
-<link rel="stylesheet" href="../../style.css">
-</head>
-<body>
-<main>
-<p><a href="../../index.html">All rows</a></p>
-<h1>{name}</h1>
-<p>{board}: rank {rank}, mean {mean}, <b>{kind}</b>.</p>
-<div class="scroll"><table>
-<thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">problems</th>
-<th scope="col">samples</th></tr></thead>
-<tbody>{tasks}</tbody>
-</table></div>
-<dl>{facts}</dl>
-</main>
-</body>
-</html>
-"""

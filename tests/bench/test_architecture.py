@@ -21,7 +21,7 @@ LEVELS = {
     "engines": 3, "hub": 3, "merge": 3, "models": 3.1,
     "result_json": 4, "score": 4.1, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,
     "grade_lines": 4, "second_opinion": 4,
-    "report": 5, "leaderboard": 5, "compare": 5, "diagnosis": 5, "publish": 5,
+    "report": 5, "leaderboard": 5.1, "compare": 5, "diagnosis": 5, "publish": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
 HEAVY = ("torch", "transformers", "vllm", "datasets", "scipy", "numpy", "sympy", "deepspeed", "huggingface_hub")

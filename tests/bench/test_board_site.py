@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.row_page import row_page
 from tbrm_bench.leaderboard.rows import Row, read_row
-from tbrm_bench.leaderboard.website import pass_curve, row_page, script_json, write_site
+from tbrm_bench.leaderboard.website import pass_curve, script_json, write_site
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>&amp;"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

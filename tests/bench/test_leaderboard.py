@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from tbrm_bench.cli.app import app
 from tbrm_bench.errors import UserError
+from tbrm_bench.leaderboard.add import add_row, row_of_run
 from tbrm_bench.leaderboard.board import Board, load_board
 from tbrm_bench.leaderboard.page import page, table
 from tbrm_bench.leaderboard.ranks import rank_ranges
-from tbrm_bench.leaderboard.rows import Row, add_row, read_row, read_rows, row_of_run, slug
+from tbrm_bench.leaderboard.rows import Row, read_row, read_rows, slug
 from tbrm_bench.problems import load_problems
 from tbrm_bench.records import Grade, Sample, SampleKey, Status
 from tbrm_bench.resources import data_dir

@@ -1,0 +1,140 @@
+"""From a run to a row: a run directory, or a run that `tbench push` put on the Hub, checked against a board's rules.
+
+Example: `add_run(board, "owner/results@main", pushed_run="step-200")` pulls the run into a temporary folder. Its row
+says from which commit of which repository, so that whoever reads the board can look at every sample behind the score.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.hub import Backoff
+from tbrm_bench.leaderboard.board import Board, agreed_fields
+from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, slug
+from tbrm_bench.publish import pull_run
+from tbrm_bench.records import Status
+from tbrm_bench.store import RunStore, write_text_atomically
+from tbrm_bench.tasks import load_task
+
+
+def add_run(
+    board: Board,
+    run: str,
+    *,
+    name: str | None = None,
+    pushed_run: str | None = None,
+    backoff: Backoff | None = None,
+) -> Path:
+    """Add a run, a folder or `owner/name[@revision]` on the Hub, and return the row's file.
+
+    `pushed_run` chooses one of several runs of a repository. Raises UserError for the rule that the run breaks, and
+    whatever `pull_run` raises; then nothing was written.
+    """
+    if not is_on_hub(run):
+        if pushed_run is not None:
+            raise UserError(f"{run} is a folder with one run; --run {pushed_run} chooses among those of a repository")
+        return add_row(board, row_of_run(board, Path(run).expanduser(), name))
+    repo, _, revision = run.partition("@")
+    with tempfile.TemporaryDirectory(prefix="tbench-board-") as folder:
+        place = Path(folder) / "run"
+        done = pull_run(repo, place, name=pushed_run, revision=revision or None, backoff=backoff)
+        row = row_of_run(board, place, name, called=f"{done.name} in {repo}")
+    return add_row(board, row | {"samples": {"repo": repo, "commit": done.commit, "run": done.name}})
+
+
+def is_on_hub(run: str) -> bool:
+    """Whether this is a repository's name and no folder's; raises UserError if it is neither."""
+    if Path(run).expanduser().exists():
+        return False
+    if not re.fullmatch(r"[^/@\s.~][^/@\s]*/[^/@\s]+(@\S+)?", run):
+        raise UserError(f"{run!r} is neither a run directory nor a dataset on the Hub (owner/name[@revision])")
+    return True
+
+
+def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: str | None = None) -> dict[str, Any]:
+    """Return the JSON of a measured row, named after the run's model unless `name` is given.
+
+    Raises UserError that names the rule of the board which the run breaks; `called` is what it calls the run.
+    """
+    called = called or str(run_dir)
+    with RunStore.open_reader(run_dir) as store:
+        graders = [grader for grader in store.graders() if grader.startswith(board.grader)]
+        if not graders:
+            raise UserError(
+                f"{called} has verdicts by {', '.join(store.graders()) or 'nobody'}, board {board.name} asks for "
+                f"{board.grader}*; grade it with `tbench grade`"
+            )
+        for task in board.tasks:
+            _check_task(board, store, task, called)
+        return {
+            "schema": SCHEMA,
+            "name": name or str(store.about.get("model")),
+            "kind": "measured",
+            "model": store.about.get("model"),
+            "commit": store.about.get("commit"),
+            "protocol": store.about.get("protocol"),
+            "date": store.about.get("created"),
+            "grader": graders[-1],
+            "lock_hash": store.lock_hash,
+            "lock": store.lock,
+            "tasks": {task: _task_json(store, task, graders[-1], called) for task in board.tasks},
+        }
+
+
+def _check_task(board: Board, store: RunStore, task: str, called: str) -> None:
+    if task not in store.tasks():
+        raise UserError(f"{called} has no {task}, board {board.name} ranks {', '.join(board.tasks)}")
+    if store.num_samples(task) < board.min_samples.get(task, 1):
+        raise UserError(
+            f"{called} has {store.num_samples(task)} samples a problem of {task}, board {board.name} asks for "
+            f"{board.min_samples[task]}; grow it: --samples {board.min_samples[task]}"
+        )
+    if store.num_problems(task) != load_task(task).num_rows:
+        raise UserError(
+            f"{called} has {store.num_problems(task)} problems of {task}, the task has "
+            f"{load_task(task).num_rows}; run it without --limit"
+        )
+
+
+def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str, Any]:
+    correct = {problem.key.problem_id: 0 for problem in store.problems(task)}
+    num_graded = 0
+    for sample in store.graded(task, grader):
+        num_graded += sample.status is not None
+        correct[sample.key.problem_id] += sample.status is Status.CORRECT
+    k = store.num_samples(task)
+    if num_graded < k * len(correct):
+        raise UserError(
+            f"{called}: {num_graded} of {k * len(correct)} samples of {task} have a verdict; finish the run"
+        )
+    return {
+        "k": k,
+        "correct": correct,
+        "cluster": {problem.key.problem_id: problem.cluster for problem in store.problems(task)},
+    }
+
+
+def add_row(board: Board, content: Mapping[str, Any]) -> Path:
+    """Write a measured row; raises UserError if it does not agree with the rows that are there, by the field."""
+    file = board.rows_dir / f"{slug(str(content['name']))}.json"
+    if file.exists():
+        raise UserError(
+            f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
+        )
+    wanted = agreed_fields(board, content["lock"])
+    for row in read_rows(board):
+        if row.kind == "measured":
+            for name, value in agreed_fields(board, row.about["lock"]).items():
+                if value != wanted[name]:
+                    raise UserError(
+                        f"{content['name']} is not comparable with {row.name} on board {board.name}: {name} is "
+                        f"{json.dumps(wanted[name])[:60]}, there {json.dumps(value)[:60]}; run it alike"
+                    )
+    read_row(board, content, str(file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return file

@@ -1,0 +1,85 @@
+"""The page of one row: its scores by task, links to its samples, and all that is known of how they were made.
+
+Every text comes from outside and is escaped; the page holds no script and forbids them.
+"""
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.page import estimate, rank_text
+from tbrm_bench.leaderboard.rows import Row
+
+# The parts of a link to samples, and what may stand in each of them unquoted.
+SAMPLES = (("repo", "/"), ("commit", ""), ("run", ""))
+
+
+def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
+    """Return the page of one row."""
+    tasks = "".join(
+        f"<tr><th scope=row>{html.escape(task)}</th><td>{estimate(scores.score, scores.se)}</td>"
+        f"<td>{scores.num_problems}</td><td>{_samples(row, task)}</td></tr>"
+        for task, scores in row.tasks.items()
+    )
+    facts = "".join(
+        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>"
+        for key, value in row.about.items()
+        if key != "samples"
+    )
+    return ROW_PAGE.format(
+        name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
+        mean=estimate(row.score, row.se), tasks=tasks, facts=facts,
+    )  # fmt: skip
+
+
+def samples_url(row: Row, task: str) -> str | None:
+    """Return the page with a task's samples in the commit that the row was made of; None if it was not on the Hub."""
+    place = row.about.get("samples")
+    if not isinstance(place, Mapping):
+        return None
+    repo, commit, run = (quote(str(place.get(key, "")), safe=safe) for key, safe in SAMPLES)
+    return f"https://huggingface.co/datasets/{repo}/tree/{commit}/data/{quote(task, safe='')}/{run}"
+
+
+def _samples(row: Row, task: str) -> str:
+    k, url = str(row.tasks[task].k or "-"), samples_url(row, task)
+    return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{k}</a>' if url else k
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        text = html.escape(json.dumps(value, indent=1, ensure_ascii=False))
+        url = str(value.get("url", ""))
+        link = f'<a href="{html.escape(url)}" rel="noopener noreferrer">{html.escape(str(value.get("title", url)))}</a>'
+        return link if url.startswith("https://") else f"<pre>{text}</pre>"
+    return html.escape(str(value))
+
+
+ROW_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'self' file:">
+<title>{name}</title>
+<link rel="stylesheet" href="../../style.css">
+</head>
+<body>
+<main>
+<p><a href="../../index.html">All rows</a></p>
+<h1>{name}</h1>
+<p>{board}: rank {rank}, mean {mean}, <b>{kind}</b>.</p>
+<div class="scroll"><table>
+<thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">problems</th>
+<th scope="col">samples</th></tr></thead>
+<tbody>{tasks}</tbody>
+</table></div>
+<dl>{facts}</dl>
+</main>
+</body>
+</html>
+"""
