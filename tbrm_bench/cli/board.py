@@ -65,7 +65,7 @@ def show(
 
     spec = load_board(board, folder)
     rows = read_rows(spec)
-    ranks = rank_ranges(rows)
+    ranks = rank_ranges(rows, order=spec.order)
     if json_:
         values = [_as_json(row, rank) for row, rank in zip(rows, ranks, strict=True)]
         print(json.dumps({"board": spec.name, "rows": values}, indent=2))

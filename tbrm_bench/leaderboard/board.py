@@ -1,12 +1,15 @@
-"""A board: which tasks, which fields of two locks must agree, how many samples at least. One TOML file a board.
+"""A board: tasks, metric, order, which fields of two locks must agree, how many samples at least. One TOML file each.
 
 title = "Six benchmarks of mathematical reasoning"
 tasks = ["aime24", "math500"]
+metric = "avg@k"
+order = "mean"
 agree = ["tasks.*.rows", "tasks.*.max_tokens"]
 [min_samples]
 aime24 = 32
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,8 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tasks import load_task
 from tbrm_bench.tomlio import did_you_mean, load_toml
+
+AVG, MEAN = "avg@k", "mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,18 @@ class Board:
     agree: tuple[str, ...]
     grader: str  # every measured row's verdicts are by a grader whose name starts so
     min_samples: Mapping[str, int] = field(default_factory=dict)
+    metric: str = AVG  # what a problem scores: the share of correct samples, or pass@N
+    order: str = MEAN  # what rows are ranked by: the mean over the tasks, or one task
 
     @property
     def rows_dir(self) -> Path:
         """Where the rows lie, one JSON file each."""
         return self.folder / "rows" / self.name
+
+    @property
+    def pass_k(self) -> int | None:
+        """The N of the metric pass@N, None for avg@k."""
+        return None if self.metric == AVG else int(self.metric.removeprefix("pass@"))
 
 
 def board_folder(folder: Path | None) -> Path:
@@ -51,7 +63,24 @@ def load_board(name: str, folder: Path | None = None) -> Board:
     board = load_toml(place / f"{name}.toml", Board, name=name, folder=place)
     for task in (*board.tasks, *board.min_samples):
         load_task(task)
+    _check_metric(board)
+    if board.order not in (MEAN, *board.tasks):
+        near = did_you_mean(board.order, (MEAN, *board.tasks))
+        raise UserError(f"{place / name}.toml: order is {board.order!r}, not {MEAN} or a task of the board; {near}")
     return board
+
+
+def _check_metric(board: Board) -> None:
+    file = f"{board.folder / board.name}.toml"
+    if board.metric != AVG and not re.fullmatch(r"pass@[1-9]\d{0,5}", board.metric):
+        near = did_you_mean(board.metric, (AVG, "pass@1", "pass@8", "pass@32"))
+        raise UserError(f"{file}: metric is {board.metric!r}, not {AVG} or pass@N; {near}")
+    for task in board.tasks:
+        if board.pass_k is not None and board.min_samples.get(task, 1) < board.pass_k:
+            raise UserError(
+                f"{file}: {board.metric} needs {board.pass_k} samples a problem, min_samples of {task} is "
+                f"{board.min_samples.get(task, 1)}; raise it"
+            )
 
 
 def agreed_fields(board: Board, lock: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Ranks as ranges: a row's best and worst rank that the data leave open.
 
-Row A is above row B when the difference of their means is significant after Holm's correction over all pairs of the
-board. A row's best rank is 1 + the rows above it, its worst N - the rows below it. Two measured rows are compared
-question by question (metrics.paired); where one is only reported, by their standard errors as if independent.
+Row A is above row B when the difference of their scores (the mean over the tasks, or the one task that the board is
+ordered by) is significant after Holm's correction over all pairs of the board. A row's best rank is 1 + the rows above
+it, its worst N - the rows below it. Two measured rows are compared question by question (metrics.paired); where one is
+only reported, by their standard errors as if independent.
 
 Example: A above C, B tied with both: ranks 1-2, 1-3, 2-3.
 """
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, stdtr
 
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.board import MEAN
+from tbrm_bench.leaderboard.rows import Row, TaskRow
 from tbrm_bench.metrics.paired import cluster_shares, holm, sign_flip_p_value
 
 LEVEL = 0.05
@@ -22,8 +24,9 @@ LEVEL = 0.05
 ASK_BETWEEN = (1e-5, 0.1)
 
 
-def rank_ranges(rows: Sequence[Row], *, level: float = LEVEL) -> list[tuple[int, int]]:
-    """Return (best, worst) rank of each row, in the order given."""
+def rank_ranges(rows: Sequence[Row], *, order: str = MEAN, level: float = LEVEL) -> list[tuple[int, int]]:
+    """Return (best, worst) rank of each row, in the order given, by the mean over the tasks or by one task."""
+    rows = [row.ranked(order) for row in rows]
     pairs = list(itertools.combinations(range(len(rows)), 2))
     adjusted = holm([difference_p_value(rows[i], rows[j]) for i, j in pairs])
     above, below = [0] * len(rows), [0] * len(rows)
@@ -37,10 +40,15 @@ def rank_ranges(rows: Sequence[Row], *, level: float = LEVEL) -> list[tuple[int,
 
 def difference_p_value(a: Row, b: Row) -> float:
     """Return the two-sided p-value of "both are equally good" on the mean over the tasks."""
-    if a.kind == b.kind == "measured" and all(a.tasks[t].correct.keys() == b.tasks[t].correct.keys() for t in a.tasks):
+    if a.kind == b.kind == "measured" and all(same_questions(a.tasks[task], b.tasks[task]) for task in a.tasks):
         return _paired_p_value(a, b)
     se = math.hypot(a.se, b.se)
     return float(2 * ndtr(-abs(a.score - b.score) / se)) if se > 0 else float(a.score == b.score)
+
+
+def same_questions(one: TaskRow, two: TaskRow) -> bool:
+    """Whether both were measured on the same problems in the same clusters, so that their differences can be paired."""
+    return bool(one.cluster) and one.cluster == two.cluster
 
 
 def _paired_p_value(a: Row, b: Row) -> float:
@@ -54,5 +62,5 @@ def _paired_p_value(a: Row, b: Row) -> float:
 
 def _task_shares(a: Row, b: Row, task: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
     one, two = a.tasks[task], b.tasks[task]
-    deltas = [two.correct[name] / two.k - count / one.k for name, count in one.correct.items()]
-    return cluster_shares(deltas, [one.cluster[name] for name in one.correct])
+    deltas = [two.scores[name] - score for name, score in one.scores.items()]
+    return cluster_shares(deltas, list(one.cluster.values()))

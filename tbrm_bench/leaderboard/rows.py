@@ -14,14 +14,15 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.metrics.intervals import clustered_standard_error
+from tbrm_bench.metrics.passk import pass_at_k
 from tbrm_bench.tasks import load_task
 
 SCHEMA = 1
@@ -29,12 +30,16 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A row's score on one task, in [0, 1]; counts and clusters by problem id, none where only a score is known."""
+    """A row's score on one task, in [0, 1], by the board's metric.
+
+    Scores, counts and clusters are by problem id, in the order of the ids; none where only a score is known.
+    """
 
     score: float
     se: float
     k: int
     num_problems: int
+    scores: Mapping[str, float] = field(default_factory=dict)
     correct: Mapping[str, int] = field(default_factory=dict)
     cluster: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,16 +64,20 @@ class Row:
         """The standard error of `score`, the tasks being independent."""
         return math.sqrt(sum(task.se**2 for task in self.tasks.values())) / len(self.tasks)
 
+    def ranked(self, order: str) -> "Row":
+        """Return the row with nothing but what the board is ordered by: the mean over all tasks, or one task."""
+        return self if order == MEAN else replace(self, tasks={order: self.tasks[order]})
+
 
 def read_rows(board: Board) -> list[Row]:
-    """Return all rows of a board, best first."""
+    """Return all rows of a board, best first by the board's order."""
     rows = []
     for file in sorted(board.rows_dir.glob("*.json")):
         try:
             rows.append(read_row(board, json.loads(file.read_text(encoding="utf-8")), file.name))
         except (OSError, ValueError) as error:
             raise UserError(f"{file} cannot be read as JSON: {error}") from error
-    return sorted(rows, key=lambda row: (-row.score, row.name))
+    return sorted(rows, key=lambda row: (-row.ranked(board.order).score, row.name))
 
 
 def read_row(board: Board, content: Any, file: str) -> Row:
@@ -83,23 +92,36 @@ def read_row(board: Board, content: Any, file: str) -> Row:
         raise UserError(f"{file} has the tasks {', '.join(tasks)}, board {board.name} ranks {', '.join(board.tasks)}")
     if kind == "reported" and not (content.get("source") or {}).get("url"):
         raise UserError(f"{file} reports scores without a source.url; say where they stand")
-    read = _measured if kind == "measured" else _reported
     try:
-        scores = {task: read(task, tasks[task]) for task in board.tasks}
+        scores = {
+            task: _measured(task, tasks[task], board.pass_k) if kind == "measured" else _reported(task, tasks[task])
+            for task in board.tasks
+        }
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(f"{file} has a task that cannot be read: {error!r}") from error
     about = {key: value for key, value in content.items() if key not in ("schema", "name", "kind", "tasks")}
     return Row(content["name"], kind, scores, about, file)
 
 
-def _measured(task: str, values: Mapping[str, Any]) -> TaskRow:
+def _measured(task: str, values: Mapping[str, Any], pass_k: int | None) -> TaskRow:
     k, correct, cluster = int(values["k"]), values["correct"], values["cluster"]
     if set(correct) != set(cluster) or not all(0 <= count <= k for count in correct.values()):
         raise ValueError(f"counts of {task} are not between 0 and {k}, or lack a cluster")
-    means = [count / k for count in correct.values()]
-    labels = [cluster[name] for name in correct]
-    se = float(clustered_standard_error(means, labels))
-    return TaskRow(float(np.mean(means)), se, k, len(means), correct, cluster)
+    if pass_k is not None and k < pass_k:
+        raise ValueError(f"{k} samples of {task} are too few for pass@{pass_k}")
+    names = sorted(correct)
+    counts = [int(correct[name]) for name in names]
+    scores = [count / k for count in counts] if pass_k is None else pass_at_k([k] * len(counts), counts, k=pass_k)
+    se = float(clustered_standard_error(scores, [cluster[name] for name in names]))
+    return TaskRow(
+        float(np.mean(scores)),
+        se,
+        k,
+        len(names),
+        scores={name: float(score) for name, score in zip(names, scores, strict=True)},
+        correct=dict(zip(names, counts, strict=True)),
+        cluster={name: str(cluster[name]) for name in names},
+    )
 
 
 def _reported(task: str, values: Mapping[str, Any]) -> TaskRow:

@@ -36,7 +36,7 @@ def write_site(boards: Sequence[tuple[Board, Sequence[Row]]], folder: Path) -> l
     contents = {name: asset(name) for name in ASSETS}
     contents["data.js"] = f"window.BOARDS = {script_json([board_data(board, rows) for board, rows in boards])};\n"
     for board, rows in boards:
-        for row, ranks in zip(rows, rank_ranges(rows), strict=True):
+        for row, ranks in zip(rows, rank_ranges(rows, order=board.order), strict=True):
             contents[row_path(board, row)] = row_page(board, row, ranks)
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def board_data(board: Board, rows: Sequence[Row]) -> dict[str, Any]:
         "tasks": list(board.tasks),
         "rows": [
             _row_data(board, row, rank, number)
-            for number, (row, rank) in enumerate(zip(rows, rank_ranges(rows), strict=True))
+            for number, (row, rank) in enumerate(zip(rows, rank_ranges(rows, order=board.order), strict=True))
         ],
         "p": {f"{i}-{j}": _finite(difference_p_value(rows[i], rows[j])) for i, j in pairs},
     }

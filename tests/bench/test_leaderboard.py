@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,50 @@ def test_a_row_that_cannot_be_read_is_one_line(board: Board, change: dict[str, A
     (board.rows_dir / "broken.json").write_text("{")
     with pytest.raises(UserError, match=r"broken\.json"):
         read_rows(board)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('metric = "avg@kk"', r"toy\.toml: metric is 'avg@kk', not avg@k or pass@N; did you mean 'avg@k'\?"),
+        ('metric = "pass@0"', "metric is 'pass@0'"),
+        ('metric = "pass@3"', "pass@3 needs 3 samples a problem, min_samples of arithmetic is 2"),
+        ("metric = 3", "is 3, not a string"),
+        ('order = "men"', r"order is 'men', .* did you mean 'mean'\?"),
+        ('order = "arithmetik"', r"did you mean 'arithmetic'\?"),
+        ('odrer = "mean"', "no key 'odrer'; did you mean 'order'"),
+    ],
+)
+def test_a_board_with_a_mistake_is_one_line(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "toy.toml").write_text(line + TOML)
+    with pytest.raises(UserError, match=said) as caught:
+        load_board("toy", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_metric_decides_what_a_row_scores(board: Board, tmp_path: Path) -> None:
+    """Two samples a problem: pass@2 is the share of problems with a right one, and avg@k = pass@1 the mean share."""
+    add(board, make_run(tmp_path / "run", 0.4))
+    (row,) = read_rows(board)
+    counts = row.tasks["arithmetic"].correct.values()
+    for metric, score in [
+        ("pass@1", sum(counts) / (K * len(counts))),
+        ("pass@2", sum(count > 0 for count in counts) / len(counts)),
+    ]:
+        (other,) = read_rows(replace(board, metric=metric))
+        assert other.score == pytest.approx(score)
+        assert f"Metric: {metric}" in page([(replace(board, metric=metric), [other])])
+    assert row.score == pytest.approx(sum(counts) / (K * len(counts)))
+
+
+def test_the_order_decides_who_is_first() -> None:
+    board = load_board("tbrm6")
+    by_mean, by_task = read_rows(board), read_rows(replace(board, order="aime24"))
+    assert by_mean[0].name != by_task[0].name == "Qwen2.5-Math-7B + GRPO (re-run)"
+    scores = [row.tasks["aime24"].score for row in by_task]
+    assert scores == sorted(scores, reverse=True)
+    alone = [replace(row, tasks={"aime24": row.tasks["aime24"]}) for row in by_task]
+    assert rank_ranges(by_task, order="aime24") == rank_ranges(alone) != rank_ranges(by_task)
 
 
 def test_names_are_shown_and_never_executed(board: Board) -> None:
