@@ -137,7 +137,7 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     ]
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
     if session.learner.objective.needs_values:
-        values = read_values(Path(recipe.output)) or {}
+        values = read_values(Path(recipe.output))
         names = [batch[place].sample.key.problem_id for place in kept]
         trajectories = [
             replace(item, optimal_value=values[name]) for item, name in zip(trajectories, names, strict=True)

@@ -75,6 +75,7 @@ class Algorithm:
     entropy_coefficient: float = 0.0
     updates_per_batch: int = 1
     value_samples: int = 8
+    value_beta: float | None = None  # of V*; `beta` without it
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,9 @@ def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         updates <= recipe.batch_size,
         (f"a batch has {recipe.batch_size} trajectories"),
     )
+    resets = recipe.algorithm.reference_reset_every
+    fixed = name != "astarpo" or resets is None
+    yield "algorithm.reference_reset_every", resets, fixed, "V* of astarpo belongs to the first reference: leave it out"
     stage, dtype = recipe.deepspeed.zero_stage, recipe.deepspeed.dtype
     yield "deepspeed.zero_stage", stage, stage in (0, 1, 2, 3), "0, 1, 2 or 3 is needed"
     # Its bfloat16 optimiser of stage 0 keeps no float32 gradients and drifts fifty times as far.
@@ -201,8 +204,8 @@ def _counts(recipe: RlRecipe) -> dict[str, int]:
 
 
 def _positive(recipe: RlRecipe) -> dict[str, float]:
-    seconds = recipe.budget.seconds
-    return ({} if seconds is None else {"budget.seconds": seconds}) | {
+    optional = {"budget.seconds": recipe.budget.seconds, "algorithm.value_beta": recipe.algorithm.value_beta}
+    return {key: value for key, value in optional.items() if value is not None} | {
         "algorithm.beta": recipe.algorithm.beta,
         "algorithm.clip_low": recipe.algorithm.clip_low,
         "algorithm.clip_high": recipe.algorithm.clip_high,

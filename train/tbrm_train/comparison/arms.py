@@ -28,7 +28,7 @@ _PENALISED = (*_CLIPPED, "kl_coefficient", "entropy_coefficient", "kl_in_reward"
 # What each loss reads; a coefficient that an arm's loss does not read is dropped from the arm, and told.
 COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
     "tbrm": ("beta", "center_value", "center_reward", "freeze_value", "reference_reset_every"),
-    "astarpo": ("beta", "value_samples", "reference_reset_every"),
+    "astarpo": ("beta", "value_beta", "value_samples"),
     "ppo": (*_PENALISED, "gamma", "lam", "value_clip"),
     "grpo": _PENALISED,
     "reinforce": ("kl_in_reward", "reference_reset_every"),

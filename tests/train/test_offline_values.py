@@ -1,0 +1,129 @@
+"""A*-PO as a training: V* comes from the model before training, is charged for, and outlives every kill."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tbrm_bench.errors import RunFailed, UserError
+from tbrm_train.losses.astarpo import soft_value
+from tbrm_train.offline_values import VALUES, read_values, value_table
+from tbrm_train.rl_rules import load_rl_recipe
+
+TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
+Runs = Any  # of conftest.py
+ASTARPO = (
+    *("algorithm.name=astarpo", "algorithm.beta=0.02", "algorithm.value_samples=4", "algorithm.value_beta=0.5"),
+    *("algorithm.center_reward=false", "rollout.samples_per_prompt=1", "rollout.prompts_per_step=8"),
+)
+
+
+def lines(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def files(output: Path) -> dict[str, bytes]:
+    """Return what must not depend on kills."""
+    names = ("metrics.jsonl", VALUES, "model.safetensors")
+    return {str(path.relative_to(output)): path.read_bytes() for name in names for path in output.rglob(name)}
+
+
+@pytest.fixture(scope="module")
+def straight(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("astarpo") / "run"
+    done = runs.train("tiny-tbrm", f"output={output}", *ASTARPO)
+    assert done.codes == [0], done.err
+    return output
+
+
+def test_the_first_loss_is_the_squared_distance_of_rewards_from_stored_values(straight: Path) -> None:
+    """At the first step pi is pi_ref, so delta = V* - r; a right answer earns 1, any other 0."""
+    values = read_values(straight)
+    # Four samples, each right or wrong: V* is one of five numbers, of the beta that was given for it.
+    possible = [soft_value([1.0] * right + [0.0] * (4 - right), beta=0.5) for right in range(5)]
+    assert len(values) == 20, "every prompt that is asked, none that is held out"
+    assert all(min(abs(value - other) for other in possible) < 1e-12 for value in values.values())
+    assert len(set(values.values())) > 2
+    before, first, *_ = lines(straight)
+    assert before["step"] == 0
+    assert before["tokens/generated"] > 0, "the samples behind V* are charged for"
+    assert first["log_ratio"] == 0
+    assert first["residual"] == pytest.approx(first["optimal_value"] - first["reward"], abs=1e-6)
+    share = first["outcome/correct"]
+    # Where all of a kind have the residual c the square is c^2; the mean of squares is never below the square of means.
+    kinds = [(share, first["residual/right"]), (1 - share, first["residual/wrong"])]
+    least = sum(weight * residual**2 for weight, residual in kinds if residual is not None)
+    assert least - 1e-9 <= first["loss"] <= 1
+    assert any(line["grad_norm"] > 0 for line in lines(straight)[1:])
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [("tbrm_train.loop.store_values", 1), ("tbrm_train.loop._roll_out", 1)],
+        [("tbrm_train.loop._roll_out", 3), ("tbrm_train.learner.Learner.save", 1)],
+    ],
+    ids=["before a checkpoint", "after one"],
+)
+def test_killed_it_ends_with_the_same_values_and_bytes(
+    kills: list[tuple[str, int]], straight: Path, runs: Runs, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    for kill in kills:
+        assert runs.train("tiny-tbrm", f"output={output}", *ASTARPO, kill=kill).codes == [-9]
+    done = runs.train("tiny-tbrm", f"output={output}", *ASTARPO)
+    assert done.codes == [0], done.err
+    assert files(output) == files(straight)
+
+
+def test_two_processes_learn_from_the_same_values(straight: Path, runs: Runs, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    done = runs.train("tiny-tbrm", f"output={output}", *ASTARPO, "optimizer.steps=1", world_size=2)
+    assert done.codes == [0, 0], done.err
+    ours, theirs = read_values(output), read_values(straight)
+    assert ours == {name: theirs[name] for name in ours}
+    assert len(ours) == 8, "one step asks eight prompts"
+    for name in ("loss", "residual", "optimal_value", "reward", "tokens/generated"):
+        assert lines(output)[1][name] == pytest.approx(lines(straight)[1][name], rel=1e-6), name
+
+
+def test_lost_values_are_one_line(straight: Path, runs: Runs, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    words = (f"output={output}", *ASTARPO)
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9]
+    (output / VALUES).unlink()
+    done = runs.train("tiny-tbrm", *words)
+    assert done.codes == [1]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert f"{output / VALUES} cannot be read (FileNotFoundError)" in line
+    assert "Traceback" not in done.err
+    assert (output / "checkpoints" / "step-000001" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": null}', '{"a": "b"}'])
+def test_damaged_values_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / VALUES).write_text(text)
+    with pytest.raises(RunFailed, match=r"values.json cannot be read"):
+        read_values(tmp_path)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.5, 1.0]))), st.floats(0.01, 10))
+def test_each_prompt_has_the_value_of_its_own_samples(rewards: list[tuple[str, float]], beta: float) -> None:
+    table = value_table(rewards, beta)
+    assert set(table) == {name for name, _ in rewards}
+    for name, value in table.items():
+        own = [reward for other, reward in rewards if other == name]
+        # exp(V / beta) is the mean of exp(r / beta).
+        exact = beta * math.log(sum(math.exp((reward - 1) / beta) for reward in own) / len(own)) + 1
+        assert value == pytest.approx(exact, abs=1e-9)
+
+
+def test_values_belong_to_the_first_reference() -> None:
+    with pytest.raises(UserError, match="reference_reset_every is 2; V\\* of astarpo belongs to the first reference"):
+        load_rl_recipe(TINY, [*ASTARPO, "algorithm.reference_reset_every=2"])
+    with pytest.raises(UserError, match="value_beta is 0"):
+        load_rl_recipe(TINY, [*ASTARPO, "algorithm.value_beta=0"])
