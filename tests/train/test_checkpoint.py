@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(runs: Runs, straight: Any, tm
     done = runs.train("tiny-tbrm", f"output={output}", environment={"TEST_FILE_LIMIT": str(1 << 20)})
     assert done.codes == [1]
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert f"the checkpoint of step 1 cannot be written to {output}" in line
+    assert f"the checkpoint of step 1 cannot be written to {output}: a file of the state could not be written" in line
     assert line.endswith("it goes on from step 0")
     assert not list((output / "checkpoints").iterdir())
     done = runs.train("tiny-tbrm", f"output={output}")

@@ -1,4 +1,4 @@
-"""The whole loop against a page of plain torch, and what stops it."""
+"""The whole loop against a page of plain torch, and what stops it: one line, and what was trained stays."""
 
 import json
 from pathlib import Path
@@ -119,3 +119,90 @@ def test_what_stops_a_training_is_one_line(
     assert "Traceback" not in done.err
     for part in said:
         assert part in errors[0]
+
+
+def error_of(done: Any) -> str:
+    """Return the one line that a training ended with."""
+    assert "Traceback" not in done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    return str(line)
+
+
+def kept(output: Path) -> dict[str, bytes]:
+    """Return metrics and models of a training."""
+    names = ("metrics.jsonl", "model.safetensors", "meta.json")
+    return {str(path.relative_to(output)): path.read_bytes() for name in names for path in output.rglob(name)}
+
+
+def test_rewards_that_all_time_out_stop_a_training_that_goes_on_once_they_do_not(runs: Runs, tmp_path: Path) -> None:
+    """The fault: from the third step on, what judges an answer never ends, in workers that are killed for it."""
+    straight, output = tmp_path / "straight", tmp_path / "run"
+    assert runs.train("tiny-tbrm", f"output={straight}").codes == [0]
+    hasty = "rewards.time_limit_s=0.02"
+    done = runs.train("tiny-tbrm", f"output={output}", hasty, environment={"TEST_GRADING_HANGS_FROM": "3"})
+    assert done.codes == [1]
+    line = error_of(done)
+    assert "error: step 3: 16 of 16 answers could not be graded (16 timeouts at rewards.time_limit_s=0.02), " in line
+    assert "more than rewards.max_failed_share=0.2; raise one of them" in line
+    before = kept(output)
+    assert before == {name: data for name, data in kept(straight).items() if name in before} | {
+        "metrics.jsonl": before["metrics.jsonl"]
+    }
+    assert {name for name in before if "step-00000" in name} == {
+        f"checkpoints/step-{step:06d}/{name}" for step in (1, 2) for name in ("meta.json", "model.safetensors")
+    }
+    assert [json.loads(line)["step"] for line in before["metrics.jsonl"].splitlines()] == [0, 1, 2]
+    # Raised, as the line says, the limit lets the same training go on to where it would have come.
+    done = runs.train("tiny-tbrm", f"output={output}", "rewards.time_limit_s=5")
+    assert done.codes == [0], done.err
+    assert kept(output) == kept(straight)
+
+
+def test_values_before_training_are_not_made_of_timeouts(runs: Runs, tmp_path: Path) -> None:
+    words = ("algorithm.name=astarpo", "algorithm.value_samples=2", "optimizer.steps=1", "rewards.time_limit_s=0.02")
+    output = tmp_path / "run"
+    done = runs.train("tiny-tbrm", f"output={output}", *words, environment={"TEST_GRADING_HANGS_FROM": "0"})
+    assert done.codes == [1]
+    assert "step 0: 8 of 8 answers could not be graded (8 timeouts" in error_of(done)
+    assert not (output / "values.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "\n"], ids=["empty", "blank"])
+def test_an_empty_prompt_source_is_one_line(text: str, runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(text)
+    words = ["prompts.source=rows", f"prompts.data_dir={tmp_path}", "prompts.rows.files=['rows.jsonl']"]
+    words += ["prompts.rows.question=q", "prompts.rows.answer=a", f"output={tmp_path / 'run'}"]
+    done = runs.train("tiny-tbrm", *words)
+    assert done.codes == [2], done.err
+    assert "prompts.source rows leaves 0 prompts for training (0 found, " in error_of(done)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_another_recipe_or_another_number_of_processes_touches_nothing(runs: Runs, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    words = ("optimizer.steps=2", f"output={output}")
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9]
+    before = kept(output)
+    assert len(before) == 3
+    done = runs.train("tiny-tbrm", *words, "optimizer.learning_rate=1")
+    assert done.codes == [2]
+    assert f"{output} was started by another recipe: optimizer.learning_rate: 1.0, not 0.00015" in error_of(done)
+    done = runs.train("tiny-grpo", *words)
+    assert done.codes == [2]
+    assert f"{output} was started by another recipe: " in error_of(done)
+    done = runs.train("tiny-tbrm", *words, world_size=2)
+    assert done.codes == [2, 2]
+    assert kept(output) == before
+
+
+def test_a_disk_too_full_for_a_line_of_metrics_is_one_line_and_loses_nothing(runs: Runs, tmp_path: Path) -> None:
+    """The fault: no file may grow beyond 1,500 bytes, a few lines; checkpoints come later."""
+    straight, output = tmp_path / "straight", tmp_path / "run"
+    assert runs.train("tiny-tbrm", f"output={straight}", "checkpoints.every=4").codes == [0]
+    words = (f"output={output}", "checkpoints.every=4")
+    done = runs.train("tiny-tbrm", *words, environment={"TEST_FILE_LIMIT": "1500"})
+    assert done.codes == [1]
+    assert f"error: {output} cannot be written: File too large" in error_of(done)
+    done = runs.train("tiny-tbrm", *words)
+    assert done.codes == [0], done.err
+    assert kept(output) == kept(straight)

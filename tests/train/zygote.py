@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ def train(words: list[str], kill: list[Any] | None, outputs: list[Path]) -> None
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     if kill:
         plant(*kill)
+    first = os.environ.get("TEST_GRADING_HANGS_FROM")
+    if first:
+        hang_grading(int(first))
     limit = os.environ.get("TEST_FILE_LIMIT")
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
@@ -106,6 +110,32 @@ def plant(name: str, call: int) -> None:
         return original(*args, **kwargs)
 
     setattr(owner, function, counted)
+
+
+def hang_grading(first_step: int) -> None:
+    """From a step's rollout on, 0 being the samples before the first, have `hang` judge every text, in a worker."""
+    pool: Any = import_module("tbrm_bench.grading.pool")
+    equivalence = import_module("tbrm_bench.grading.equivalence")
+    request = {"op": "score", "scorer": "zygote:hang", "given": {}}
+
+    def hanging(function: Any) -> Any:
+        def called(session: Any, *arguments: Any) -> Any:
+            if (arguments[0] if isinstance(arguments[0], int) else 0) >= first_step:
+                extract = pool.extract
+                pool.extract = lambda text, **how: replace(extract(text, **how), answer=text or "nothing")
+                question = equivalence.Question(request, symbolic=False)
+                pool.decide_fast = lambda answer, gold: equivalence.Undecided(question)
+            return function(session, *arguments)
+
+        return called
+
+    for module, name in (("tbrm_train.loop", "_roll_out"), ("tbrm_train.offline_values", "sample")):
+        setattr(import_module(module), name, hanging(getattr(import_module(module), name)))
+
+
+def hang(given: dict[str, Any]) -> float:
+    while True:
+        pass
 
 
 if __name__ == "__main__":

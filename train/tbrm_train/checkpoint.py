@@ -201,10 +201,13 @@ def _told(output: Path, step: int) -> Iterator[None]:
         # safetensors has an error of its own, tokenizers a bare Exception, torch a RuntimeError.
         text = " ".join(str(error).split())
         of_writer = type(error).__name__ == "SafetensorError" or type(error) is Exception
-        if not (isinstance(error, OSError) or of_writer or any(words in text for words in WRITER_ERRORS)):
+        of_torch = any(words in text for words in WRITER_ERRORS)
+        if not (isinstance(error, OSError) or of_writer or of_torch):
             raise
         last = max((item.step for item in list_checkpoints(output)), default=0)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:150]
+        # Its words are of positions in its own buffers.
+        reason = "a file of the state could not be written to its end, as on a full disk" if of_torch else reason
         raise RunFailed(
             f"the checkpoint of step {step} cannot be written to {output}: {reason}; free some space and give the same "
             f"command again: it goes on from step {last}"

@@ -25,14 +25,11 @@ from tbrm_train.rl_recipe import RlRecipe
 INFINITY = float("inf")
 # Those that compare with the policy that sampled, so that it may have moved since.
 CLIPPED = ("ppo", "grpo", "drgrpo")
-# What may change between two runs of one training: it does not touch the weights.
+# What may change between two runs of one training: it does not touch the weights, or is a limit that has stopped the
+# training and is to be raised.
 FREE_KEYS = (
-    "output",
-    "checkpoints.every",
-    "checkpoints.keep_last",
-    "checkpoints.push_to",
-    "logging",
-    "rewards.workers",
+    *("output", "checkpoints.every", "checkpoints.keep_last", "checkpoints.push_to", "logging"),
+    *("rewards.workers", "rewards.time_limit_s", "rewards.max_failed_share", "rollout.probe_tolerance"),
 )
 
 
