@@ -7,6 +7,8 @@ HAS_GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
 LOCK := $(if $(HAS_GPU),locks/gpu.txt,locks/cpu.txt)
 # Installed again only when the lock or the project's metadata change.
 STAMP := $(VENV)/installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
+GYM := locks/reasoning-gym.txt
+GYM_STAMP := $(VENV)/reasoning-gym-$(shell sha256sum < $(GYM) | cut -c1-16)
 TORCH_CPU := $(shell grep '^torch==' locks/cpu.txt)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -34,13 +36,18 @@ endif
 	@rm -f $(VENV)/installed-*
 	@touch $@
 
+# Not for `make eval`: one of its packages is compiled when it is installed.
+$(GYM_STAMP): $(STAMP)
+	@$(PIP) install --quiet --no-deps --requirement $(GYM) && touch $@ || \
+	  echo "$(GYM) cannot be installed (is there a C compiler?); the tests of reasoning-gym are skipped" >&2
+
 eval: install
 	$(BIN)/tbench eval builtin:tiny
 
-test: install
+test: install $(GYM_STAMP)
 	$(BIN)/python -m pytest -m "not slow and not network"
 
-test-all: install
+test-all: install $(GYM_STAMP)
 	$(BIN)/python -m pytest
 
 # SECONDS=3600 is the hour of docs/grading.md.
@@ -57,13 +64,17 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What the locks hold without the lines of $(GYM), which names a package with - where another says _.
+NOT_GYM = grep -vixE "$$(sed '/^\#/d; s/[-_]/[-_]/g' $(GYM) | paste -sd'|')"
+
 # locks/cpu.txt is what the environment holds after its pins were changed by hand and tested; locks/gpu.txt is resolved.
 lock: install
-	{ sed -n '/^#/p' locks/cpu.txt; $(PIP) list --format=freeze --exclude-editable | grep -v '^\(pip\|setuptools\)=' | sort -f; } \
+	{ sed -n '/^#/p' locks/cpu.txt; $(PIP) list --format=freeze --exclude-editable | grep -v '^\(pip\|setuptools\)=' | $(NOT_GYM) | sort -f; } \
 	  > locks/cpu.new && mv locks/cpu.new locks/cpu.txt
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv
 	{ sed -n '/^#/p' locks/gpu.txt; $(VENV)/uv/bin/uv pip compile --quiet pyproject.toml --extra vllm --extra train --extra dev \
-	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate; } \
+	  --extra reasoning-gym --constraint $(GYM) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --no-header --no-annotate | $(NOT_GYM); } \
 	  > locks/gpu.new && mv locks/gpu.new locks/gpu.txt
 
 clean:
