@@ -2,13 +2,15 @@
 
     python benchmarks/merge_speed.py --size tiny                                  # everything small: does it run?
     python benchmarks/merge_speed.py --size 1.5b --verl /path/to/venv/bin/python  # 3.1 GB in bf16, 4 ranks
-    python benchmarks/merge_speed.py --size 1.5b --dtype fp32 --verl ...          # 6.2 GB, merged to bf16
+    python benchmarks/merge_speed.py --size 1.5b --dtype float32 --verl ...         # 6.2 GB, merged to bf16
 
 The FSDP checkpoint has Qwen2.5-1.5B's names and shapes, random weights and verl's layout: DTensors over a mesh of 4,
 each rank file written by torch in a process of its own. ZeRO-2 and ZeRO-3 checkpoints of 2 ranks are saved by DeepSpeed
-from a smaller shape. Every contender runs in its own process, in turn, `--repeats` times, with the input read once
-before (a warm page cache) and the disk synced; the best time counts. Memory is the peak of resident pages, mapped
-files included, summed over the process and its children. The copy has the input's bytes, with and without fsync.
+from a smaller shape. Every contender runs in its own process, `--repeats` times in rotating order, each on the same
+page state: the input read (a warm page cache), as many bytes as the input written and deleted (those pages are taken
+next; memory that a virtual machine has not touched for a while is slower), the disk synced. The best time counts.
+Memory is the peak of resident pages, mapped files included, summed over the process and its children. The copy has the
+input's bytes, with and without fsync.
 Ours syncs its files before it renames them. "ours" asks transformers for the model class's names and shapes while it
 writes, in a process that imports torch; "ours again" finds the answer in its cache, as every later merge does.
 """
@@ -202,23 +204,24 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def warm(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                while stream.read(1 << 24):
-                    pass
+def prime(source: Path, scratch: Path) -> None:
+    """Bring memory and disk to the state in which every contender starts."""
+    shutil.copytree(source, scratch)
+    os.sync()
+    shutil.rmtree(scratch)
+    os.sync()
 
 
 def race(source: Path, scratch: Path, commands: dict[str, list[str]], repeats: int) -> dict[str, Cost | str]:
     """Run all contenders in turn, `repeats` times; each writes to scratch/<its name>."""
     costs: dict[str, list[Cost | str]] = {name: [] for name in commands}
-    warm(source)
-    for _ in range(repeats):
-        for name, command in commands.items():
+    names = list(commands)
+    for turn in range(repeats):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
             shutil.rmtree(scratch / name, ignore_errors=True)
-            costs[name].append(measure(command, scratch / f"{name}.log"))
-            if name.startswith("copy"):
+            prime(source, scratch / "prime")
+            costs[name].append(measure(commands[name], scratch / f"{name}.log"))
+            if name.startswith("copy") or turn < repeats - 1:
                 shutil.rmtree(scratch / name, ignore_errors=True)
     return {name: best(found) for name, found in costs.items()}
 
