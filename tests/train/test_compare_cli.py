@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from tbrm_bench.cli.app import main
+from tbrm_bench.compare import read_run
+from tbrm_bench.errors import UserError
 from tbrm_bench.metrics.training_seeds import seeded_difference
 from tbrm_train.checkpoint import locked
 from tbrm_train.comparison import runs as comparison_runs
@@ -35,6 +37,7 @@ TOY = (
     *("checkpoints.every=1", "optimizer.warmup_steps=0", "optimizer.schedule=linear"),
 )
 WORDS = (str(TINY), *TOY, "--arms", "tbrm,grpo", "--seeds", "2", "--budget", "tokens=650")
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 Cli = Callable[..., tuple[int, str, str]]
 Runs = Any  # of conftest.py
 
@@ -76,6 +79,16 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return int(left.value.code or 0), captured.out, captured.err
 
     return call
+
+
+def command(out: Path, *words: str) -> list[str]:
+    """Return the command line of a comparison."""
+    return [sys.executable, "-m", "tbrm_bench", "train", "compare", *WORDS, "--out", str(out), *words]
+
+
+def finish(out: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a comparison to its end, in real processes."""
+    return subprocess.run(command(out, *words), capture_output=True, text=True, check=False, env=ONE_THREAD)
 
 
 def trained(folder: Path) -> dict[str, bytes]:
@@ -208,16 +221,96 @@ def test_a_training_that_cannot_start_is_told_by_its_own_words(forks: Forks, cli
 @pytest.mark.slow  # real processes load everything for each training: a minute
 def test_the_command_killed_as_a_whole_leaves_no_training_behind(tmp_path: Path) -> None:
     out = tmp_path / "x"
-    command = [sys.executable, "-m", "tbrm_bench", "train", "compare", *WORDS, "--out", str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if "step 2/" in line)
         process.send_signal(signal.SIGKILL)
     time.sleep(1)
     with locked(out / "runs" / "tbrm" / "seed-1"):
         pass  # else the training has outlived its comparison
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = finish(out)
     assert done.returncode == 0, done.stderr
     assert "[1/4] tbrm seed 1: goes on" in done.stderr
     assert json.loads((out / "comparison.json").read_text())["complete"]
+
+
+@pytest.mark.slow  # two vLLMs in each of four trainings: some minutes
+def test_several_processes_sample_by_vllm_and_every_task_is_compared(tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    words = ("--budget", "steps=1", "rollout.engine=vllm", "evaluation.tasks=['arithmetic']", "--processes", "2")
+    done = finish(out, *words, "optimizer.learning_rate=1e-3", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["complete"]
+    runs = {(arm, seed): out / "runs" / arm / f"seed-{seed}" for arm in ("tbrm", "grpo") for seed in (1, 2)}
+    for run in runs.values():
+        assert json.loads((run / "checkpoints" / "step-000001" / "meta.json").read_text())["world_size"] == 2
+        assert all(json.loads(line)["probe/max"] < 1e-3 for line in (run / METRICS).read_text().splitlines()[1:])
+    read = {key: read_run(run / "eval" / "step-000001").tasks["arithmetic"] for key, run in runs.items()}
+    tables = [[list(read[arm, seed].scores.values()) for seed in (1, 2)] for arm in ("tbrm", "grpo")]
+    clusters = read["tbrm", 1].clusters
+    expected = seeded_difference(tables[0], tables[1], [clusters[name] for name in read["tbrm", 1].scores])
+    assert tables[0] != tables[1], "at this rate a step changes answers"
+    pairs = {pair["task"]: pair for pair in result["pairs"]}
+    assert set(pairs) == {"validation", "arithmetic"}
+    found = pairs["arithmetic"]["result"]["difference"]
+    assert found["mean"] == pytest.approx(expected.difference.mean, abs=1e-12)
+    assert found["se_questions"] == pytest.approx(expected.difference.se_questions, abs=1e-12)
+    first = [json.loads((runs[arm, 1] / METRICS).read_text().splitlines()[1]) for arm in ("tbrm", "grpo")]
+    assert first[0]["tokens/generated"] == first[1]["tokens/generated"], "the same prompts and sample seeds"
+    # Once more: all is there, nothing is trained and the same is said.
+    again = finish(out, *words, "optimizer.learning_rate=1e-3", "--json")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert again.stderr.count("kept") == 4
+
+
+@pytest.mark.slow  # real processes load everything for each training: a minute or two
+def test_a_process_of_several_that_dies_costs_one_training_until_the_command_is_given_again(tmp_path: Path) -> None:
+    """SIGKILL to the second process of a training, then to the comparison: nothing hangs, nothing is left."""
+    out = tmp_path / "x"
+    words = ("--processes", "2", "--seeds", "1", "--budget", "steps=3")
+    with subprocess.Popen(command(out, *words), stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "step 2/" in line)
+        kill_rank(out, 1)
+        rest = process.stderr.read()
+    assert process.returncode == 1
+    assert "[1/2] tbrm seed 1: failed (" in rest
+    assert "[2/2] grpo seed 1: starts" in rest
+    assert not json.loads((out / "comparison.json").read_text())["complete"]
+    with subprocess.Popen(command(out, *words), stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "tbrm seed 1: step " in line)
+        process.send_signal(signal.SIGKILL)
+    wait_until_free(out / "runs" / "tbrm" / "seed-1", limit_s=60)
+    done = finish(out, *words)
+    assert done.returncode == 0, done.stderr
+    assert "[2/2] grpo seed 1: kept" in done.stderr
+    assert json.loads((out / "comparison.json").read_text())["complete"]
+    steps = [json.loads(line)["step"] for line in (out / "runs/tbrm/seed-1" / METRICS).read_text().splitlines()]
+    assert steps == [0, 1, 2, 3]
+
+
+def kill_rank(out: Path, rank: int) -> None:
+    """Kill the process of a rank that trains somewhere in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, words = ((process / name).read_text().split("\0") for name in ("environ", "cmdline"))
+        except OSError:  # it has ended, or is not ours
+            continue
+        if f"RANK={rank}" in environment and any(word.startswith(f"output={out}") for word in words):
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def wait_until_free(folder: Path, *, limit_s: float) -> None:
+    """Wait until no training holds the folder; raise TimeoutError if one does after so long."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        try:
+            with locked(folder):
+                return
+        except UserError:
+            time.sleep(0.5)
+    raise TimeoutError(f"a training still holds {folder}")

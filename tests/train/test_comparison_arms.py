@@ -10,6 +10,7 @@ from tbrm_bench.errors import UserError
 from tbrm_train.comparison.arms import ALGORITHMS, COEFFICIENTS, make_arms
 from tbrm_train.comparison.plan import budget_words, make_plan, open_folder
 from tbrm_train.rl_recipe import Algorithm
+from tbrm_train.rl_rules import load_rl_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
 TBRM = RECIPES / "tiny-tbrm.toml"
@@ -176,6 +177,10 @@ def test_arms_and_seeds_may_be_added_but_an_arm_s_recipe_may_not_change(tmp_path
     open_folder(plan("tbrm", "grpo", "ppo", num_seeds=5))
     with pytest.raises(UserError, match=r"another arm tbrm: rollout\.max_tokens: 50, not"):
         open_folder(plan("tbrm", "grpo", words=("rollout.max_tokens=50",)))
+    # What may change between two starts reaches the trainings, which read the stored arms.
+    open_folder(plan("tbrm", "grpo", words=("rewards.time_limit_s=9",)))
+    stored = [load_rl_recipe(tmp_path / "x" / "arms" / f"{arm}.toml") for arm in ("tbrm", "grpo", "ppo")]
+    assert [recipe.rewards.time_limit_s for recipe in stored] == [9, 9, 5]
     (tmp_path / "y").mkdir()
     (tmp_path / "y" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="already holds files"):

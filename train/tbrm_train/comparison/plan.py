@@ -129,14 +129,15 @@ def open_folder(plan: Plan) -> None:
         check_free(plan.output)
     for arm in plan.arms:
         file = plan.arm_file(arm)
-        if not file.is_file():
-            with disk_errors(plan.output):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_text_atomically(file, recipe_toml(arm.recipe))
-            continue
-        changes = recipe_changes(arm.recipe, load_rl_recipe(file))
+        changes = recipe_changes(arm.recipe, load_rl_recipe(file)) if file.is_file() else []
         if changes:
             raise UserError(
                 f"{plan.output} compares another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
                 f"another name to the arm"
             )
+    for arm in plan.arms:
+        file = plan.arm_file(arm)
+        with disk_errors(plan.output):
+            # Written again too: what may change between two starts is as this start says.
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomically(file, recipe_toml(arm.recipe))
