@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import BROWSER, Chromium
 from hypothesis import settings
 
 from tbrm_bench.engines.base import Engine, EngineConfig
@@ -24,6 +25,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("TBENCH_DATA does not name a folder with the benchmarks' rows (aime24.jsonl, ...)")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A real browser; every test opens a tab of its own."""
+    if BROWSER is None:
+        pytest.skip("no chromium or google-chrome on the PATH")
+    with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -102,9 +102,10 @@ def _check_task(board: Board, store: RunStore, task: str, called: str) -> None:
 
 def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str, Any]:
     correct = {problem.key.problem_id: 0 for problem in store.problems(task)}
-    num_graded = 0
+    num_graded = num_tokens = 0
     for sample in store.graded(task, grader):
         num_graded += sample.status is not None
+        num_tokens += sample.num_tokens
         correct[sample.key.problem_id] += sample.status is Status.CORRECT
     k = store.num_samples(task)
     if num_graded < k * len(correct):
@@ -115,6 +116,7 @@ def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str
         "k": k,
         "correct": correct,
         "cluster": {problem.key.problem_id: problem.cluster for problem in store.problems(task)},
+        "num_tokens": num_tokens,
     }
 
 

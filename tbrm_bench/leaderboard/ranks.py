@@ -8,59 +8,87 @@ only reported, by their standard errors as if independent.
 Example: A above C, B tied with both: ranks 1-2, 1-3, 2-3.
 """
 
-import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from tbrm_bench.leaderboard.board import MEAN
-from tbrm_bench.leaderboard.rows import Row, TaskRow
+from tbrm_bench.leaderboard.rows import Row
 from tbrm_bench.metrics.paired import cluster_shares, holm, sign_flip_p_value
 
 LEVEL = 0.05
 # Outside this range Student's t decides, which is then in no doubt; inside, the sign-flip test is asked.
 ASK_BETWEEN = (1e-5, 0.1)
+# Of more rows there are so many pairs that asking takes minutes; Student's t then decides everywhere.
+MAX_ASKED_ROWS = 60
+
+FloatArray = NDArray[np.float64]
 
 
-def rank_ranges(rows: Sequence[Row], *, order: str = MEAN, level: float = LEVEL) -> list[tuple[int, int]]:
-    """Return (best, worst) rank of each row, in the order given, by the mean over the tasks or by one task."""
+def rank_ranges(
+    rows: Sequence[Row], *, order: str = MEAN, level: float = LEVEL, p_values: FloatArray | None = None
+) -> list[tuple[int, int]]:
+    """Return (best, worst) rank of each row, in the order given, by the mean over the tasks or by one task.
+
+    `p_values` are those of `pair_p_values` for these rows in this order, if they are known.
+    """
     rows = [row.ranked(order) for row in rows]
-    pairs = list(itertools.combinations(range(len(rows)), 2))
-    adjusted = holm([difference_p_value(rows[i], rows[j]) for i, j in pairs])
+    one, two = np.triu_indices(len(rows), 1)
+    adjusted = holm((pair_p_values(rows) if p_values is None else p_values)[one, two])
     above, below = [0] * len(rows), [0] * len(rows)
-    for (i, j), p in zip(pairs, adjusted, strict=True):
-        if p < level:
-            better, worse = (i, j) if rows[i].score > rows[j].score else (j, i)
-            above[worse] += 1
-            below[better] += 1
+    for i, j in zip(one[adjusted < level], two[adjusted < level], strict=True):
+        better, worse = (i, j) if rows[i].score > rows[j].score else (j, i)
+        above[worse] += 1
+        below[better] += 1
     return [(1 + up, len(rows) - down) for up, down in zip(above, below, strict=True)]
 
 
-def difference_p_value(a: Row, b: Row) -> float:
-    """Return the two-sided p-value of "both are equally good" on the mean over the tasks."""
-    if a.kind == b.kind == "measured" and all(same_questions(a.tasks[task], b.tasks[task]) for task in a.tasks):
-        return _paired_p_value(a, b)
-    se = math.hypot(a.se, b.se)
-    return float(2 * ndtr(-abs(a.score - b.score) / se)) if se > 0 else float(a.score == b.score)
+def pair_p_values(rows: Sequence[Row]) -> FloatArray:
+    """Return the two-sided p-values of "both are equally good" on the mean over the tasks: (N, N), the diagonal 1."""
+    scores, errors = np.array([row.score for row in rows]), np.array([row.se for row in rows])
+    p = _independent(scores - scores[:, None], np.hypot(errors, errors[:, None]))
+    groups: dict[Hashable, list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.kind == "measured":
+            groups.setdefault(questions_of(row), []).append(index)
+    for members in groups.values():
+        shares = np.array([_shares(rows[index]) for index in members])
+        for place, index in enumerate(members[:-1]):
+            later = members[place + 1 :]
+            p[index, later] = p[later, index] = _paired(
+                shares[place + 1 :] - shares[place], asks=len(rows) <= MAX_ASKED_ROWS
+            )
+    return p
 
 
-def same_questions(one: TaskRow, two: TaskRow) -> bool:
-    """Whether both were measured on the same problems in the same clusters, so that their differences can be paired."""
-    return bool(one.cluster) and one.cluster == two.cluster
+def questions_of(row: Row) -> Hashable:
+    """Return what two measured rows have in common when their differences can be paired: problems in their clusters."""
+    return tuple((name, *task.cluster.items()) for name, task in row.tasks.items())
 
 
-def _paired_p_value(a: Row, b: Row) -> float:
-    shares = np.concatenate([_task_shares(a, b, task) / len(a.tasks) for task in a.tasks])
-    spread = float(np.sqrt(np.square(shares - shares.mean()).sum()))
-    if spread == 0:
-        return sign_flip_p_value(shares)
-    quick = 2 * float(stdtr(len(shares) - 1, -abs(float(shares.sum())) / spread))
-    return sign_flip_p_value(shares) if ASK_BETWEEN[0] < quick < ASK_BETWEEN[1] else quick
+def _independent(differences: FloatArray, errors: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * ndtr(-np.abs(differences) / errors)
+    return np.where(errors > 0, p, differences == 0)
 
 
-def _task_shares(a: Row, b: Row, task: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    one, two = a.tasks[task], b.tasks[task]
-    deltas = [two.scores[name] - score for name, score in one.scores.items()]
-    return cluster_shares(deltas, list(one.cluster.values()))
+def _paired(shares: FloatArray, *, asks: bool) -> FloatArray:
+    """Return the p-value of each row of differences, (N, G), cluster by cluster."""
+    shares = np.where(np.abs(shares) < 1e-12, 0.0, shares)  # clusters that score the same, but for rounding
+    spreads = np.sqrt(np.square(shares - shares.mean(axis=1, keepdims=True)).sum(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.asarray(2 * stdtr(shares.shape[1] - 1, -np.abs(shares.sum(axis=1)) / spreads))
+    asked = (spreads == 0) | (asks & (ASK_BETWEEN[0] < p) & (p < ASK_BETWEEN[1]))
+    for index in np.flatnonzero(asked):
+        p[index] = sign_flip_p_value(shares[index])
+    return p
+
+
+def _shares(row: Row) -> FloatArray:
+    """Return what each cluster of each task adds to the row's mean."""
+    tasks = row.tasks.values()
+    return np.concatenate(
+        [cluster_shares(list(task.scores.values()), list(task.cluster.values())) / len(tasks) for task in tasks]
+    )

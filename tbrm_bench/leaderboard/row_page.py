@@ -7,11 +7,11 @@ import html
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.page import estimate, rank_text
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.rows import Row, TaskRow
 
 # The parts of a link to samples, and what may stand in each of them unquoted.
 SAMPLES = (("repo", "/"), ("commit", ""), ("run", ""))
@@ -21,17 +21,16 @@ def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
     """Return the page of one row."""
     tasks = "".join(
         f"<tr><th scope=row>{html.escape(task)}</th><td>{estimate(scores.score, scores.se)}</td>"
-        f"<td>{scores.num_problems}</td><td>{_samples(row, task)}</td></tr>"
+        f"<td>{scores.num_problems}</td><td>{_samples(row, task)}</td><td>{_tokens(scores)}</td></tr>"
         for task, scores in row.tasks.items()
     )
     facts = "".join(
-        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>"
-        for key, value in row.about.items()
-        if key != "samples"
+        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>" for key, value in row.about.items()
     )
     return ROW_PAGE.format(
         name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
-        mean=estimate(row.score, row.se), tasks=tasks, facts=facts,
+        mean=estimate(row.score, row.se), tasks=tasks, facts=facts, metric=html.escape(board.metric),
+        view=html.escape(urlencode({"board": board.name, "b": row.name})),
     )  # fmt: skip
 
 
@@ -46,15 +45,25 @@ def samples_url(row: Row, task: str) -> str | None:
 
 def _samples(row: Row, task: str) -> str:
     k, url = str(row.tasks[task].k or "-"), samples_url(row, task)
-    return f'<a href="{html.escape(url)}" rel="noopener noreferrer">{k}</a>' if url else k
+    return _link(url, f"all {k}", says=f"samples of {task}") if url else k
+
+
+def _link(url: str, text: str, *, says: str = "") -> str:
+    label = f' aria-label="{html.escape(f"{text}: {says}")}"' if says else ""
+    return f'<a href="{html.escape(url)}" rel="noopener noreferrer"{label}>{html.escape(text)}</a>'
+
+
+def _tokens(scores: TaskRow) -> str:
+    if scores.num_tokens is None:
+        return "-"
+    return f"{scores.num_tokens / (scores.k * scores.num_problems):,.0f}"
 
 
 def _fact(value: Any) -> str:
     if isinstance(value, Mapping):
         text = html.escape(json.dumps(value, indent=1, ensure_ascii=False))
         url = str(value.get("url", ""))
-        link = f'<a href="{html.escape(url)}" rel="noopener noreferrer">{html.escape(str(value.get("title", url)))}</a>'
-        return link if url.startswith("https://") else f"<pre>{text}</pre>"
+        return _link(url, str(value.get("title", url))) if url.startswith("https://") else f"<pre>{text}</pre>"
     return html.escape(str(value))
 
 
@@ -70,12 +79,13 @@ ROW_PAGE = """\
 </head>
 <body>
 <main>
-<p><a href="../../index.html">All rows</a></p>
+<p><a href="../../index.html#{view}">All rows, compared with this one</a></p>
 <h1>{name}</h1>
-<p>{board}: rank {rank}, mean {mean}, <b>{kind}</b>.</p>
-<div class="scroll"><table>
+<p class="facts"><span class="kind {kind}">{kind}</span> {board}: rank <b>{rank}</b>, mean <b>{mean}</b> % ({metric}).
+</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Scores by task"><table class="scores">
 <thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">problems</th>
-<th scope="col">samples</th></tr></thead>
+<th scope="col">samples a problem</th><th scope="col">tokens an answer</th></tr></thead>
 <tbody>{tasks}</tbody>
 </table></div>
 <dl>{facts}</dl>

@@ -2,7 +2,8 @@
 
     {"schema": 1, "name": "mine-7b", "kind": "measured", "lock_hash": "...", "grader": "tbrm-1", ...,
      "samples": {"repo": "owner/results", "commit": "0a1b...", "run": "mine-7b"},      if it was added from the Hub
-     "tasks": {"aime24": {"k": 32, "correct": {"60": 7, "61": 0}, "cluster": {"60": "60", "61": "61"}}}}
+     "tasks": {"aime24": {"k": 32, "correct": {"60": 7, "61": 0}, "cluster": {"60": "60", "61": "61"},
+                          "num_tokens": 51200}}}        all that was generated; rows of older versions lack it
     {"schema": 1, "name": "theirs", "kind": "reported", "source": {"title": "...", "url": "..."},
      "tasks": {"aime24": {"score": 0.143}}}
 
@@ -42,6 +43,7 @@ class TaskRow:
     scores: Mapping[str, float] = field(default_factory=dict)
     correct: Mapping[str, int] = field(default_factory=dict)
     cluster: Mapping[str, str] = field(default_factory=dict)
+    num_tokens: int | None = None  # generated for all samples of the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class Row:
     def se(self) -> float:
         """The standard error of `score`, the tasks being independent."""
         return math.sqrt(sum(task.se**2 for task in self.tasks.values())) / len(self.tasks)
+
+    @property
+    def cost(self) -> float | None:
+        """Generated tokens an answer, the mean over the tasks; None where they were not counted."""
+        tasks = self.tasks.values()
+        means = [task.num_tokens / (task.k * task.num_problems) for task in tasks if task.num_tokens is not None]
+        return sum(means) / len(tasks) if len(means) == len(tasks) else None
 
     def ranked(self, order: str) -> "Row":
         """Return the row with nothing but what the board is ordered by: the mean over all tasks, or one task."""
@@ -109,19 +118,31 @@ def _measured(task: str, values: Mapping[str, Any], pass_k: int | None) -> TaskR
         raise ValueError(f"counts of {task} are not between 0 and {k}, or lack a cluster")
     if pass_k is not None and k < pass_k:
         raise ValueError(f"{k} samples of {task} are too few for pass@{pass_k}")
+    num_tokens = values.get("num_tokens")
+    if num_tokens is not None and (type(num_tokens) is not int or num_tokens < 0):
+        raise ValueError(f"num_tokens of {task} is {num_tokens!r}, not a number of tokens")
     names = sorted(correct)
     counts = [int(correct[name]) for name in names]
-    scores = [count / k for count in counts] if pass_k is None else pass_at_k([k] * len(counts), counts, k=pass_k)
+    by_count = scores_by_count(k, pass_k)
+    scores = [by_count[count] for count in counts]
     se = float(clustered_standard_error(scores, [cluster[name] for name in names]))
     return TaskRow(
         float(np.mean(scores)),
         se,
         k,
         len(names),
-        scores={name: float(score) for name, score in zip(names, scores, strict=True)},
+        scores=dict(zip(names, scores, strict=True)),
         correct=dict(zip(names, counts, strict=True)),
         cluster={name: str(cluster[name]) for name in names},
+        num_tokens=num_tokens,
     )
+
+
+def scores_by_count(k: int, pass_k: int | None) -> list[float]:
+    """Return what a problem scores with 0, 1, ..., k of k samples correct: avg@k, or pass@`pass_k`."""
+    if pass_k is None:
+        return [count / k for count in range(k + 1)]
+    return [float(score) for score in pass_at_k([k] * (k + 1), range(k + 1), k=pass_k)]
 
 
 def _reported(task: str, values: Mapping[str, Any]) -> TaskRow:

@@ -1,11 +1,15 @@
-"""The static site of boards: tables, curves, comparisons, a page a row; it works from disk and needs no network.
+"""The static site of boards: tables, costs, comparisons, a page a row; it works from disk and needs no network.
 
-    index.html  board.js  style.css  data.js         data.js holds one JSON text, `BOARDS`
+    index.html  style.css  board.js and others       what the reader's browser runs
+    data.js                                          all boards with their rows, without counts
     rows/<board>/<row>.html                          a row: scores, lock, source
+    rows/<board>/<row>.js                            its counts by problem, loaded when it is compared
+    README.md                                        what makes a static Space of the folder
 
-Foreign texts are escaped here, or set as text (never as HTML) by board.js; each page forbids inline scripts.
+Foreign texts are escaped here, or set as text (never as HTML) by the scripts; each page forbids inline scripts.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
@@ -13,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.leaderboard.page import rank_text
-from tbrm_bench.leaderboard.ranks import difference_p_value, rank_ranges
+from tbrm_bench.leaderboard.ranks import FloatArray, pair_p_values, rank_ranges
 from tbrm_bench.leaderboard.row_page import row_page
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.rows import Row, TaskRow, scores_by_count
 from tbrm_bench.metrics.passk import pass_at_k_curve
 from tbrm_bench.store import write_text_atomically
 
-ASSETS = ("index.html", "board.js", "style.css")
+ASSETS = ("index.html", "style.css", "dom.js", "table.js", "plots.js", "compare.js", "board.js")
+SPACE = "---\ntitle: Leaderboards\nsdk: static\n---\n\nMade by `tbench board render --site`; open index.html.\n"
 # With more rows, a p-value for each pair would make the page heavy; the page then says that there is none.
 MAX_PAIRED_ROWS = 60
 
@@ -34,10 +40,18 @@ def write_site(boards: Sequence[tuple[Board, Sequence[Row]]], folder: Path) -> l
         raise UserError(f"{folder} is a file; give --site a folder")
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name: asset(name) for name in ASSETS}
-    contents["data.js"] = f"window.BOARDS = {script_json([board_data(board, rows) for board, rows in boards])};\n"
+    contents["README.md"] = SPACE
+    data = []
     for board, rows in boards:
-        for row, ranks in zip(rows, rank_ranges(rows, order=board.order), strict=True):
-            contents[row_path(board, row)] = row_page(board, row, ranks)
+        p_values = pair_p_values(rows)
+        ranks = rank_ranges(rows, order=board.order, p_values=p_values if board.order == MEAN else None)
+        data.append(board_data(board, rows, ranks, p_values))
+        for row, rank in zip(rows, ranks, strict=True):
+            contents[row_path(board, row)] = row_page(board, row, rank)
+            if has_counts(row):
+                text = script_json([counts_path(board, row), counts_data(board, row)])
+                contents[counts_path(board, row)] = f"window.putCounts(...{text});\n"
+    contents["data.js"] = f"window.BOARDS = {script_json(data)};\n"
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(folder / name, content)
@@ -60,19 +74,25 @@ def row_path(board: Board, row: Row) -> str:
     return f"rows/{board.name}/{Path(row.file).stem}.html"
 
 
-def board_data(board: Board, rows: Sequence[Row]) -> dict[str, Any]:
+def board_data(
+    board: Board, rows: Sequence[Row], ranks: Sequence[tuple[int, int]], p_values: FloatArray
+) -> dict[str, Any]:
     """Return what the page needs of a board; scores in [0, 1], `p` by pairs of row numbers (i < j)."""
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))] if len(rows) <= MAX_PAIRED_ROWS else []
     return {
         "name": board.name,
         "title": board.title,
         "notes": " ".join(board.notes.split()),
+        "metric": board.metric,
+        "order": board.order,
         "tasks": list(board.tasks),
+        "questions": {
+            questions_key(task): questions_data(task) for row in rows if has_counts(row) for task in row.tasks.values()
+        },
         "rows": [
-            _row_data(board, row, rank, number)
-            for number, (row, rank) in enumerate(zip(rows, rank_ranges(rows, order=board.order), strict=True))
+            _row_data(board, row, rank, number) for number, (row, rank) in enumerate(zip(rows, ranks, strict=True))
         ],
-        "p": {f"{i}-{j}": _finite(difference_p_value(rows[i], rows[j])) for i, j in pairs},
+        "p": {f"{i}-{j}": _finite(p_values[i, j]) for i, j in pairs},
     }
 
 
@@ -86,8 +106,56 @@ def _row_data(board: Board, row: Row, rank: tuple[int, int], number: int) -> dic
         "page": row_path(board, row),
         "mean": [_finite(row.score), _finite(row.se)],
         "tasks": [[_finite(row.tasks[task].score), _finite(row.tasks[task].se)] for task in board.tasks],
-        "curves": {task: curve for task in board.tasks if (curve := pass_curve(row, task))},
+        "cost": None if row.cost is None else round(row.cost, 1),
+        "counts": counts_path(board, row) if has_counts(row) else None,
     }
+
+
+def has_counts(row: Row) -> bool:
+    """Whether the row knows how many samples of each problem were correct."""
+    return all(task.correct for task in row.tasks.values())
+
+
+def counts_path(board: Board, row: Row) -> str:
+    """Return where a row's counts lie in the site."""
+    return row_path(board, row).removesuffix(".html") + ".js"
+
+
+def counts_data(board: Board, row: Row) -> dict[str, Any]:
+    """Return what a comparison with the row needs: counts in the order of the questions, and what each count scores."""
+    num_clusters = sum(len(set(task.cluster.values())) - 1 for task in row.tasks.values()) + 1
+    return {
+        "t_mean": _t(num_clusters),
+        "curves": {task: curve for task in board.tasks if (curve := pass_curve(row, task))},
+        "tasks": {
+            name: {
+                "questions": questions_key(task),
+                "scores": scores_by_count(task.k, board.pass_k),
+                "correct": list(task.correct.values()),
+            }
+            for name, task in row.tasks.items()
+        },
+    }
+
+
+def questions_key(task: TaskRow) -> str:
+    """Return a short hash of the problems and their clusters: differences are paired where it is the same."""
+    return hashlib.sha256(json.dumps(dict(task.cluster)).encode()).hexdigest()[:12]
+
+
+def questions_data(task: TaskRow) -> dict[str, Any]:
+    """Return the clusters of the problems in order, null if each is alone, and the t of their interval."""
+    codes: dict[str, int] = {}
+    clusters = [codes.setdefault(name, len(codes)) for name in task.cluster.values()]
+    return {
+        "clusters": clusters if len(codes) < len(clusters) else None,
+        "num_clusters": len(codes),
+        "t": _t(len(codes)),
+    }
+
+
+def _t(num_clusters: int) -> float | None:
+    return float(stdtrit(num_clusters - 1, 0.975)) if num_clusters > 1 else None
 
 
 def pass_curve(row: Row, task: str) -> list[float]:

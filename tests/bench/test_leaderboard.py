@@ -4,13 +4,16 @@ import itertools
 import json
 import math
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sites import make_board, measured
 from typer.testing import CliRunner
 
 from tbrm_bench.cli.app import app
@@ -18,8 +21,9 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.add import add_row, row_of_run
 from tbrm_bench.leaderboard.board import Board, load_board
 from tbrm_bench.leaderboard.page import page, table
-from tbrm_bench.leaderboard.ranks import rank_ranges
+from tbrm_bench.leaderboard.ranks import pair_p_values, rank_ranges
 from tbrm_bench.leaderboard.rows import Row, read_row, read_rows, slug
+from tbrm_bench.metrics.paired import cluster_shares, macro_difference, paired_difference
 from tbrm_bench.problems import load_problems
 from tbrm_bench.records import Grade, Sample, SampleKey, Status
 from tbrm_bench.resources import data_dir
@@ -79,7 +83,18 @@ def test_a_row_holds_what_the_run_scored(board: Board, tmp_path: Path) -> None:
     with RunStore.open_reader(run_dir) as store:
         correct = sum(one.status is Status.CORRECT for one in store.graded("arithmetic", "tbrm-1"))
     assert row.score == pytest.approx(correct / (K * len(PROBLEMS)))
+    assert (row.tasks["arithmetic"].num_tokens, row.cost) == (K * len(PROBLEMS), 1.0)  # one token a sample
     assert "text" not in (board.rows_dir / row.file).read_text()
+
+
+def test_a_row_without_a_count_of_tokens_has_no_cost(board: Board, tmp_path: Path) -> None:
+    content = row_of_run(board, make_run(tmp_path / "run", 0.4))
+    del content["tasks"]["arithmetic"]["num_tokens"]
+    assert read_row(board, content, "old.json").cost is None
+    for wrong in (-1, 1.5, "many", True):
+        content["tasks"]["arithmetic"]["num_tokens"] = wrong
+        with pytest.raises(UserError, match="num_tokens of arithmetic"):
+            read_row(board, content, "old.json")
 
 
 def test_a_clear_winner_ranks_first_and_equals_share_their_ranks(board: Board, tmp_path: Path) -> None:
@@ -88,6 +103,37 @@ def test_a_clear_winner_ranks_first_and_equals_share_their_ranks(board: Board, t
     rows = read_rows(board)
     ranks = dict(zip((slug(row.name) for row in rows), rank_ranges(rows), strict=True))
     assert ranks == {"b-best-b": (1, 1), "b-same-1-b": (2, 3), "b-same-2-b": (2, 3), "b-last-b": (4, 4)}
+
+
+def test_p_values_of_pairs_are_those_of_a_comparison(tmp_path: Path) -> None:
+    """In the range where the sign-flip test is asked they are its own, draw for draw; with many rows they are near."""
+    board = make_board(tmp_path)
+    rows = [measured(board, f"m{number}", share=0.4 + number / 100) for number in range(12)]
+    several = pair_p_values([*rows, *(replace(rows[0], name=f"copy {n}") for n in range(60))])
+    exact, num_asked = pair_p_values(rows), 0
+    for i, j in itertools.combinations(range(len(rows)), 2):
+        deltas, shares = [], []
+        for one, two in zip(rows[i].tasks.values(), rows[j].tasks.values(), strict=True):
+            scores = list(one.scores.values()), list(two.scores.values())
+            clusters = list(one.cluster.values())
+            deltas.append(paired_difference(*scores, clusters))
+            shares.append(cluster_shares(np.subtract(*reversed(scores)), clusters))
+        p = macro_difference(deltas, shares).p_value
+        asked = 1e-5 < several[i, j] < 0.1
+        num_asked += asked
+        assert exact[i, j] == exact[j, i] == pytest.approx(p, abs=1e-12 if asked else 0.05)
+        assert several[i, j] == pytest.approx(p, abs=0.05)
+    assert num_asked
+    assert np.allclose(np.diag(exact), 1)
+
+
+def test_500_rows_are_ranked_at_once(tmp_path: Path) -> None:
+    board = make_board(tmp_path)
+    rows = [measured(board, f"m{number}", share=1 - number / 500) for number in range(500)]
+    start = time.perf_counter()
+    ranks = rank_ranges(rows)
+    assert time.perf_counter() - start < 10
+    assert ranks[0][0] == 1 < ranks[-1][0] <= ranks[-1][1] == 500
 
 
 def reported(board: Board, name: str, score: float) -> Row:
