@@ -67,20 +67,24 @@ def show(
     rows = read_rows(spec)
     ranks = rank_ranges(rows, order=spec.order)
     if json_:
-        values = [_as_json(row, rank) for row, rank in zip(rows, ranks, strict=True)]
+        values = [_as_json(spec, row, rank) for row, rank in zip(rows, ranks, strict=True)]
         print(json.dumps({"board": spec.name, "rows": values}, indent=2))
     else:
         _print(spec, rows, ranks)
 
 
-def _as_json(row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
+def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
+    from tbrm_bench.leaderboard.rows import scores_json
+
+    scores = scores_json(board, row)
     return {
         "rank": list(rank),
         "name": row.name,
         "kind": row.kind,
-        "mean": row.score,
-        "se": row.se,
-        "tasks": {name: {"score": task.score, "se": task.se} for name, task in row.tasks.items()},
+        "mean": scores["mean"]["score"],
+        "se": scores["mean"]["se"],
+        "ci": scores["mean"]["ci"],
+        "tasks": scores["tasks"],
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import Backoff
 from tbrm_bench.leaderboard.board import Board, agreed_fields
-from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, slug
+from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, scores_json, slug
 from tbrm_bench.publish import pull_run
 from tbrm_bench.records import Status
 from tbrm_bench.store import RunStore, write_text_atomically
@@ -70,7 +70,7 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
             )
         for task in board.tasks:
             _check_task(board, store, task, called)
-        return {
+        content = {
             "schema": SCHEMA,
             "name": name or str(store.about.get("model")),
             "kind": "measured",
@@ -83,6 +83,7 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
             "lock": store.lock,
             "tasks": {task: _task_json(store, task, graders[-1], called) for task in board.tasks},
         }
+    return content | {"scores": scores_json(board, read_row(board, content, called))}
 
 
 def _check_task(board: Board, store: RunStore, task: str, called: str) -> None:

@@ -19,19 +19,22 @@ SAMPLES = (("repo", "/"), ("commit", ""), ("run", ""))
 
 def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
     """Return the page of one row."""
-    tasks = "".join(
-        f"<tr><th scope=row>{html.escape(task)}</th><td>{estimate(scores.score, scores.se)}</td>"
-        f"<td>{scores.num_problems}</td><td>{_samples(row, task)}</td><td>{_tokens(scores)}</td></tr>"
-        for task, scores in row.tasks.items()
-    )
+    tasks = "".join(_task(row, task) for task in row.tasks)
     facts = "".join(
         f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>" for key, value in row.about.items()
     )
     return ROW_PAGE.format(
         name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
         mean=estimate(row.score, row.se), tasks=tasks, facts=facts, metric=html.escape(board.metric),
-        view=html.escape(urlencode({"board": board.name, "b": row.name})),
+        ci=_interval(row.ci), view=html.escape(urlencode({"board": board.name, "b": row.name})),
     )  # fmt: skip
+
+
+def _task(row: Row, task: str) -> str:
+    scores = row.tasks[task]
+    score, ci = estimate(scores.score, scores.se), _interval(scores.ci)
+    cells = (score, ci, str(scores.num_problems), _samples(row, task), _tokens(scores))
+    return f'<tr><th scope="row">{html.escape(task)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def samples_url(row: Row, task: str) -> str | None:
@@ -51,6 +54,10 @@ def _samples(row: Row, task: str) -> str:
 def _link(url: str, text: str, *, says: str = "") -> str:
     label = f' aria-label="{html.escape(f"{text}: {says}")}"' if says else ""
     return f'<a href="{html.escape(url)}" rel="noopener noreferrer"{label}>{html.escape(text)}</a>'
+
+
+def _interval(ci: tuple[float, float]) -> str:
+    return f"{100 * ci[0]:.1f} to {100 * ci[1]:.1f}"
 
 
 def _tokens(scores: TaskRow) -> str:
@@ -81,11 +88,11 @@ ROW_PAGE = """\
 <main>
 <p><a href="../../index.html#{view}">All rows, compared with this one</a></p>
 <h1>{name}</h1>
-<p class="facts"><span class="kind {kind}">{kind}</span> {board}: rank <b>{rank}</b>, mean <b>{mean}</b> % ({metric}).
-</p>
+<p class="facts"><span class="kind {kind}">{kind}</span> {board}: rank <b>{rank}</b>, mean <b>{mean}</b> % ({metric}),
+95 % CI {ci}.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Scores by task"><table class="scores">
-<thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">problems</th>
-<th scope="col">samples a problem</th><th scope="col">tokens an answer</th></tr></thead>
+<thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">95 % CI</th>
+<th scope="col">problems</th><th scope="col">samples a problem</th><th scope="col">tokens an answer</th></tr></thead>
 <tbody>{tasks}</tbody>
 </table></div>
 <dl>{facts}</dl>

@@ -3,12 +3,14 @@
     {"schema": 1, "name": "mine-7b", "kind": "measured", "lock_hash": "...", "grader": "tbrm-1", ...,
      "samples": {"repo": "owner/results", "commit": "0a1b...", "run": "mine-7b"},      if it was added from the Hub
      "tasks": {"aime24": {"k": 32, "correct": {"60": 7, "61": 0}, "cluster": {"60": "60", "61": "61"},
-                          "num_tokens": 51200}}}        all that was generated; rows of older versions lack it
+                          "num_tokens": 51200}},        all that was generated
+     "scores": {"metric": "avg@k", "mean": {"score": 0.11, "se": 0.11, "ci": [0.0, 0.8]}, "tasks": {...}}}
     {"schema": 1, "name": "theirs", "kind": "reported", "source": {"title": "...", "url": "..."},
      "tasks": {"aime24": {"score": 0.143}}}
 
 A measured row holds how many samples of each problem were correct, and no text, so that any two of them can be compared
-question by question without their runs.
+question by question without their runs. Its scores follow from the counts and are checked against them. Rows of older
+versions lack num_tokens and scores.
 """
 
 import json
@@ -22,7 +24,7 @@ import numpy as np
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.board import MEAN, Board
-from tbrm_bench.metrics.intervals import clustered_standard_error
+from tbrm_bench.metrics.intervals import clustered_standard_error, confidence_interval, macro_interval
 from tbrm_bench.metrics.passk import pass_at_k
 from tbrm_bench.tasks import load_task
 
@@ -45,6 +47,12 @@ class TaskRow:
     cluster: Mapping[str, str] = field(default_factory=dict)
     num_tokens: int | None = None  # generated for all samples of the task
 
+    @property
+    def ci(self) -> tuple[float, float]:
+        """The 95 % interval of `score`, as in results.json."""
+        num_clusters = len(set(self.cluster.values())) if self.cluster else self.num_problems
+        return confidence_interval(self.score, self.se, num_clusters=num_clusters)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -65,6 +73,13 @@ class Row:
     def se(self) -> float:
         """The standard error of `score`, the tasks being independent."""
         return math.sqrt(sum(task.se**2 for task in self.tasks.values())) / len(self.tasks)
+
+    @property
+    def ci(self) -> tuple[float, float]:
+        """The 95 % interval of `score`."""
+        tasks = self.tasks.values()
+        lows, highs = zip(*(task.ci for task in tasks), strict=True)
+        return macro_interval([task.score for task in tasks], lows, highs)
 
     @property
     def cost(self) -> float | None:
@@ -108,8 +123,49 @@ def read_row(board: Board, content: Any, file: str) -> Row:
         }
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(f"{file} has a task that cannot be read: {error!r}") from error
-    about = {key: value for key, value in content.items() if key not in ("schema", "name", "kind", "tasks")}
-    return Row(content["name"], kind, scores, about, file)
+    about = {key: value for key, value in content.items() if key not in ("schema", "name", "kind", "tasks", "scores")}
+    row = Row(content["name"], kind, scores, about, file)
+    _check_scores(board, row, content.get("scores"))
+    return row
+
+
+def scores_json(board: Board, row: Row) -> dict[str, Any]:
+    """Return a row's scores for whoever reads its file without this program: they follow from the counts."""
+    return {
+        "metric": board.metric,
+        "mean": _score_json(row),
+        "tasks": {name: _score_json(task) for name, task in row.tasks.items()},
+    }
+
+
+def _score_json(scored: Row | TaskRow) -> dict[str, Any]:
+    """Return score, error and interval, undefined ones as None."""
+    score, se, low, high = (
+        round(float(value), 8) if math.isfinite(value) else None for value in (scored.score, scored.se, *scored.ci)
+    )
+    return {"score": score, "se": se, "ci": [low, high]}
+
+
+def _check_scores(board: Board, row: Row, stated: Any) -> None:
+    """Raise UserError if a file states other scores than its counts make; those by another metric cannot be checked."""
+    if stated is None or (isinstance(stated, dict) and stated.get("metric") != board.metric):
+        return
+    made = scores_json(board, row)
+    if not _near(stated, made):
+        raise UserError(
+            f"{row.file} states scores that its counts do not make; it was changed by hand, add the run again"
+        )
+
+
+def _near(one: Any, two: Any) -> bool:
+    """Whether two JSON values are equal but for the last digits of their numbers."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_near(one[key], two[key]) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(_near, one, two))
+    if isinstance(one, int | float) and isinstance(two, int | float):
+        return math.isclose(one, two, abs_tol=1e-6)
+    return bool(one == two)
 
 
 def _measured(task: str, values: Mapping[str, Any], pass_k: int | None) -> TaskRow:

@@ -25,8 +25,9 @@ from tbrm_bench.leaderboard.ranks import pair_p_values, rank_ranges
 from tbrm_bench.leaderboard.rows import Row, read_row, read_rows, slug
 from tbrm_bench.metrics.paired import cluster_shares, macro_difference, paired_difference
 from tbrm_bench.problems import load_problems
-from tbrm_bench.records import Grade, Sample, SampleKey, Status
+from tbrm_bench.records import Grade, MacroScore, Sample, SampleKey, Status, TaskScore
 from tbrm_bench.resources import data_dir
+from tbrm_bench.score import score_run
 from tbrm_bench.store import RunStore
 from tbrm_bench.tasks import load_task
 
@@ -85,6 +86,27 @@ def test_a_row_holds_what_the_run_scored(board: Board, tmp_path: Path) -> None:
     assert row.score == pytest.approx(correct / (K * len(PROBLEMS)))
     assert (row.tasks["arithmetic"].num_tokens, row.cost) == (K * len(PROBLEMS), 1.0)  # one token a sample
     assert "text" not in (board.rows_dir / row.file).read_text()
+
+
+def test_a_row_states_the_scores_of_its_run_and_no_others(board: Board, tmp_path: Path) -> None:
+    """The numbers are those of results.json; changed by hand, the file is refused."""
+    run_dir = make_run(tmp_path / "run", 0.4)
+    content = row_of_run(board, run_dir)
+    with RunStore.open_reader(run_dir) as store:
+        result = score_run(store, grader="tbrm-1", vote_classes=lambda rows: [[0] * len(row) for row in rows])
+    pairs: list[tuple[Any, TaskScore | MacroScore]] = [
+        (content["scores"]["tasks"]["arithmetic"], result.tasks[0]),
+        (content["scores"]["mean"], result.macro),
+    ]
+    for stated, scored in pairs:
+        assert [stated["score"], stated["se"], *stated["ci"]] == pytest.approx(
+            [scored.avg, scored.se, scored.ci_low, scored.ci_high], abs=1e-8
+        )
+    assert "scores" not in read_row(board, content, "r.json").about
+    content["scores"]["mean"]["score"] += 0.01
+    with pytest.raises(UserError, match=r"r\.json states scores that its counts do not make"):
+        read_row(board, content, "r.json")
+    assert read_row(replace(board, metric="pass@2"), content, "r.json").score > 0.4  # by another metric: not checked
 
 
 def test_a_row_without_a_count_of_tokens_has_no_cost(board: Board, tmp_path: Path) -> None:

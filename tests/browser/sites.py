@@ -49,7 +49,7 @@ def mixed(board: Board, num_rows: int = 12) -> list[Row]:
     rows = [reported(board, f"paper {number:03}", (number + 1) / (num_rows + 2)) for number in range(num_rows)]
     for number in range(0, num_rows, 3):
         name, share = f"lab/model {number:03}", (number + 1) / num_rows
-        rows[number] = measured(board, name, share=share, tokens=300.0 * 1.4**number if number else None)
+        rows[number] = measured(board, name, share=share, tokens=300.0 * 50 ** (number / num_rows) if number else None)
     return sorted(rows, key=lambda row: -row.score)
 
 

@@ -31,12 +31,21 @@ function rowNode(board, row) {
   return tr;
 }
 
+// The widths do not depend on what is in the cells, else the browser reads all of them for each sorting; a long name of a
+// task makes its column wider.
+function columnNode(column) {
+  const isTask = ![...TEXT_COLUMNS, "mean", "tokens"].includes(column), col = make("col", undefined, `col-${isTask ? "task" : column}`);
+  const longest = Math.max(...column.split(/(?<=_)/).map((part) => part.length));
+  if (isTask && longest > 10) col.style.width = `${0.53 * longest + 0.9}rem`;
+  return col;
+}
+
 function buildTable(board, onSort) {
   const means = board.rows.map((row) => row.mean).filter(([mean]) => isNumber(mean));
   table.board = board;
   if (means.length) table.reach = [Math.min(...means.map(([mean, se]) => mean - se)), Math.max(...means.map(([mean, se]) => mean + se))];
   table.nodes = new Map(board.rows.map((row) => [row, rowNode(board, row)]));
-  $("columns").replaceChildren(...columns(board).map((column) => make("col", undefined, `col-${[...TEXT_COLUMNS, "mean", "tokens"].includes(column) ? column : "number"}`)));
+  $("columns").replaceChildren(...columns(board).map(columnNode));
   $("head").replaceChildren(...columns(board).map((column) => {
     const th = header(undefined, "col", TEXT_COLUMNS.includes(column) ? "text" : ""), button = make("button");
     // A long name may break after an underscore.
