@@ -91,6 +91,18 @@ def test_two_processes_learn_from_the_same_values(straight: Path, runs: Runs, tm
         assert lines(output)[1][name] == pytest.approx(lines(straight)[1][name], rel=1e-6), name
 
 
+def test_values_that_take_the_whole_budget_are_told_before_a_step(runs: Runs, tmp_path: Path) -> None:
+    """Beyond its budget a schedule would have a negative rate."""
+    output = tmp_path / "run"
+    words = (*ASTARPO, "budget.generated_tokens=100", "optimizer.schedule=linear")
+    done = runs.train("tiny-tbrm", f"output={output}", *words)
+    assert done.codes == [1]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    tokens = lines(output)[0]["tokens/generated"]
+    assert f"the samples behind V* took {tokens:,} tokens and the whole [budget]" in line
+    assert [line["step"] for line in lines(output)] == [0]
+
+
 def test_lost_values_are_one_line(straight: Path, runs: Runs, tmp_path: Path) -> None:
     output = tmp_path / "run"
     words = (f"output={output}", *ASTARPO)

@@ -18,7 +18,7 @@ from tbrm_train.export import write_model
 from tbrm_train.hub_push import pushing
 from tbrm_train.metrics_log import MetricsLog
 from tbrm_train.objectives import Trajectory
-from tbrm_train.offline_values import read_values, store_values
+from tbrm_train.offline_values import check_left, read_values, store_values
 from tbrm_train.processes import Clock, barrier, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
 from tbrm_train.rl_recipe import RlRecipe
@@ -69,6 +69,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 meter.add(metrics, _paid_seconds(session, clock))
                 if metrics:
                     record(0, metrics)
+                check_left(meter, recipe)
             is_last = last is not None and meter.is_spent
             for step in () if is_last else range(first + 1, num_steps + 1):
                 with clock.phase("rollout"):

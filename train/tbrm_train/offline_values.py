@@ -15,11 +15,13 @@ from pathlib import Path
 
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.budget import Meter
 from tbrm_train.data import step_prompts
 from tbrm_train.folder import disk_errors
 from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
 from tbrm_train.rewards import settle
+from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.session import Session, sample
 
 VALUES = "values.json"
@@ -44,6 +46,16 @@ def read_values(output: Path) -> dict[str, float]:
             f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can make "
             "it again; put it back or start in a new folder, output=DIR"
         ) from None
+
+
+def check_left(meter: Meter, recipe: RlRecipe) -> None:
+    """Raise RunFailed if the samples behind V* have spent the whole budget: there is no step to learn in."""
+    if meter.generated_tokens and meter.is_spent:
+        raise RunFailed(
+            f"the samples behind V* took {meter.generated_tokens:,.0f} tokens and the whole [budget]; raise it, or "
+            f"lower algorithm.value_samples={recipe.algorithm.value_samples} or "
+            f"optimizer.steps={recipe.optimizer.steps}"
+        )
 
 
 def store_values(session: Session) -> dict[str, float]:
