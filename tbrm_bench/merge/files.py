@@ -11,10 +11,11 @@ left, padding for instance, and compares. So every byte is verified and almost n
 import errno
 import os
 import threading
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from isal.isal_zlib import crc32
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.problems import DamagedFile
@@ -115,7 +116,7 @@ class Storage:
         with self._lock:
             first = self._ends.get(start)
             before = 0 if first is None else self._sums[first][1]
-        value = zlib.crc32(buffer, before)
+        value = crc32(buffer, before)
         with self._lock:
             if first is None:
                 first = start
@@ -131,7 +132,7 @@ class Storage:
         while start < stop:
             part = memoryview(buffer)[: min(FILL_BYTES, stop - start)]
             self.file.read_into(part, self.offset + start)
-            value = zlib.crc32(part, value)
+            value = crc32(part, value)
             start += len(part)
         return value
 
