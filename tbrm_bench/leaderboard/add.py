@@ -13,12 +13,12 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import Backoff
-from tbrm_bench.leaderboard.board import Board, agreed_fields
+from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, scores_json, slug
+from tbrm_bench.leaderboard.rules import check_agreement, check_row
 from tbrm_bench.publish import pull_run
 from tbrm_bench.records import Status
 from tbrm_bench.store import RunStore, write_text_atomically
-from tbrm_bench.tasks import load_task
 
 
 def add_run(
@@ -69,7 +69,8 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
                 f"{board.grader}*; grade it with `tbench grade`"
             )
         for task in board.tasks:
-            _check_task(board, store, task, called)
+            if task not in store.tasks():
+                raise UserError(f"{called} has no {task}, board {board.name} ranks {', '.join(board.tasks)}")
         content = {
             "schema": SCHEMA,
             "name": name or str(store.about.get("model")),
@@ -83,22 +84,9 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
             "lock": store.lock,
             "tasks": {task: _task_json(store, task, graders[-1], called) for task in board.tasks},
         }
-    return content | {"scores": scores_json(board, read_row(board, content, called))}
-
-
-def _check_task(board: Board, store: RunStore, task: str, called: str) -> None:
-    if task not in store.tasks():
-        raise UserError(f"{called} has no {task}, board {board.name} ranks {', '.join(board.tasks)}")
-    if store.num_samples(task) < board.min_samples.get(task, 1):
-        raise UserError(
-            f"{called} has {store.num_samples(task)} samples a problem of {task}, board {board.name} asks for "
-            f"{board.min_samples[task]}; grow it: --samples {board.min_samples[task]}"
-        )
-    if store.num_problems(task) != load_task(task).num_rows:
-        raise UserError(
-            f"{called} has {store.num_problems(task)} problems of {task}, the task has "
-            f"{load_task(task).num_rows}; run it without --limit"
-        )
+    row = read_row(board, content, called)
+    check_row(board, row, called=called)
+    return content | {"scores": scores_json(board, row)}
 
 
 def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str, Any]:
@@ -128,16 +116,9 @@ def add_row(board: Board, content: Mapping[str, Any]) -> Path:
         raise UserError(
             f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
         )
-    wanted = agreed_fields(board, content["lock"])
-    for row in read_rows(board):
-        if row.kind == "measured":
-            for name, value in agreed_fields(board, row.about["lock"]).items():
-                if value != wanted[name]:
-                    raise UserError(
-                        f"{content['name']} is not comparable with {row.name} on board {board.name}: {name} is "
-                        f"{json.dumps(wanted[name])[:60]}, there {json.dumps(value)[:60]}; run it alike"
-                    )
-    read_row(board, content, str(file))
+    row = read_row(board, content, str(file))
+    check_row(board, row)
+    check_agreement(board, [*read_rows(board), row])
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return file

@@ -4,7 +4,8 @@ Names come from outside, so what Markdown or HTML could read as more than a lett
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.leaderboard.ranks import rank_ranges
@@ -16,6 +17,10 @@ one standard error; the mean is over the tasks. A rank is a range: rows that the
 (differences on the same questions where both rows were measured, Holm over all pairs, 5 %). *Reported* rows are from
 papers, not measured here: their errors are upper bounds computed from the score and the number of problems, and nothing
 checks how they were made."""
+
+# The parts of a place on the Hub, and what each of them may be.
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+SAMPLES = {"repo": f"{NAME}/{NAME}", "commit": "[0-9a-f]{40}", "run": NAME}
 
 
 def page(boards: Sequence[tuple[Board, Sequence[Row]]]) -> str:
@@ -59,7 +64,22 @@ def origin(row: Row) -> str:
     if row.kind == "reported":
         source = row.about["source"]
         return f"reported: [{text(str(source.get('title', 'source')))}]({_url(str(source['url']))})"
-    return f"measured, lock {text(str(row.about.get('lock_hash', ''))[:12])}, {text(str(row.about.get('grader', '')))}"
+    said = f"measured, lock {text(str(row.about.get('lock_hash', ''))[:12])}, {text(str(row.about.get('grader', '')))}"
+    url = samples_url(row)
+    return f"{said}, [samples]({url})" if url else said
+
+
+def samples_url(row: Row, task: str | None = None) -> str | None:
+    """Return where a run's samples lie, of one task or of all, in the commit that the row was made of.
+
+    None for a row that was not added from the Hub, and for a place that is none of the Hub's.
+    """
+    place = row.about.get("samples")
+    values = [str(place.get(key)) for key in SAMPLES] if isinstance(place, Mapping) else [""]
+    if not all(re.fullmatch(form, value) for form, value in zip(SAMPLES.values(), values, strict=False)):
+        return None
+    repo, commit, run = values
+    return f"https://huggingface.co/datasets/{repo}/tree/{commit}/data" + (f"/{quote(task)}/{run}" if task else "")
 
 
 def text(value: str) -> str:

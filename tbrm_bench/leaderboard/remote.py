@@ -20,9 +20,10 @@ from pathlib import Path
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
 from tbrm_bench.hub.client import require_token
-from tbrm_bench.leaderboard.board import Board, agreed_fields, load_board
+from tbrm_bench.leaderboard.board import Board, load_board
 from tbrm_bench.leaderboard.page import page
 from tbrm_bench.leaderboard.rows import read_rows
+from tbrm_bench.leaderboard.rules import check_agreement, check_row
 from tbrm_bench.store import write_text_atomically
 
 PAGE = "README.md"
@@ -109,17 +110,12 @@ def boards_in(folder: Path) -> list[Board]:
 
 
 def check_boards(folder: Path) -> None:
-    """Raise UserError if a row cannot be read, or two measured rows of a board differ in a field that must agree."""
+    """Raise UserError if a row cannot be read or breaks a rule of its board."""
     for board in boards_in(folder):
-        measured = [row for row in read_rows(board) if row.kind == "measured"]
-        for row in measured[1:]:
-            first, other = (agreed_fields(board, one.about.get("lock") or {}) for one in (measured[0], row))
-            for name, value in first.items():
-                if other[name] != value:
-                    raise UserError(
-                        f"{row.name} is not comparable with {measured[0].name} on board {board.name}: {name} is "
-                        f"{str(other[name])[:60]}, there {str(value)[:60]}; take one of them off"
-                    )
+        rows = read_rows(board)
+        for row in rows:
+            check_row(board, row)
+        check_agreement(board, rows)
 
 
 def page_of(folder: Path) -> str:

@@ -7,14 +7,11 @@ import html
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from tbrm_bench.leaderboard.board import Board
-from tbrm_bench.leaderboard.page import estimate, rank_text
+from tbrm_bench.leaderboard.page import estimate, rank_text, samples_url
 from tbrm_bench.leaderboard.rows import Row, TaskRow
-
-# The parts of a link to samples, and what may stand in each of them unquoted.
-SAMPLES = (("repo", "/"), ("commit", ""), ("run", ""))
 
 
 def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
@@ -35,15 +32,6 @@ def _task(row: Row, task: str) -> str:
     score, ci = estimate(scores.score, scores.se), _interval(scores.ci)
     cells = (score, ci, str(scores.num_problems), _samples(row, task), _tokens(scores))
     return f'<tr><th scope="row">{html.escape(task)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-
-
-def samples_url(row: Row, task: str) -> str | None:
-    """Return the page with a task's samples in the commit that the row was made of; None if it was not on the Hub."""
-    place = row.about.get("samples")
-    if not isinstance(place, Mapping):
-        return None
-    repo, commit, run = (quote(str(place.get(key, "")), safe=safe) for key, safe in SAMPLES)
-    return f"https://huggingface.co/datasets/{repo}/tree/{commit}/data/{quote(task, safe='')}/{run}"
 
 
 def _samples(row: Row, task: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tbrm_bench.cli.app import app
 from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.add import add_run, row_of_run
 from tbrm_bench.leaderboard.board import Board, load_board
-from tbrm_bench.leaderboard.row_page import row_page, samples_url
+from tbrm_bench.leaderboard.page import page, samples_url
+from tbrm_bench.leaderboard.row_page import row_page
 from tbrm_bench.leaderboard.rows import read_rows
 from tbrm_bench.publish import push_run
 from tbrm_bench.tasks import load_task
@@ -51,12 +53,16 @@ def test_a_pushed_run_makes_the_row_of_the_local_one_and_links_its_samples(
     assert head is not None
     file = add_run(board, REPO, backoff=BACKOFF)
     row = json.loads(file.read_text())
-    assert row.pop("samples") == {"repo": REPO, "commit": head.oid, "run": "one"}
+    row_samples = row.pop("samples")
+    assert row_samples == {"repo": REPO, "commit": head.oid, "run": "one"}
     assert row == row_of_run(board, local)
     (read,) = read_rows(board)
     url = f"https://huggingface.co/datasets/{REPO}/tree/{head.oid}/data/arithmetic/one"
     assert samples_url(read, "arithmetic") == url
     assert f'href="{url}"' in row_page(board, read, (1, 1))
+    assert f"[samples](https://huggingface.co/datasets/{REPO}/tree/{head.oid}/data)" in page([(board, [read])])
+    for odd in ("../../login", "ann/results/../..", "ann", 'ann/"onmouseover=', ""):
+        assert samples_url(replace(read, about={"samples": row_samples | {"repo": odd}}), "arithmetic") is None
     assert any(path.startswith("data/arithmetic/one/") for path in head.files)
 
 

@@ -12,6 +12,7 @@ from hub_server import HubServer
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.leaderboard.remote import FRONT, PAGE, files_of, page_of, pull_boards, push_boards
+from tbrm_bench.tasks import load_task
 
 REPO = "ann/board"
 TOML = 'title = "Toy"\nnotes = "x"\ntasks = ["aime24"]\nagree = ["seed"]\ngrader = "tbrm-"\n'
@@ -27,9 +28,16 @@ def make_board(folder: Path, *names: str, seed: int = 0, correct: int = 1) -> Pa
     rows = folder / "rows" / "toy"
     rows.mkdir(parents=True)
     (folder / "toy.toml").write_text(TOML)
-    task = {"k": 2, "correct": {"a": correct, "b": 2}, "cluster": {"a": "a", "b": "b"}}
+    problems = [str(number) for number in range(load_task("aime24").num_rows)]
+    task = {"k": 2, "correct": {**dict.fromkeys(problems, 2), "0": correct}, "cluster": {p: p for p in problems}}
     for name in names:
-        row: dict[str, Any] = {"schema": 1, "name": name, "kind": "measured", "lock": {"seed": seed}}
+        row: dict[str, Any] = {
+            "schema": 1,
+            "name": name,
+            "kind": "measured",
+            "grader": "tbrm-1",
+            "lock": {"seed": seed},
+        }
         (rows / f"{name}.json").write_text(json.dumps(row | {"tasks": {"aime24": task}}))
     return folder
 
@@ -89,6 +97,39 @@ def test_rows_are_checked_together_with_those_that_are_there(hub: HubServer, tmp
         pull_boards(REPO, other, backoff=BACKOFF)
     assert remote_files(hub) == before
     assert files_of(other) == ["rows/toy/two.json", "toy.toml"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"grader": "other"}, "one has verdicts by other, board toy asks for tbrm-"),
+        ({"k": 1, "correct": {}}, "one has 1 samples a problem of aime24, board toy asks for 2"),
+        ({"correct": {"0": 1}}, "one has 1 problems of aime24, the task has 30"),
+        ({"scores": {"metric": "avg@k", "mean": {"score": 1.0}}}, "states scores that its counts do not make"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_gets_neither_there_nor_back(
+    hub: HubServer, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    """Whoever made the row: by hand, or with a program that checks nothing."""
+    folder = make_board(tmp_path / "ann", "one")
+    (folder / "toy.toml").write_text(TOML + "[min_samples]\naime24 = 2\n")
+    push_boards(folder, REPO, backoff=BACKOFF)
+    file = folder / "rows" / "toy" / "one.json"
+    row = json.loads(file.read_text())
+    task, change = row["tasks"]["aime24"], dict(change)
+    if "correct" in change:
+        task["correct"] = change.pop("correct") or dict.fromkeys(task["cluster"], 1)
+        task["cluster"] = {name: name for name in task["correct"]}
+    task["k"] = change.pop("k", task["k"])
+    file.write_text(json.dumps(row | change))
+    with pytest.raises(UserError, match=said):
+        push_boards(folder, REPO, replace=True, backoff=BACKOFF)
+    repo = hub.store.repos["datasets", REPO]
+    repo.commit("main", [("add", "rows/toy/one.json", hub.store.put(file.read_bytes()))], message="", parent=None)
+    with pytest.raises(UserError, match=said):
+        pull_boards(REPO, tmp_path / "bob", backoff=BACKOFF)
+    assert not (tmp_path / "bob").exists()
 
 
 def test_pushes_at_the_same_time_all_land(hub: HubServer, tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 import json
 import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from chromium import Chromium
 from sites import EVIL, make_board, measured, mixed, reported, site_of
 
@@ -74,6 +78,48 @@ def test_every_link_of_the_page_leads_to_a_file(board: Board, tmp_path: Path, ch
         page.go(back)
         assert page.run("document.querySelectorAll('#rows tr').length") == len(rows)
     assert page.complaints == []
+
+
+def test_a_web_server_gives_the_same_page(board: Board, tmp_path: Path, chromium: Chromium) -> None:
+    """Also below a path, and in a frame of another site, as a static Space is shown."""
+    index = site_of(board, [measured(board, name, share=0.5) for name in ("one", "two")], tmp_path / "www" / "site")
+    (tmp_path / "www" / "space.html").write_text('<title>Space</title><iframe src="site/index.html"></iframe>')
+    shown = (
+        "[...document.querySelectorAll('#rows tr, #differences tr, #curves svg, #cost a')].map((x) => x.textContent)"
+    )
+    page = chromium.open(index.as_uri())
+    page.wait("document.querySelectorAll('#differences tr').length")
+    from_disk = page.run(shown)
+    handler = partial(QuietHandler, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        page = chromium.open(f"http://127.0.0.1:{server.server_port}/site/")
+        page.wait("document.querySelectorAll('#differences tr').length")
+        assert page.run(shown) == from_disk
+        assert page.complaints == []
+        page = chromium.open(f"http://127.0.0.1:{server.server_port}/space.html")
+        page.wait("document.querySelector('iframe').contentDocument.querySelectorAll('#differences tr').length")
+        assert page.complaints == []
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder, has no icon, and says nothing of it."""
+
+    def do_GET(self) -> None:
+        if self.path == "/favicon.ico":  # what a browser asks for by itself
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_space_is_told_that_the_folder_is_static(board: Board, tmp_path: Path) -> None:
+    front = (site_of(board, [], tmp_path / "site").parent / "README.md").read_text().split("---")[1]
+    assert yaml.safe_load(front) == {"title": "Leaderboards", "sdk": "static"}
 
 
 def test_a_folder_of_another_kind_is_refused(board: Board, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The rules of a board: what a measured row must be, alone and beside the others, wherever it comes from.
+
+Example: `mine has 8 samples a problem of aime24, board tbrm6 asks for 32; grow it: --samples 32`.
+"""
+
+import json
+from collections.abc import Sequence
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.leaderboard.board import Board, agreed_fields
+from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.tasks import load_task
+
+
+def check_row(board: Board, row: Row, *, called: str | None = None) -> None:
+    """Raise UserError that names the rule which a measured row breaks; `called` is what it calls the row."""
+    called = called or row.name
+    if row.kind != "measured":
+        return
+    if not str(row.about.get("grader")).startswith(board.grader):
+        raise UserError(
+            f"{called} has verdicts by {row.about.get('grader')}, board {board.name} asks for {board.grader}*; "
+            "grade it with `tbench grade`"
+        )
+    for name, task in row.tasks.items():
+        least, num_rows = board.min_samples.get(name, 1), load_task(name).num_rows
+        if task.k < least:
+            raise UserError(
+                f"{called} has {task.k} samples a problem of {name}, board {board.name} asks for {least}; grow it: "
+                f"--samples {least}"
+            )
+        if task.num_problems != num_rows:
+            raise UserError(
+                f"{called} has {task.num_problems} problems of {name}, the task has {num_rows}; run it without --limit"
+            )
+
+
+def check_agreement(board: Board, rows: Sequence[Row]) -> None:
+    """Raise UserError if two measured rows differ in a field of the lock that must agree, by its name."""
+    measured = [row for row in rows if row.kind == "measured"]
+    for row in measured[1:]:
+        first, other = (agreed_fields(board, one.about.get("lock") or {}) for one in (measured[0], row))
+        for name, value in first.items():
+            if other[name] != value:
+                raise UserError(
+                    f"{row.name} is not comparable with {measured[0].name} on board {board.name}: {name} is "
+                    f"{json.dumps(other[name])[:60]}, there {json.dumps(value)[:60]}; run it alike, or take one off"
+                )
