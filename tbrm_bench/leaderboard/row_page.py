@@ -18,7 +18,8 @@ def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
     """Return the page of one row."""
     tasks = "".join(_task(row, task) for task in row.tasks)
     facts = "".join(
-        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_fact(value)}</dd>" for key, value in row.about.items()
+        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_place(row) if key == 'samples' else _fact(value)}</dd>"
+        for key, value in row.about.items()
     )
     return ROW_PAGE.format(
         name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
@@ -36,7 +37,12 @@ def _task(row: Row, task: str) -> str:
 
 def _samples(row: Row, task: str) -> str:
     k, url = str(row.tasks[task].k or "-"), samples_url(row, task)
-    return _link(url, f"all {k}", says=f"samples of {task}") if url else k
+    return _link(url, f"{k}, see them", says=task) if url else k
+
+
+def _place(row: Row) -> str:
+    place, url = row.about["samples"], samples_url(row)
+    return _link(url, f"{place['repo']}, run {place['run']}, commit {place['commit']}") if url else _fact(place)
 
 
 def _link(url: str, text: str, *, says: str = "") -> str:

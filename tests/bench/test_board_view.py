@@ -60,14 +60,15 @@ def state(page: Page) -> list[Any]:
 
 
 def test_500_rows_sort_and_filter_at_once(
-    board: Board, tmp_path: Path, chromium: Chromium, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, chromium: Chromium, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    board = make_board(tmp_path, num_tasks=6)
     page = opened(chromium, site_of(board, mixed(board, 500), tmp_path / "site"))
     times: dict[str, list[float]] = {name: [] for name in ACTS}
-    for _ in range(5):
+    for _ in range(3):
         for name, act in ACTS.items():
             times[name].append(page.run(f"timed(() => {act})"))
-    medians = {name: sorted(values)[2] for name, values in times.items()}
+    medians = {name: sorted(values)[1] for name, values in times.items()}
     with capsys.disabled():
         print("\n500 rows, ms until painted:", {name: round(value) for name, value in medians.items()})
     # Where an empty frame takes longer than it should, others are at work on the machine.

@@ -11,12 +11,16 @@ from tbrm_bench.leaderboard.rows import Row, read_row
 from tbrm_bench.leaderboard.website import write_site
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>&amp;"
-TASKS = {"aime24": (30, 8, 1), "math500": (60, 1, 1), "minerva_math": (40, 4, 3)}  # problems, samples, cluster size
+# Problems, samples, size of a cluster.
+TASKS = {
+    "aime24": (30, 8, 1), "math500": (60, 1, 1), "minerva_math": (40, 4, 3),
+    "aime25": (30, 8, 1), "amc23": (40, 8, 1), "olympiadbench": (90, 1, 1),
+}  # fmt: skip
 
 
-def make_board(folder: Path, *, title: str = "Toy", metric: str = "avg@k", order: str = "mean") -> Board:
-    """Return a board of three tasks: many samples, one sample, problems in clusters."""
-    return Board("toy", folder, title, "Notes of the board.", tuple(TASKS), (), "tbrm-", metric=metric, order=order)
+def make_board(folder: Path, *, title: str = "Toy", metric: str = "avg@k", num_tasks: int = 3) -> Board:
+    """Return a board of three tasks or more: many samples, one sample, problems in clusters."""
+    return Board("toy", folder, title, "Notes of the board.", tuple(TASKS)[:num_tasks], (), "tbrm-", metric=metric)
 
 
 def measured(
