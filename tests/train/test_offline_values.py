@@ -42,15 +42,16 @@ def straight(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_loss_is_the_squared_distance_of_rewards_from_stored_values(straight: Path) -> None:
     """At the first step pi is pi_ref, so delta = V* - r; a right answer earns 1, any other 0."""
-    values = read_values(straight)
+    stored = read_values(straight)
+    values = stored.values
     # Four samples, each right or wrong: V* is one of five numbers, of the beta that was given for it.
     possible = [soft_value([1.0] * right + [0.0] * (4 - right), beta=0.5) for right in range(5)]
-    assert len(values) == 20, "every prompt that is asked, none that is held out"
+    assert stored.prompts == len(values) == 20, "every prompt that is asked, none that is held out"
     assert all(min(abs(value - other) for other in possible) < 1e-12 for value in values.values())
     assert len(set(values.values())) > 2
     before, first, *_ = lines(straight)
     assert before["step"] == 0
-    assert before["tokens/generated"] > 0, "the samples behind V* are charged for"
+    assert before["tokens/generated"] == stored.tokens > 0, "the samples behind V* are charged for"
     assert first["log_ratio"] == 0
     assert first["residual"] == pytest.approx(first["optimal_value"] - first["reward"], abs=1e-6)
     share = first["outcome/correct"]
@@ -61,30 +62,39 @@ def test_the_first_loss_is_the_squared_distance_of_rewards_from_stored_values(st
     assert any(line["grad_norm"] > 0 for line in lines(straight)[1:])
 
 
-@pytest.mark.parametrize(
-    "kills",
-    [
-        [("tbrm_train.loop.store_values", 1), ("tbrm_train.loop._roll_out", 1)],
-        [("tbrm_train.loop._roll_out", 3), ("tbrm_train.learner.Learner.save", 1)],
-    ],
-    ids=["before a checkpoint", "after one"],
-)
-def test_killed_it_ends_with_the_same_values_and_bytes(
-    kills: list[tuple[str, int]], straight: Path, runs: Runs, tmp_path: Path
+def test_killed_while_it_samples_for_values_it_goes_on_with_those_that_are_missing(
+    straight: Path, runs: Runs, tmp_path: Path
 ) -> None:
-    output = tmp_path / "run"
-    for kill in kills:
-        assert runs.train("tiny-tbrm", f"output={output}", *ASTARPO, kill=kill).codes == [-9]
-    done = runs.train("tiny-tbrm", f"output={output}", *ASTARPO)
-    assert done.codes == [0], done.err
+    """Twenty prompts are sampled in batches of eight, eight and four."""
+    output, sampling = tmp_path / "run", "tbrm_train.offline_values.sample"
+    words = (f"output={output}", *ASTARPO)
+    assert runs.train("tiny-tbrm", *words, kill=(sampling, 1)).codes == [-9]
+    assert not (output / VALUES).exists()
+    assert runs.train("tiny-tbrm", *words, kill=(sampling, 3)).codes == [-9]
+    assert read_values(output).prompts == 16
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 1)).codes == [-9]
+    assert read_values(output).prompts == 20
+    done = runs.train("tiny-tbrm", *words, kill=(sampling, 1))
+    assert done.codes == [0], "nothing is left to sample"
     assert files(output) == files(straight)
+
+
+def test_killed_after_a_checkpoint_it_ends_with_the_same_values_and_bytes(
+    straight: Path, runs: Runs, tmp_path: Path
+) -> None:
+    words = (f"output={tmp_path / 'run'}", *ASTARPO)
+    for kill in (("tbrm_train.loop._roll_out", 3), ("tbrm_train.learner.Learner.save", 1)):
+        assert runs.train("tiny-tbrm", *words, kill=kill).codes == [-9]
+    done = runs.train("tiny-tbrm", *words)
+    assert done.codes == [0], done.err
+    assert files(tmp_path / "run") == files(straight)
 
 
 def test_two_processes_learn_from_the_same_values(straight: Path, runs: Runs, tmp_path: Path) -> None:
     output = tmp_path / "run"
     done = runs.train("tiny-tbrm", f"output={output}", *ASTARPO, "optimizer.steps=1", world_size=2)
     assert done.codes == [0, 0], done.err
-    ours, theirs = read_values(output), read_values(straight)
+    ours, theirs = read_values(output).values, read_values(straight).values
     assert ours == {name: theirs[name] for name in ours}
     assert len(ours) == 8, "one step asks eight prompts"
     for name in ("loss", "residual", "optimal_value", "reward", "tokens/generated"):
@@ -116,7 +126,7 @@ def test_lost_values_are_one_line(straight: Path, runs: Runs, tmp_path: Path) ->
     assert (output / "checkpoints" / "step-000001" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": null}', '{"a": "b"}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"values": {}}', '{"prompts": 1, "tokens": 1, "values": {"a": null}}'])
 def test_damaged_values_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / VALUES).write_text(text)
     with pytest.raises(RunFailed, match=r"values.json cannot be read"):

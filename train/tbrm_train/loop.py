@@ -138,7 +138,7 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     ]
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
     if session.learner.objective.needs_values:
-        values = read_values(Path(recipe.output))
+        values = read_values(Path(recipe.output)).values
         names = [batch[place].sample.key.problem_id for place in kept]
         trajectories = [
             replace(item, optimal_value=values[name]) for item, name in zip(trajectories, names, strict=True)
