@@ -12,8 +12,9 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tbrm_bench.merge.stream import OutputTensor, copy_tensor, storages_of
 
 Progress = Callable[[int, int], None]
 PROGRESS_S = 0.1
+FLUSH_S = 0.2  # between two calls that bring what is written to the disk
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 MAX_WORKERS = 16
 
@@ -115,15 +117,35 @@ def write_shards(
                 for tensor in shard.tensors:
                     jobs.append((tensor, descriptor, at))
                     at += tensor.nbytes
-            digests = _run(jobs, output, workers or default_workers(), progress)
-            for descriptor in descriptors:
-                os.fsync(descriptor)
+            with _written_back(descriptors):
+                digests = _run(jobs, output, workers or default_workers(), progress)
             if len(shards) > 1:
                 _write_index(folder, shards)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     return digests
+
+
+@contextmanager
+def _written_back(descriptors: Sequence[int]) -> Iterator[None]:
+    """Bring the files to the disk while the block fills them, and what is left at its end; raises OSError."""
+    ended = threading.Event()
+
+    def flush() -> None:
+        while not ended.wait(FLUSH_S):
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        flushing = pool.submit(flush)
+        try:
+            yield
+        finally:
+            ended.set()
+    flushing.result()  # the system tells a failed write once, perhaps here
+    for descriptor in descriptors:
+        os.fsync(descriptor)
 
 
 def default_workers() -> int:
