@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Columns that a narrow terminal goes without; comparison.md has all of them.
 WIDE_ONLY = ("95 % CI", "p (questions)", "forward", "backward", "rollout + update + sync", "n")
-WIDE = 125
+WIDE, USUAL = 125, 80
+LONG_WORD = 12
 FOOTNOTE = (
     "in points; ±: standard error over training seeds and questions, and its two parts; p: Student's t, Holm's "
     "correction;\nn: seeds; ledger: means over seeds. Every formula: docs/metrics.md, docs/train.md"
@@ -151,8 +152,12 @@ def _print_table(table: "Table") -> None:
     shown = [n for n, name in enumerate(table.headers) if console.width >= WIDE or name not in WIDE_ONLY]
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=table.title, title_justify="left")
     for place in shown:
-        is_text = place == 0 or table.headers[place] in ("key", "declared by", "verdict", "task")
-        drawn.add_column(table.headers[place], justify="left" if is_text else "right", overflow="fold")
+        name = table.headers[place]
+        is_text = place == 0 or name in ("key", "declared by", "verdict", "task")
+        # Where it is close a verdict is broken between its words, and no word within but a path's.
+        words = " ".join([name, *(row[place] for row in table.rows)]).split()
+        least = min(LONG_WORD, max(map(len, words))) if console.width >= USUAL and place else None
+        drawn.add_column(name, justify="left" if is_text else "right", overflow="fold", min_width=least)
     for row in table.rows:
         drawn.add_row(*(Text(row[place], style=_style(row[place])) for place in shown))
     console.print(drawn)
