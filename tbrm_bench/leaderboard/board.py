@@ -21,6 +21,7 @@ from tbrm_bench.tasks import load_task
 from tbrm_bench.tomlio import did_you_mean, load_toml
 
 AVG, MEAN = "avg@k", "mean"
+ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,16 @@ def _check_metric(board: Board) -> None:
 
 
 def agreed_fields(board: Board, lock: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a lock that must agree on this board, by dotted name; `*` stands for each of its tasks."""
+    """Return the fields of a lock that must agree on this board, by dotted name; `*` stands for each of its tasks.
+
+    A field that the lock does not have is ABSENT.
+    """
     found: dict[str, Any] = {}
     for pattern in board.agree:
         for name in _expanded(pattern, board.tasks):
             value: Any = lock
             for part in name.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
+                value = value.get(part, ABSENT) if isinstance(value, Mapping) else ABSENT
             found[name] = value
     return found
 

@@ -4,12 +4,14 @@ Example: `mine has 8 samples a problem of aime24, board tbrm6 asks for 32; grow 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.leaderboard.board import Board, agreed_fields
+from tbrm_bench.leaderboard.board import ABSENT, Board, agreed_fields
 from tbrm_bench.leaderboard.rows import Row
 from tbrm_bench.tasks import load_task
+from tbrm_bench.tomlio import did_you_mean
 
 
 def check_row(board: Board, row: Row, *, called: str | None = None) -> None:
@@ -22,6 +24,13 @@ def check_row(board: Board, row: Row, *, called: str | None = None) -> None:
             f"{called} has verdicts by {row.about.get('grader')}, board {board.name} asks for {board.grader}*; "
             "grade it with `tbench grade`"
         )
+    lock = row.about.get("lock") or {}
+    for field, value in agreed_fields(board, lock).items():
+        if value is ABSENT:
+            raise UserError(
+                f"board {board.name} asks that rows agree in {field}, which the lock of {called} does not have; "
+                f"{did_you_mean(field, names_in(lock))}"
+            )
     for name, task in row.tasks.items():
         least, num_rows = board.min_samples.get(name, 1), load_task(name).num_rows
         if task.k < least:
@@ -33,6 +42,14 @@ def check_row(board: Board, row: Row, *, called: str | None = None) -> None:
             raise UserError(
                 f"{called} has {task.num_problems} problems of {name}, the task has {num_rows}; run it without --limit"
             )
+
+
+def names_in(lock: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of all fields of a lock."""
+    names = []
+    for key, value in lock.items():
+        names += names_in(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
+    return names
 
 
 def check_agreement(board: Board, rows: Sequence[Row]) -> None:

@@ -254,6 +254,14 @@ def test_a_row_that_cannot_be_read_is_one_line(board: Board, change: dict[str, A
         read_rows(board)
 
 
+def test_a_field_that_no_lock_has_is_a_mistake_of_the_board(board: Board, tmp_path: Path) -> None:
+    """Else every row would agree in it."""
+    wrong = replace(board, agree=("tasks.*.max_token",))
+    said = r"rows agree in tasks\.arithmetic\.max_token, .* did you mean 'tasks\.arithmetic\.max_tokens'"
+    with pytest.raises(UserError, match=said):
+        add(wrong, make_run(tmp_path / "run", 0.4))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
