@@ -138,28 +138,24 @@ def test_rewards_that_all_time_out_stop_a_training_that_goes_on_once_they_do_not
     """The fault: from the third step on, what judges an answer never ends, in workers that are killed for it."""
     straight, output = tmp_path / "straight", tmp_path / "run"
     assert runs.train("tiny-tbrm", f"output={straight}").codes == [0]
-    hasty = "rewards.time_limit_s=0.02"
+    hasty = "rewards.time_limit_s=0.1"
     done = runs.train("tiny-tbrm", f"output={output}", hasty, environment={"TEST_GRADING_HANGS_FROM": "3"})
     assert done.codes == [1]
     line = error_of(done)
-    assert "error: step 3: 16 of 16 answers could not be graded (16 timeouts at rewards.time_limit_s=0.02), " in line
+    assert "error: step 3: 16 of 16 answers could not be graded (16 timeouts at rewards.time_limit_s=0.1), " in line
     assert "more than rewards.max_failed_share=0.2; raise one of them" in line
-    before = kept(output)
-    assert before == {name: data for name, data in kept(straight).items() if name in before} | {
-        "metrics.jsonl": before["metrics.jsonl"]
-    }
-    assert {name for name in before if "step-00000" in name} == {
-        f"checkpoints/step-{step:06d}/{name}" for step in (1, 2) for name in ("meta.json", "model.safetensors")
-    }
-    assert [json.loads(line)["step"] for line in before["metrics.jsonl"].splitlines()] == [0, 1, 2]
+    good, whole = kept(output), kept(straight)
+    assert [json.loads(line)["step"] for line in good["metrics.jsonl"].splitlines()] == [0, 1, 2]
+    assert whole["metrics.jsonl"].startswith(good.pop("metrics.jsonl"))
+    assert good == {name: data for name, data in whole.items() if "step-000001" in name or "step-000002" in name}
     # Raised, as the line says, the limit lets the same training go on to where it would have come.
     done = runs.train("tiny-tbrm", f"output={output}", "rewards.time_limit_s=5")
     assert done.codes == [0], done.err
-    assert kept(output) == kept(straight)
+    assert kept(output) == whole
 
 
 def test_values_before_training_are_not_made_of_timeouts(runs: Runs, tmp_path: Path) -> None:
-    words = ("algorithm.name=astarpo", "algorithm.value_samples=2", "optimizer.steps=1", "rewards.time_limit_s=0.02")
+    words = ("algorithm.name=astarpo", "algorithm.value_samples=2", "optimizer.steps=1", "rewards.time_limit_s=0.1")
     output = tmp_path / "run"
     done = runs.train("tiny-tbrm", f"output={output}", *words, environment={"TEST_GRADING_HANGS_FROM": "0"})
     assert done.codes == [1]
