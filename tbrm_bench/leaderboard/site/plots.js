@@ -46,8 +46,9 @@ function showCost(board, kept) {
 
 function scatter(rows, width) {
   const height = width < 500 ? 300 : 380, costs = rows.map((row) => row.cost);
-  // A margin of a tenth, so that neither a point nor its error touches an axis.
-  const [least, most] = [Math.min(...costs) / 1.25, Math.max(...costs) * 1.25];
+  // A margin, so that neither a point nor its error touches an axis; and at least a factor of three, for round numbers.
+  const margin = Math.max(1.25, Math.sqrt((3.2 * Math.min(...costs)) / Math.max(...costs)));
+  const [least, most] = [Math.min(...costs) / margin, Math.max(...costs) * margin];
   const lows = rows.map((row) => row.mean[0] - row.mean[1]), highs = rows.map((row) => row.mean[0] + row.mean[1]);
   const space = 0.1 * Math.max(0.05, Math.max(...highs) - Math.min(...lows));
   const [low, high] = [Math.max(-0.02, Math.min(...lows) - space), Math.min(1.02, Math.max(...highs) + space)];
