@@ -65,15 +65,15 @@ def test_500_rows_sort_and_filter_at_once(
     board = make_board(tmp_path, num_tasks=6)
     page = opened(chromium, site_of(board, mixed(board, 500), tmp_path / "site"))
     times: dict[str, list[float]] = {name: [] for name in ACTS}
-    for _ in range(3):
+    for _ in range(5):
         for name, act in ACTS.items():
             times[name].append(page.run(f"timed(() => {act})"))
-    medians = {name: sorted(values)[1] for name, values in times.items()}
     with capsys.disabled():
-        print("\n500 rows, ms until painted:", {name: round(value) for name, value in medians.items()})
-    # Where an empty frame takes longer than it should, others are at work on the machine.
-    busy = max(1.0, medians.pop("nothing") / IDLE_MS)
-    assert max(medians.values()) < LIMIT_MS * busy
+        shown = {name: [round(value) for value in sorted(values)] for name, values in times.items()}
+        print("\n500 rows, ms until painted, five times each:", shown)
+    # Others may be at work on the machine: the least disturbed time counts, and an empty frame tells how busy it is.
+    busy = max(1.0, min(times.pop("nothing")) / IDLE_MS)
+    assert max(min(values) for values in times.values()) < LIMIT_MS * busy
     assert page.run("rest().then(() => names().length)") == 500
     page.run("type('49')")
     assert page.run("names().length") == sum("49" in row.name for row in mixed(board, 500))
