@@ -114,9 +114,10 @@ def as_matrix(tree: Tree) -> Tree | None:
     if tree[0] == "^" and tree[2] in _TRANSPOSED and (inner := as_matrix(tree[1])) is not None:
         return ("mat", tuple(zip(*inner[1], strict=True)))
     if tree[0] == "*":
-        matrices = [part for part in tree[1:] if as_matrix(part) is not None]
-        factors = [part for part in tree[1:] if as_matrix(part) is None]
-        return _times(as_matrix(matrices[0]), ("*", *factors)) if len(matrices) == 1 and factors else None
+        shapes = [as_matrix(part) for part in tree[1:]]  # each once: twice a level would be 2^depth
+        matrices = [shape for shape in shapes if shape is not None]
+        factors = [part for part, shape in zip(tree[1:], shapes, strict=True) if shape is None]
+        return _times(matrices[0], ("*", *factors)) if len(matrices) == 1 and factors else None
     return None
 
 
