@@ -16,15 +16,15 @@ from tbrm_bench.errors import RunFailed
 from tbrm_bench.merge import merge, unpickle
 
 FOLDER = Path(__file__).parent
-MERGE = """
-import json, resource, sys
+MERGE = r"""
+import json, re, resource, sys
 from pathlib import Path
 limit = int(sys.argv[4])
 if limit:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from tbrm_bench.merge import merge
 report = merge(Path(sys.argv[1]), Path(sys.argv[2]), dtype=sys.argv[3] or None)
-peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak_kb = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # ru_maxrss knows the parent's
 print(json.dumps({"bytes": report.num_bytes, "fingerprint": report.fingerprint, "peak": peak_kb * 1024}))
 """
 LIMIT = 256 << 20
