@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tbrm_bench.cli.hub import say, size, talking_backoff
+from tbrm_bench.errors import UserError
 
 if TYPE_CHECKING:
     from tbrm_bench.publish import ModelResults
@@ -23,6 +24,9 @@ def push(
         str | None,
         typer.Option(metavar="MODEL_REPO", help="Also propose the scores to this model's repository."),
     ] = None,
+    model_card: Annotated[
+        bool, typer.Option("--model-card", help="With --eval-results: a table of the scores in the model's card, too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the files and their sizes; use no network.")
     ] = False,
@@ -34,14 +38,20 @@ def push(
     from tbrm_bench.publish import model_results, propose_results, push_run
 
     # Checked before anything is sent.
+    if model_card and not eval_results:
+        raise UserError(
+            "--model-card says where in the model's repository, but not which; add --eval-results OWNER/NAME"
+        )
     results = None
     if eval_results:
         results = model_results(run, eval_results, source_url=f"{endpoint()}/datasets/{repo}")
     if dry_run:
-        _print_plan(plan(run, repo), results, eval_results, as_json=json_)
+        _print_plan(plan(run, repo), results, eval_results, with_card=model_card, as_json=json_)
         return
     pushed = push_run(run, repo, public=public, branch=revision, backoff=talking_backoff())
-    proposal = propose_results(results, eval_results, backoff=talking_backoff()) if results and eval_results else None
+    proposal = None
+    if results and eval_results:
+        proposal = propose_results(results, eval_results, with_card=model_card, backoff=talking_backoff())
     if json_:
         files = [{"path": path, "bytes": num_bytes} for path, num_bytes in pushed.uploads]
         facts = {"url": pushed.url, "commit": pushed.commit, "run": pushed.name, "uploaded": files}
@@ -58,12 +68,20 @@ def push(
 
 
 def _print_plan(
-    files: list[tuple[str, int]], results: "ModelResults | None", model_repo: str | None, *, as_json: bool
+    files: list[tuple[str, int]],
+    results: "ModelResults | None",
+    model_repo: str | None,
+    *,
+    with_card: bool,
+    as_json: bool,
 ) -> None:
     """Print paths and sizes; for the model's repository the content as well, since people will read it."""
     if as_json:
         rows = [{"path": path, "bytes": num_bytes} for path, num_bytes in files]
-        proposed = {"repo": model_repo, "path": results.path, "content": results.content.decode()} if results else None
+        proposed = None
+        if results:
+            proposed = {"repo": model_repo, "path": results.path, "content": results.content.decode()}
+            proposed |= {"card_section": results.section} if with_card else {}
         print(json.dumps({"files": rows, "eval_results": proposed}, indent=2))
         return
     width = max(len(f"{num_bytes:,}") for _, num_bytes in files)
@@ -72,5 +90,7 @@ def _print_plan(
     print(f"{sum(number for _, number in files):>{width},}  bytes in {len(files)} files, into a new repository")
     if results:
         print(f"\n{model_repo}: {results.path}, as a pull request\n\n{results.content.decode()}", end="")
+        if with_card:
+            print(f"\n{model_repo}: README.md, this section in the same pull request\n\n{results.section}", end="")
         if results.skipped:
             say(f"left out, since their rows are not from the Hub: {', '.join(results.skipped)}")

@@ -105,15 +105,18 @@ def _section(one: CardRun) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in _mapping(about.get("versions")).items()),
     }
     lines = [f"- {name}: {text(value)}" for name, value in facts.items() if value]
-    return "\n\n".join([f"### {text(one.name)}", "\n".join(lines), _details(one), _reproduce(about)]).rstrip()
+    return "\n\n".join(
+        [f"### {text(one.name)}", "\n".join(lines), details(one.run, one.result), _reproduce(about)]
+    ).rstrip()
 
 
-def _details(one: CardRun) -> str:
+def details(run: RunFile, result: RunResult) -> str:
+    """Return the table of a run: a row a task, percent with standard error and interval."""
     headers = ["task", "n", "k", "avg@k", "95 % CI", "pass@k", "maj@k", "truncated", "failed", "temperature"]
     headers += ["top-p", "token cap"]
     rows = []
-    for task in one.result.tasks:
-        locked = _mapping(_mapping(one.run.lock.get("tasks")).get(task.task))
+    for task in result.tasks:
+        locked = _mapping(_mapping(run.lock.get("tasks")).get(task.task))
         failed = task.status_rates[Status.TIMEOUT] + task.status_rates[Status.ERROR]
         rows.append(
             [

@@ -14,6 +14,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.hub import Backoff, EvalResult, HubRepo, Upload, eval_results_yaml
 from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.layout import run_name
+from tbrm_bench.publish.model_card import CARD, card_section, with_section
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.result_json import result_from_json
 from tbrm_bench.store.lock import RunFile, read_run_file
@@ -22,12 +23,17 @@ from tbrm_bench.tasks import HubSource, load_task
 
 @dataclass(frozen=True, slots=True)
 class ModelResults:
-    """The file for a model's repository, checked; `skipped` names tasks that the Hub has no dataset for."""
+    """The file for a model's repository, checked; `skipped` names tasks that the Hub has no dataset for.
+
+    `section` is for the model's card: all tasks of the run `name`.
+    """
 
     path: str
     content: bytes = field(repr=False)
     title: str
     skipped: tuple[str, ...]
+    name: str
+    section: str = field(repr=False)
 
 
 def model_results(run_dir: Path, model_repo: str, *, source_url: str) -> ModelResults:
@@ -50,25 +56,36 @@ def model_results(run_dir: Path, model_repo: str, *, source_url: str) -> ModelRe
     ]
     name = run_name(run_dir)
     return ModelResults(
-        f".eval_results/{name}.yaml", eval_results_yaml(entries), f"Add evaluation results of {name}", skipped
+        f".eval_results/{name}.yaml",
+        eval_results_yaml(entries),
+        f"Add evaluation results of {name}",
+        skipped,
+        name,
+        card_section(name, run, result, source_url=source_url),
     )
 
 
-def propose_results(results: ModelResults, model_repo: str, *, backoff: Backoff | None = None) -> str:
+def propose_results(
+    results: ModelResults, model_repo: str, *, with_card: bool = False, backoff: Backoff | None = None
+) -> str:
     """Open the pull request and return its address; one that is open already is returned instead.
 
-    Raises UserError if the repository is not there or holds this very file.
+    Raises UserError if the repository is not there or holds all of it.
     """
     remote = HubRepo(model_repo, repo_type="model", backoff=backoff)
     head = remote.head()
     if head is None:
         raise UserError(f"{model_repo!r} is no model on the Hub, or is private: check the name")
-    upload = Upload(results.path, results.content)
-    if upload.is_same(head.files.get(results.path)):
+    uploads = [Upload(results.path, results.content)]
+    if with_card:
+        known = (remote.read(head, [CARD]) / CARD).read_bytes() if CARD in head.files else b""
+        uploads.append(Upload(CARD, with_section(known, results.name, results.section)))
+    uploads = [upload for upload in uploads if not upload.is_same(head.files.get(upload.path))]
+    if not uploads:
         raise UserError(f"{model_repo} holds these results already, in {results.path}; there is nothing to propose")
     if already := remote.open_proposals(results.title):
         return already[0]
-    return remote.propose([upload], message=results.title, description="Scores with their errors, by `tbench push`.")
+    return remote.propose(uploads, message=results.title, description="Scores with their errors, by `tbench push`.")
 
 
 def _check_model(run: RunFile, model_repo: str) -> None:

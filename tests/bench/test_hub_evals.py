@@ -15,6 +15,7 @@ from huggingface_hub import parse_eval_result_entries
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import EvalResult, eval_results_yaml
 from tbrm_bench.publish import ModelResults, model_results, propose_results
+from tbrm_bench.publish.model_card import with_section
 from tbrm_bench.result_json import result_from_json
 from tbrm_bench.tasks import load_task
 
@@ -68,6 +69,36 @@ def test_it_comes_as_one_pull_request(hub: HubServer, tmp_path: Path) -> None:
     repo.pull_requests.clear()
     with pytest.raises(UserError, match=r"holds these results already, in \.eval_results/run\.yaml"):
         propose_results(results, MODEL, backoff=BACKOFF)
+
+
+def test_a_table_in_the_card_takes_its_own_place_and_no_other(hub: HubServer, tmp_path: Path) -> None:
+    repo = hub.store.create("models", MODEL)
+    results = results_of(make_run(tmp_path / "run", tasks=("aime24", "arithmetic")))
+    old = results.section.replace("avg@k", "an earlier table")
+    card = "---\nlicense: mit\n---\n# Mine\n<b>stays</b>\r\n"
+    for before, after in [
+        (card, card + "\n" + results.section),
+        (card + old + "The end", card + results.section + "The end"),
+    ]:
+        assert with_section(before.encode(), "run", results.section) == after.encode()
+        assert with_section(after.encode(), "run", results.section) == after.encode()
+    assert "| arithmetic |" in results.section  # a table has room for every task
+    propose_results(results, MODEL, with_card=True, backoff=BACKOFF)
+    proposed = repo.resolve("refs/pr/1")
+    assert proposed is not None
+    assert hub.store.read(proposed.files["README.md"]) == results.section.encode()
+    assert hub.store.read(proposed.files[results.path]) == results.content
+    # Merged: only what differs would be proposed, and nothing does.
+    repo.branches["main"] = proposed.oid
+    repo.pull_requests.clear()
+    with pytest.raises(UserError, match="nothing to propose"):
+        propose_results(results, MODEL, with_card=True, backoff=BACKOFF)
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"<!-- tbench run -->\n", b"<!-- /tbench run --><!-- tbench run -->"])
+def test_a_card_that_cannot_be_read_is_left_alone(broken: bytes) -> None:
+    with pytest.raises(UserError, match=r"README\.md of the model"):
+        with_section(broken, "run", "a table")
 
 
 def test_a_model_of_others_can_be_proposed_to(hub: HubServer, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""A run's scores as a table in a model's card, between two comments, so that a later table takes its place.
+
+    <!-- tbench mine-tbrm6-1a2b3c4d -->
+    ## Evaluation
+    | task | n | k | avg@k | ...
+    <!-- /tbench mine-tbrm6-1a2b3c4d -->
+
+All else in the card stays as it is, byte for byte.
+"""
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.publish.card import details, text
+from tbrm_bench.records import RunResult
+from tbrm_bench.store.lock import RunFile
+
+CARD = "README.md"
+
+
+def card_section(name: str, run: RunFile, result: RunResult, *, source_url: str) -> str:
+    """Return the section of a run, with its comments."""
+    begin, end = _comments(name)
+    facts = f"Protocol {text(run.about.get('protocol'))}, grader {text(result.grader)}, lock {result.lock_hash[:12]}."
+    told = (
+        f"Percent, ± one standard error over problems. {facts} "
+        f"[Samples, verdicts and how to reproduce]({source_url}), by tbrm-bench."
+    )
+    return f"{begin}\n## Evaluation\n\n{details(run, result)}\n\n{told}\n{end}\n"
+
+
+def with_section(card: bytes, name: str, section: str) -> bytes:
+    """Return the card with the section in the place of the run's earlier one, else at the end.
+
+    Raises UserError if the card is no UTF-8, or one of the two comments is there without the other.
+    """
+    try:
+        before = card.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{CARD} of the model is no UTF-8 ({error}); mend it, or leave out --model-card") from error
+    begin, end = _comments(name)
+    if (before.count(begin), before.count(end)) == (1, 1) and before.index(begin) < before.index(end):
+        head, _, rest = before.partition(begin)
+        tail = rest.partition(end)[2].removeprefix("\r").removeprefix("\n")
+        return (head + section + tail).encode()
+    if begin in before or end in before:
+        raise UserError(f"{CARD} of the model has {begin} and {end} not once each, in this order; mend it")
+    gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
+    return (before + gap + section).encode()
+
+
+def _comments(name: str) -> tuple[str, str]:
+    return f"<!-- tbench {text(name)} -->", f"<!-- /tbench {text(name)} -->"
