@@ -53,10 +53,13 @@ def names_in(lock: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def check_agreement(board: Board, rows: Sequence[Row]) -> None:
-    """Raise UserError if two measured rows differ in a field of the lock that must agree, by its name."""
+    """Raise UserError if two measured rows differ in the grader or in a field of the lock, and names the field."""
     measured = [row for row in rows if row.kind == "measured"]
     for row in measured[1:]:
-        first, other = (agreed_fields(board, one.about.get("lock") or {}) for one in (measured[0], row))
+        first, other = (
+            {"grader": one.about.get("grader"), **agreed_fields(board, one.about.get("lock") or {})}
+            for one in (measured[0], row)
+        )
         for name, value in first.items():
             if other[name] != value:
                 raise UserError(

@@ -119,6 +119,12 @@ def test_a_row_without_a_count_of_tokens_has_no_cost(board: Board, tmp_path: Pat
             read_row(board, content, "old.json")
 
 
+def test_rows_by_two_versions_of_a_grader_are_not_comparable(board: Board, tmp_path: Path) -> None:
+    add(board, make_run(tmp_path / "one", 0.4))
+    with pytest.raises(UserError, match=r'grader is "tbrm-2", there "tbrm-1"'):
+        add(board, make_run(tmp_path / "two", 0.4, grader="tbrm-2"))
+
+
 def test_a_clear_winner_ranks_first_and_equals_share_their_ranks(board: Board, tmp_path: Path) -> None:
     for name, share, seed in (("best", 0.8, 1), ("same-1", 0.4, 2), ("same-2", 0.4, 3), ("last", 0.1, 4)):
         add(board, make_run(tmp_path / name, share, seed=seed))
