@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tbrm_bench.grading.units import names_a_unit
 from tbrm_bench.grading.words import NUMBER_WORDS, plain
 
 POWERS_OF_TEN = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -39,6 +40,10 @@ def _scaled(match: "re.Match[str]") -> str:
 def _flat_unit(match: "re.Match[str]") -> str:
     words = match[1].replace("{", "").replace("}", "").replace("\\,", " ").replace("\\cdot", " ")
     return rf"\text{{ {words}}}"
+
+
+def _unit_quotient(match: "re.Match[str]") -> str:
+    return rf"\text{{ {match[1]}/{match[2]}{'^' + match[3] if match[3] else ''}}}"
 
 
 def _interval(match: "re.Match[str]") -> str:
@@ -92,6 +97,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
         ("choose", rf"\{{?({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}?$", r"\\binom{\1}{\2}"),
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
+        ("C", rf"^(?:{_WORD}\s*\{{\s*)?C\s*\}}?\s*_\s*\{{?(\d+)\}}?\s*\^\s*\{{?(\d+)\}}?$", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
         # repeating decimals
         ("\\bar \\dot", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
@@ -105,15 +111,16 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
-        ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
-        ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
-        ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
-        ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
+        ("dollar", r"\\(?:math|text)dollar(?![a-zA-Z])\s*(?=[\d.])", r"\\dollar "),
         ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
         ("circ", rf"{_WORD}\s*\{{\s*(\^\\circ)\s*\}}", r"\1"),
         ("Omega", r"(?<=[\d}])\s*\\Omega(?![a-zA-Z])", r"\\text{ ohm}"),
         ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\\cdot |\\cdot(?![a-zA-Z])|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
-        ("\\frac{\\", rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(\^\d)?\}}", r"\\text{ \1/\2\3}"),
+        (
+            "\\frac{\\",
+            rf"\\frac\{{{_WORD}\{{([^{{}}]*)\}}\}}\{{{_WORD}\{{([^{{}}]*)\}}(?:\^\{{?(\d)\}}?)?\}}",
+            _unit_quotient,
+        ),
         ("%", rf"{_WORD}\s*\{{\s*\\?%\s*\}}", "%"),
         ("USD", rf"{_WORD}\s*\{{\s*USD\s*\}}\s*(?=[\d.])", r"\\dollar "),
         ("dollar euro pounds", rf"{_WORD}\s*\{{\s*\\{_CURRENCY}\s*\}}", r"\\\1 "),
@@ -154,6 +161,14 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
+# "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
+_BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
+# A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
+_EXCLUSION = re.compile(
+    rf"(?P<value>[^=<>]+?)\s*(?:,|\\q?quad|\s(?=\()|{_WORD}\{{\s*,?\s*(?:for|where|with|if|when)\s*\}})[\s,;\\]*(?:quad)?\s*"
+    r"\(?\s*(?P<letter>[a-z])\s*\\neq?(?![a-zA-Z])\s*-?[\w\\{}/.]+\s*\)?"
+)
+_SAYS_MORE = re.compile(r"\\(?:text|mathbb|mathrm|in|leq?|geq?|neq?|cup|cap|pm|lor|land)(?![a-zA-Z])")
 _IN_BASE = re.compile(r"\(?([0-9A-Za-z]+)\)?\s*_?\s*\(?\s*(?:in\s+)?base\s*[-=]?\s*(\w+)\s*\)?", re.IGNORECASE)
 _PREFIXED = re.compile(r"0(?:b([01]+)|x([0-9A-Fa-f]+)|o([0-7]+))")
 _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(-?[\d.]+)")
@@ -164,6 +179,10 @@ def respell(text: str) -> str:
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
             text = pattern.sub(replacement, text)
+    if "\\ne" in text and (excluded := _EXCLUSION.fullmatch(text)) and _holds(excluded["value"], excluded["letter"]):
+        text = excluded["value"]
+    if " " in text and (bare := _BARE_UNIT.fullmatch(text)) and names_a_unit(bare[2]):
+        text = rf"{bare[1]}\text{{ {bare[2]}}}"
     if "base" in text and (based := _IN_BASE.fullmatch(" ".join(plain(text).split()))):
         return f"{based[1]}_{{{NUMBER_WORDS.get(based[2].lower(), based[2])}}}"
     if text.startswith("0") and (prefixed := _PREFIXED.fullmatch(text)):
@@ -174,3 +193,8 @@ def respell(text: str) -> str:
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
     return text
+
+
+def _holds(value: str, letter: str) -> bool:
+    """Whether a value is an expression in a letter, and nothing that a condition on the letter could narrow."""
+    return re.search(rf"(?<![\\a-zA-Z]){letter}(?![a-zA-Z])", value) is not None and not _SAYS_MORE.search(value)

@@ -73,6 +73,15 @@ _WORDS_OF_VALUES = frozenset(["sqrt", "log", "sin", "cos", "tan", "exp", "and", 
 _FOR_ALL = re.compile(r"\bfor (?:all|every|any|each)(?: [a-z]{2,12}){0,3} $")
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 _CHOICE_LINE = re.compile(r"\b(?:option|choice|letter|answer)\b", re.IGNORECASE)
+_CHOSEN = re.compile(
+    r"\b(?:[Oo]ption|[Cc]hoice) \(?([A-J])\)? is (?:thus |therefore |indeed )?(?:the )?(?:only )?"
+    r"(?:correct|right|answer)\b"
+)
+_PREDICATE = re.compile(r"[A-Z][A-Za-z' ]{1,80}?\b(?:is|are) ([a-z]{3,20})")  # "The function is even."
+_PROVED = re.compile(
+    r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
+)
+_PROVED_CHARS = 60
 _MARKUP = "*_` \t\n"
 
 
@@ -84,7 +93,7 @@ def tagged(text: str) -> str | None:
 
 def stated(text: str, *, is_whole: bool) -> Stated:
     """Return the answer that a text without a box states; `is_whole`: nothing was taken away before it."""
-    stripped = text.strip()
+    stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
     for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
@@ -98,6 +107,12 @@ def stated(text: str, *, is_whole: bool) -> Stated:
             return value, "fallback"
     answer = _last_value(stripped, is_whole=is_whole)
     return answer, "fallback" if answer else "none"
+
+
+def _without_proved(text: str) -> str:
+    """Return the text without the sign that a proof ends."""
+    found = _PROVED.search(text[-_PROVED_CHARS:])
+    return text[: len(text) - len(found.group())].rstrip() if found and len(found.group()) < len(text) else text
 
 
 def _last_end(text: str, word: str, pattern: re.Pattern[str]) -> int | None:
@@ -169,8 +184,13 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     label = _LABEL.match(line)
     if label and "$" not in line and "\\(" not in line:
         return label["answer"].strip(_MARKUP).rstrip(".")
-    if "\n" not in text and len(text) <= 200 and not _looks_like_prose(text):
-        return _without_aside(text.strip(_MARKUP))  # a bare answer
+    if chosen := _CHOSEN.search(line):
+        return chosen[1]
+    if "\n" not in text and len(text) <= 200:
+        if not _looks_like_prose(text):
+            return _without_aside(text.strip(_MARKUP))  # a bare answer
+        if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
+            return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
     formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
@@ -183,6 +203,15 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     if counted:
         return counted[1].strip()
     return _stated_by(line)
+
+
+def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
+    """Return the quantity that is all of a text, 5 meters per second, or the word that one sentence ends in."""
+    counted = _COUNTED.fullmatch(sentence)
+    if counted and names_a_unit(counted["words"].strip()):
+        return sentence
+    predicate = _PREDICATE.fullmatch(sentence) if is_whole else None
+    return predicate[1] if predicate else None
 
 
 def _without_aside(answer: str) -> str:
