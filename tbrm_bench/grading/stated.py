@@ -77,6 +77,7 @@ _CHOSEN = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice) \(?([A-J])\)? is (?:thus |therefore |indeed )?(?:the )?(?:only )?"
     r"(?:correct|right|answer)\b"
 )
+_DENIED = re.compile(r"\s{0,9}(?:is|was) (?:wrong|incorrect|false|not\b)")
 _PREDICATE = re.compile(r"[A-Z][A-Za-z' ]{1,80}?\b(?:is|are) ([a-z]{3,20})")  # "The function is even."
 _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
@@ -148,7 +149,7 @@ def _after_anchor(text: str, start: int) -> str | None:
         rest = rest[: hope.start()]
     formula = _MATH.match(rest)
     if formula:
-        return _joined_formulas(rest, formula)
+        return None if _DENIED.match(rest, formula.end()) else _joined_formulas(rest, formula)
     end = _SENTENCE_END.search(rest)
     rest = rest[: end.start()] if end else rest
     inner = _MATH.search(rest)
