@@ -70,8 +70,13 @@ def test_killed_while_it_samples_for_values_it_goes_on_with_those_that_are_missi
     words = (f"output={output}", *ASTARPO)
     assert runs.train("tiny-tbrm", *words, kill=(sampling, 1)).codes == [-9]
     assert not (output / VALUES).exists()
-    assert runs.train("tiny-tbrm", *words, kill=(sampling, 3)).codes == [-9]
+    killed = runs.train("tiny-tbrm", *words, kill=(sampling, 3))
+    assert killed.codes == [-9]
     assert read_values(output).prompts == 16
+    assert [line for line in killed.err.splitlines() if line.startswith("V*")] == [
+        "V* of 8 of 20 prompts",
+        "V* of 16 of 20 prompts",
+    ]
     assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 1)).codes == [-9]
     assert read_values(output).prompts == 20
     done = runs.train("tiny-tbrm", *words, kill=(sampling, 1))

@@ -138,24 +138,27 @@ def _live_table() -> "Iterator[Callable[[Step], None]]":
         return
     steps: list[Step] = []
 
-    def table() -> Table:
-        shown = Table(title=f"step {steps[-1].step} of {steps[-1].num_steps}" if steps else "loading")
+    def table(title: str) -> Table:
+        shown = Table(title=title)
         for name in ("step", *SHOWN, "seconds"):
             shown.add_column(name, justify="right")
         for step in steps[-12:]:
             shown.add_row(str(step.step), *(_cell(step, name) for name in SHOWN), f"{_seconds(step):.1f}")
         return shown
 
-    with Live(table(), console=console, auto_refresh=False) as live:
+    with Live(table("loading"), console=console, auto_refresh=False) as live:
 
         def observe(step: "Step") -> None:
-            steps.append(step)
-            live.update(table(), refresh=True)
+            if not step.note:
+                steps.append(step)
+            live.update(table(step.note or f"step {step.step} of {step.num_steps}"), refresh=True)
 
         yield observe
 
 
 def _line(step: "Step") -> str:
+    if step.note:
+        return step.note
     cells = "  ".join(f"{name} {_cell(step, name)}" for name in SHOWN if name in step.metrics)
     return f"step {step.step}/{step.num_steps}  {cells}  {_seconds(step):.1f} s"
 

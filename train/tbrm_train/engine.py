@@ -97,7 +97,8 @@ class TrainingEngine:
         others = [parameter for parameter in trained if parameter.ndim < 2]
         groups = [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
-        adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps)
+        # Fused: no temporary copies of the weights, which would be the peak of a step.
+        adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps, fused=True)
         config = _config(settings, max_grad_norm=optimizer.max_grad_norm)
         self._engine, *_ = _import_deepspeed().initialize(model=module, optimizer=adam, config=config)
 

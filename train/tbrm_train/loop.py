@@ -29,12 +29,13 @@ from tbrm_train.task_scores import score_tasks
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an observer is told after every step; step 0 is the model before its first update."""
+    """What an observer is told after every step; 0 is before the first update, with a note if it is still going on."""
 
     step: int
     num_steps: int
     metrics: dict[str, float]
     timings: dict[str, float]
+    note: str = ""
 
 
 def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[str], None]) -> Path:
@@ -65,7 +66,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 with clock.phase("validation"):
                     metrics = _validate(session, log, 0) if recipe.evaluation.every is not None else {}
                 with clock.phase("rollout"):
-                    metrics |= store_values(session)
+                    metrics |= store_values(session, lambda note: observer(Step(0, num_steps, {}, {}, note)))
                 meter.add(metrics, _paid_seconds(session, clock))
                 if metrics:
                     record(0, metrics)

@@ -11,7 +11,7 @@ Example of the file: {"prompts": 2, "tokens": 431, "values": {"000017": 0.98, "0
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -70,8 +70,10 @@ def check_left(meter: Meter, recipe: RlRecipe) -> None:
         )
 
 
-def store_values(session: Session) -> dict[str, float]:
+def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, float]:
     """Sample the reference on every prompt that will be asked and store V* of each, where the algorithm needs it.
+
+    `tell` hears after each batch how many prompts are done.
 
     Raises RunFailed when too many samples of a batch could not be graded, as a step does.
     """
@@ -91,6 +93,7 @@ def store_values(session: Session) -> dict[str, float]:
         if session.is_first:
             with disk_errors(output):
                 write_text_atomically(output / VALUES, json.dumps(asdict(stored)) + "\n")
+        tell(f"V* of {stored.prompts:,} of {num_asked:,} prompts")
     barrier(session.processes)
     return {"tokens/generated": stored.tokens}
 
