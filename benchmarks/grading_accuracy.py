@@ -1,6 +1,6 @@
 """Who judges rightly? This grader beside public ones on the truth set of tests/golden, each in a process of its own.
 
-    python benchmarks/grading_accuracy.py [--lm-eval PYTHON] [--verl PYTHON] [--table]
+    python benchmarks/grading_accuracy.py [--lm-eval PYTHON] [--verl PYTHON]
 
 A peer gets what its own harness would give it: the gold answer and the whole completion. A verdict that takes more than
 five seconds, or an exception, is counted as "rejected", as their own harnesses do. lm-eval's minerva_math needs antlr

@@ -61,6 +61,7 @@ class ReadGold(NamedTuple):
     integer: int | None
     choice: str | None
     letter: str | None  # a capital that may be a choice or a symbol: E
+    heading: str | None  # the choice that a gold begins with: (D) 12
     words: str | None
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
@@ -85,6 +86,7 @@ def read_gold(gold: Gold) -> ReadGold:
         integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
         choice=words.choice(single, with_text=False) if is_text and single is not None else None,
         letter=single if single is not None and re.fullmatch("[A-J]", single) else None,
+        heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.bare(single) or None if is_text and single is not None else None,
@@ -164,6 +166,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         letter = words.choice(cleaned, with_text=True)
         return letter == known.choice, "choice"
     if known.letter is not None and not cleaned.isalpha() and words.choice(cleaned, with_text=True) == known.letter:
+        return True, "choice"
+    if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
     if known.words is not None:
         if words.bare(cleaned) == known.words:

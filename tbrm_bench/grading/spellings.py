@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tbrm_bench.grading.quantified import without_domain
 from tbrm_bench.grading.units import names_a_unit
 from tbrm_bench.grading.words import NUMBER_WORDS, plain
 
@@ -60,6 +61,10 @@ def _hours(match: "re.Match[str]") -> str:
     return rf"({match[1]} + {match[2]}/60)\text{{ hours}}"
 
 
+def _function(match: "re.Match[str]") -> str:
+    return f"{match[1] or 'f'}({match[2]})="
+
+
 def _based(match: "re.Match[str]") -> str:
     return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
 
@@ -75,6 +80,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("brace", r"\\([lr])brace(?![a-zA-Z])", lambda match: "\\{" if match[1] == "l" else "\\}"),
         ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
         ("\\bigcup", r"\\bigcup(?![a-zA-Z_])", r"\\cup "),
+        ("\\mapsto", r"^(?:([a-zA-Z])\s*:)?\s*([a-z])\s*\\mapsto(?![a-zA-Z])", _function),
         ("\\cr", r"\\cr(?![a-zA-Z])", r"\\\\ "),
         ("\\rm", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),
         ("-}", rf"{_WORD}\s*\{{\s*-\s*\}}", "-"),
@@ -85,7 +91,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
             _hours,
         ),
         # powers of ten
-        ("10", r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
+        ("10", rf"(?<=\d)\s*(?:{_WORD}\s*\{{\s*[xX]\s*\}}|[xX])\s*(?=10\s*\^)", r"\\times "),
         ("{e {E", rf"(?<=\d)\s*{_WORD}\s*\{{\s*[eE]\s*([+-]?)\s*\}}\s*\{{?([+-]?\d+)\}}?", r"e\1\2"),
         ("e{ E{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
         ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
@@ -114,6 +120,9 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("dollar", r"\\(?:math|text)dollar(?![a-zA-Z])\s*(?=[\d.])", r"\\dollar "),
         ("USD", r"^USD\s*(?=\d)", r"\\dollar "),
         ("circ", rf"{_WORD}\s*\{{\s*(\^\\circ)\s*\}}", r"\1"),
+        ("\\mu", rf"{_WORD}\s*\{{\s*\\mu\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?([msCAVFgL])\s*\}}", r"\\text{ u\1}"),
+        ("\\mu", rf"\\mu\s*{_WORD}\s*\{{\s*([msCAVFgL])\s*\}}", r"\\text{ u\1}"),
+        ("\\AA \u00c5", rf"(?:{_WORD}\s*\{{)?\s*(?:\\AA(?![a-zA-Z])|\u00c5)\s*\}}?", r"\\text{ angstrom}"),
         ("Omega", r"(?<=[\d}])\s*\\Omega(?![a-zA-Z])", r"\\text{ ohm}"),
         ("^{", rf"{_WORD}\s*\{{((?:[a-zA-Z/\s.]|\\,|\\cdot |\\cdot(?![a-zA-Z])|\^\{{-?\d\}}|\^-?\d)+)\}}", _flat_unit),
         (
@@ -176,6 +185,7 @@ _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(
 
 def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
+    text = without_domain(text) if "=" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
             text = pattern.sub(replacement, text)

@@ -71,6 +71,9 @@ _COUNTED = re.compile(
 _VALUE = re.compile(r"[-+\w\s*/^().,;\[\]{}|!%°√π∞∪≤≥<>≈−×·½¼¾²³$\\]{1,120}")  # noqa: RUF001
 _WORDS_OF_VALUES = frozenset(["sqrt", "log", "sin", "cos", "tan", "exp", "and", "pi", "or", "inf", "ln"])
 _FOR_ALL = re.compile(r"\bfor (?:all|every|any|each)(?: [a-z]{2,12}){0,3} $")
+_LETTERS_OF = re.compile(
+    r"\b(?:where|with|for some)(?: [a-z]{2,12}){0,3} \$[a-z](?:, ?[a-z])*\$"
+)  # "where $c$ is constant"
 _CHOICE = re.compile(r"\(?([A-J])\)?")
 _CHOICE_LINE = re.compile(r"\b(?:option|choice|letter|answer)\b", re.IGNORECASE)
 _CHOSEN = re.compile(
@@ -222,7 +225,10 @@ def _without_aside(answer: str) -> str:
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
     """Return the right side of the last formula, or of all that a line lists: "The roots are $2$ and $5$."."""
-    if len(formulas) > 1 and _FOR_ALL.search(tail, 0, formulas[-1].start()):
+    if len(formulas) > 1 and (
+        _FOR_ALL.search(tail, 0, formulas[-1].start())
+        or _LETTERS_OF.search(tail, formulas[-2].end(), formulas[-1].end())
+    ):
         formulas = formulas[:-1]
     values = [_right_side(_inside(formulas[-1]))]
     start = formulas[-1].start()

@@ -28,9 +28,12 @@ _TABLE: dict[str, dict[str, str]] = {
         "mm millimeter millimetre": "1/1000", "um micron micrometer micrometre": "1/1000000",
         "nm nanometer nanometre": "1/1000000000", "angstrom": "1/10000000000", "dm decimeter decimetre": "1/10",
         "inch inches in": "254/10000", "foot feet ft": "3048/10000", "yard yd": "9144/10000", "mile mi": "1609344/1000",
+        "fm femtometer": "1/1000000000000000", "au": "149597870700",
     },
+    "parsec": {"pc parsec": "1", "kpc kiloparsec": "1000", "mpc megaparsec": "1000000"},
     "time": {
-        "s sec second": "1", "ms millisecond": "1/1000", "min minute": "60", "h hr hour": "3600", "day": "86400",
+        "s sec second": "1", "ms millisecond": "1/1000", "us microsecond": "1/1000000", "ns nanosecond": "1/1000000000",
+        "min minute": "60", "h hr hour": "3600", "day": "86400",
         "week": "604800",
     },
     "month": {"month": "1", "year yr": "12"},
@@ -42,8 +45,10 @@ _TABLE: dict[str, dict[str, str]] = {
     "angle": {"degree deg": "1", "arcminute": "1/60", "arcsecond": "1/3600"},
     "percent": {"percent": "1/100"},
     "temperature": {"k kelvin": "1"}, "celsius": {"celsius": "1"}, "fahrenheit": {"fahrenheit": "1"},
-    "amount": {"mol mole": "1"}, "charge": {"c coulomb": "1"}, "voltage": {"v volt": "1"},
-    "resistance": {"ohm": "1"}, "current": {"amp ampere": "1"}, "gallon": {"gallon gal": "1"},
+    "charge": {"c coulomb": "1", "mc": "1/1000", "uc microcoulomb": "1/1000000", "nc nanocoulomb": "1/1000000000"},
+    "amount": {"mol mole": "1"},
+    "voltage": {"v volt": "1", "kv kilovolt": "1000", "mv millivolt": "1/1000"}, "resistance": {"ohm": "1"},
+    "current": {"amp ampere": "1", "ma milliamp": "1/1000"}, "gallon": {"gallon gal": "1"},
 }  # fmt: skip
 # Words -> size and the product of powers of base units.
 _DERIVED: dict[str, tuple[str, dict[str, int]]] = {
@@ -57,9 +62,15 @@ _DERIVED: dict[str, tuple[str, dict[str, int]]] = {
     "kwh": ("3600000", {"mass": 1, "length": 2, "time": -2}),
     "ev": ("1602176634/10000000000000000000000000000", {"mass": 1, "length": 2, "time": -2}),
     "cal calorie": ("4184/1000", {"mass": 1, "length": 2, "time": -2}),
+    "kcal kilocalorie": ("4184", {"mass": 1, "length": 2, "time": -2}),
+    **{
+        name: (f"{1602176634 * 10**power}/{10**28}", {"mass": 1, "length": 2, "time": -2})
+        for name, power in (("kev", 3), ("mev", 6), ("gev", 9), ("tev", 12))
+    },
     "w watt": ("1", {"mass": 1, "length": 2, "time": -3}),
     "kw kilowatt": ("1000", {"mass": 1, "length": 2, "time": -3}),
     "pa pascal": ("1", {"mass": 1, "length": -1, "time": -2}), "kpa": ("1000", {"mass": 1, "length": -1, "time": -2}),
+    "atm atmosphere": ("101325", {"mass": 1, "length": -1, "time": -2}),
 }  # fmt: skip
 _WORDS: dict[str, Unit] = {
     word: (((dimension, 1),), Fraction(factor))
@@ -72,13 +83,17 @@ _WORDS: dict[str, Unit] = {
     for word in words.split()
 }
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
+_AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
 _PERCENT_OF = re.compile(r"\bper ?cent\b(?: of .*)?")
 _POWER = re.compile(r"([a-z\u00b5]+)\^?(-?[1-9])")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
 _ALSO_SYMBOLS = frozenset(
-    ["ms", "mi", "ml", "min", "in", "deg", "hr", "kn", "kw", "pa", "ft", "sec", "mg", "day", "nm", "kg"]
-) - {"kg", "ft", "nm", "mg"}
+    [
+        *("ms", "mi", "ml", "min", "in", "deg", "hr", "kn", "kw", "pa", "sec", "day"),
+        *("us", "ns", "fm", "au", "pc", "mc", "uc", "nc", "kv", "mv", "ma"),
+    ]
+)
 
 
 def is_unit_word(word: str) -> bool:
@@ -99,6 +114,7 @@ def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
     if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
         text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
+    text = _AMPERE.sub("amp", text)
     text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", _DEGREES.sub("", text.lower())))
     plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
