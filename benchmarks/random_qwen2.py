@@ -63,6 +63,7 @@ def write_model(size: str, folder: Path) -> None:
     tiny = resolve_model("builtin:tiny").path
     stored = json.loads((tiny / "config.json").read_text(encoding="utf-8"))
     config = shape(size, vocabulary=stored["vocab_size"])
+    config.use_cache = True  # for whoever samples with it
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, key, stored.get(key))
     torch.manual_seed(SEED)
