@@ -80,6 +80,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("brace", r"\\([lr])brace(?![a-zA-Z])", lambda match: "\\{" if match[1] == "l" else "\\}"),
         ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
         ("\\bigcup", r"\\bigcup(?![a-zA-Z_])", r"\\cup "),
+        ("-1", r"^([fghFGH])\s*\^\s*\{?\s*-1\s*\}?\s*(?=\(\w\)\s*=)", r"\1_{-1}"),  # an inverse, no product
         ("\\mapsto", r"^(?:([a-zA-Z])\s*:)?\s*([a-z])\s*\\mapsto(?![a-zA-Z])", _function),
         ("\\cr", r"\\cr(?![a-zA-Z])", r"\\\\ "),
         ("\\rm", r"\\rm ([a-zA-Z/]+)", r"\\text{ \1}"),

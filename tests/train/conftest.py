@@ -16,6 +16,7 @@ TOY = (
     "rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40",
     "prompts.num_prompts=24", "prompts.validation=4", "optimizer.steps=4", "evaluation.every=2", "evaluation.samples=1",
     "checkpoints.every=1", "checkpoints.keep_last=8", "optimizer.warmup_steps=0", "optimizer.schedule=constant",
+    "deepspeed.num_threads=1",
 )  # fmt: skip
 
 

@@ -9,10 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-STEPS = (
-    *("optimizer.steps=2", "checkpoints.every=2", "evaluation.every=2", "optimizer.learning_rate=1e-4"),
-    "deepspeed.num_threads=1",  # of each process: two at a time have two cores between them
-)
+STEPS = ("optimizer.steps=2", "checkpoints.every=2", "evaluation.every=2", "optimizer.learning_rate=1e-4")
 Runs = Any  # of conftest.py
 
 
