@@ -34,7 +34,7 @@ TOY = (
         "evaluation.every=1",
         "evaluation.samples=2",
     ),
-    *("checkpoints.every=1", "optimizer.warmup_steps=0", "optimizer.schedule=linear"),
+    *("checkpoints.every=1", "optimizer.warmup_steps=0", "optimizer.schedule=linear", "deepspeed.num_threads=1"),
 )
 WORDS = (str(TINY), *TOY, "--arms", "tbrm,grpo", "--seeds", "2", "--budget", "tokens=650")
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}

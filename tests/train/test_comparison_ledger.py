@@ -140,7 +140,7 @@ except SystemExit as left:
     ],
 )
 def test_passes_are_those_that_the_learner_makes(name: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    toy = (*TOY, "optimizer.steps=1", *words)
+    toy = (*TOY, "optimizer.steps=1", "deepspeed.num_threads=1", *words)
     command = [sys.executable, "-c", COUNTING, str(RECIPES / f"{name}.toml"), *toy, f"output={tmp_path / 'run'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     counts = json.loads(done.stdout.splitlines()[-1])
