@@ -1,9 +1,9 @@
 """What processes that train together tell each other, and small things each keeps: clocks and generators."""
 
-import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -89,7 +89,13 @@ class Clock:
         """Return the seconds so far, `seconds/<phase>`, and start anew; with the process's peak memory in GiB."""
         found = {f"seconds/{name}": value for name, value in self.seconds.items()}
         self.seconds = {}
-        found["memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        found["memory_gib"] = _peak_memory()
         if torch.cuda.is_available():
             found["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         return found
+
+
+def _peak_memory() -> float:
+    """Return the most memory that this process held, in GiB; ru_maxrss begins with that of the parent."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20
