@@ -63,10 +63,10 @@ def current_results(run_dir: Path) -> tuple[str, RunResult]:
     with RunStore.open_reader(run_dir) as store:
         if not (run_dir / RESULTS).is_file():
             raise UserError(f"{run_dir} holds no {RESULTS}: it was not graded to the end; {WAY_OUT}")
-        result = read_results(run_dir)
+        text, result = _read(run_dir / RESULTS)
         if not _is_proved(result, store) and (reason := _disagreement(result, store, None)):
             raise UserError(f"{run_dir / RESULTS} is not current: {reason}; {WAY_OUT}")
-    return (run_dir / RESULTS).read_text(encoding="utf-8"), result
+    return text, result
 
 
 def is_complete(run_dir: Path) -> bool:
@@ -80,9 +80,13 @@ def is_complete(run_dir: Path) -> bool:
 
 def read_results(run_dir: Path) -> RunResult:
     """Read results.json; raises UserError that names the file if it is no results.json of this version."""
-    file = run_dir / RESULTS
+    return _read(run_dir / RESULTS)[1]
+
+
+def _read(file: Path) -> tuple[str, RunResult]:
     try:
-        return result_from_json(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        return text, result_from_json(text)
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is no UTF-8 text ({error}); {WAY_OUT}") from error
     except (UserError, OSError) as error:
