@@ -23,6 +23,7 @@ from tbrm_bench.metrics.paired import (
 )
 from tbrm_bench.records import Status
 from tbrm_bench.store import RunStore, diff_locks
+from tbrm_bench.store.lock import in_one_version
 
 # Fields of a lock that two comparable runs may differ in: what is compared, and which answers were drawn.
 FREE_FIELDS = ("model.", "seed")
@@ -95,11 +96,11 @@ def compare_runs(run_dirs: Sequence[Path], *, anyway: bool = False) -> list[Comp
 def read_run(run_dir: Path) -> GradedRun:
     """Return the scores of a run under the grader that was used last; raises UserError if any verdict is missing."""
     with RunStore.open_reader(run_dir) as store:
-        graders = store.graders()
-        if not graders:
+        grader = store.last_grader()
+        if grader is None:
             raise UserError(f"{run_dir} holds no verdicts; finish the run or grade it: tbench grade {run_dir}")
-        tasks = {task: _task_scores(store, task, graders[-1]) for task in store.tasks()}
-        return GradedRun(run_dir.name, graders[-1], store.lock, tasks)
+        tasks = {task: _task_scores(store, task, grader) for task in store.tasks()}
+        return GradedRun(run_dir.name, grader, store.lock, tasks)
 
 
 def _task_scores(store: RunStore, task: str, grader: str) -> TaskScores:
@@ -121,8 +122,12 @@ def _task_scores(store: RunStore, task: str, grader: str) -> TaskScores:
 def lock_differences(
     base: Mapping[str, Any], other: Mapping[str, Any], tasks: Sequence[str]
 ) -> list[tuple[str, Any, Any]]:
-    """Return the fields of two locks that must agree and do not; of tasks only those that are compared."""
-    locks = ({**lock, "tasks": {task: lock["tasks"][task] for task in tasks}} for lock in (base, other))
+    """Return the fields of two locks that must agree and do not; of tasks only those that are compared.
+
+    Locks of two versions are compared in the fields that the older version has.
+    """
+    pair = ({**lock, "tasks": {task: lock["tasks"][task] for task in tasks}} for lock in (base, other))
+    locks = in_one_version(*pair)
     return [field for field in diff_locks(*locks) if not field[0].startswith(FREE_FIELDS)]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tbrm_bench.grading import GRADER, GraderPool
+from tbrm_bench.grading import GraderPool
+from tbrm_bench.grading.names import grader_name, is_strict_boxed
 from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.result_json import result_to_json
@@ -73,12 +74,14 @@ def run(plan: Plan, observer: Callable[[Progress], None]) -> RunResult:
         progress = _progress(store, observer)
         with GraderPool(num_workers=plan.grader_workers, strict_boxed=strict) as pool:
             grading = Grading(store, pool, grader_name(strict_boxed=strict), progress)
+            store.start_pass(grading.grader, protocol=plan.protocol.name)
             grading.catch_up()
             if progress.num_done < progress.num_total:
                 _generate(plan, store, grading, progress)
             progress.enter("grading")
             grading.collect(wait=True)
             progress.enter("scoring")
+            store.end_pass()
             result = score_run(store, grader=grading.grader, vote_classes=pool.vote_classes)
     write_results(plan.run_dir, result)
     return result
@@ -141,7 +144,7 @@ class Grading:
 
 
 def write_results(run_dir: Path, result: RunResult) -> None:
-    """Write results.json; after the store is closed, so that it is the younger file and `tbench show` trusts it."""
+    """Write results.json; `results` says later whether it is still what the store holds."""
     write_text_atomically(run_dir / RESULTS, result_to_json(result))
 
 
@@ -157,14 +160,16 @@ class Change:
 def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Change]]:
     """Grade every stored sample again, without the model; return the new scores and the verdicts that changed.
 
-    Verdicts of another version of the grader stay in the store beside the new ones; those of the same version are
-    replaced. Changes are told against this version's verdicts, else against those of the grader used last.
+    It takes answers from boxes only if the grader used last did. Verdicts of another version of the grader stay in the
+    store beside the new ones; those of the same version are replaced. Changes are told against this version's verdicts,
+    else against those of the grader used last.
     """
     with RunStore.open_grader(run_dir) as store:
-        strict = bool(store.about["strict_boxed"])
+        last = store.last_grader()
+        strict = is_strict_boxed(last) if last else bool(store.about["strict_boxed"])
         grader = grader_name(strict_boxed=strict)
-        known = store.graders()
-        before = dict(store.grades(grader if grader in known else known[-1])) if known else {}
+        store.start_pass(grader)
+        before = dict(store.grades(grader if last is None or grader in store.graders() else last))
         progress = Progress(num_total=store.count_samples(), num_done=0, num_resumed=0)
         with GraderPool(num_workers=num_workers, strict_boxed=strict) as pool:
             grading = Grading(store, pool, grader, progress)
@@ -173,6 +178,7 @@ def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Cha
                 grading.submit(sample)
                 changes += _changes(before, grading.collect(wait=False))
             changes += _changes(before, grading.collect(wait=True))
+            store.end_pass()
             result = score_run(store, grader=grader, vote_classes=pool.vote_classes)
     write_results(run_dir, result)
     return result, sorted(changes, key=lambda change: change.key)
@@ -182,8 +188,3 @@ def _changes(before: dict[SampleKey, Grade], grades: list[tuple[SampleKey, Grade
     return [
         Change(key, before[key], after) for key, after in grades if key in before and before[key].status != after.status
     ]
-
-
-def grader_name(*, strict_boxed: bool) -> str:
-    """Name the grader as stored beside its verdicts: version, and what the protocol asks of it."""
-    return f"{GRADER}+strict_boxed" if strict_boxed else GRADER

@@ -13,6 +13,7 @@ from tbrm_bench.models import Model
 from tbrm_bench.protocols import Protocol
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
+from tbrm_bench.store.lock import started_under
 
 EngineName = Literal["vllm", "hf"]
 
@@ -98,10 +99,23 @@ class Plan:
             for task in self.tasks
             if task.caps
         ]
-        return shortened + [
-            f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"
-            for task in self.tasks
-            if task.sampling.temperature == 0 and task.num_samples > 1
+        return [
+            *self._old_lock(),
+            *shortened,
+            *(
+                f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"
+                for task in self.tasks
+                if task.sampling.temperature == 0 and task.num_samples > 1
+            ),
+        ]
+
+    def _old_lock(self) -> list[str]:
+        started = started_under(self.run_dir)
+        if started is None or "version" in started.lock:
+            return []
+        return [
+            f"{self.run_dir} was started under a lock of version 1, without the tokenizer and the model's own code; it "
+            "resumes, but whether they have changed since then cannot be checked"
         ]
 
     @property

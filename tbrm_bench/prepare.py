@@ -13,6 +13,7 @@ from typing import Any
 
 from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.errors import UserError
+from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
 from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
 from tbrm_bench.problems import load_problems, rows_hash
@@ -20,6 +21,7 @@ from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, sho
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
+from tbrm_bench.store.lock import LOCK_VERSION, as_version_1, started_under
 from tbrm_bench.tasks import load_task
 from tbrm_bench.weights import weights_fingerprint
 
@@ -36,7 +38,8 @@ def prepare(options: EvalOptions) -> Plan:
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
     engine = _make_engine(model, tasks, options)
     seed = protocol.seed if options.settings.seed is None else options.settings.seed
-    lock = _lock(model, tasks, engine, seed)
+    code = code_fingerprint(model.path) if options.settings.trust_remote_code else None
+    lock = _lock(model, tasks, engine, seed, tokenizer=tokenizer_fingerprint(tokenizer, model.path), code=code)
     return Plan(
         model=model,
         protocol=protocol,
@@ -123,10 +126,21 @@ def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> E
     return VllmEngine(config)
 
 
-def _lock(model: Model, tasks: list[TaskPlan], engine: Engine, seed: int) -> dict[str, Any]:
-    """Return what decides a score, and nothing else; the number of samples is not in it, so that k may grow."""
+def _lock(
+    model: Model, tasks: list[TaskPlan], engine: Engine, seed: int, *, tokenizer: str, code: str | None
+) -> dict[str, Any]:
+    """Return what decides a score, and nothing else; the number of samples is not in it, so that k may grow.
+
+    A key that a later version adds is only there where it differs from its default, so that older runs resume.
+    """
     return {
-        "model": {"weights": weights_fingerprint(model.path), "config": config_fingerprint(model.path)},
+        "version": LOCK_VERSION,
+        "model": {
+            "weights": weights_fingerprint(model.path),
+            "config": config_fingerprint(model.path),
+            "tokenizer": tokenizer,
+            **({} if code is None else {"code": code}),
+        },
         "tasks": {task.name: _lock_task(task) for task in tasks},
         "engine": dict(engine.identity()),
         "seed": seed,
@@ -162,6 +176,14 @@ def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, 
 
 
 def _default_run_dir(model: Model, protocol: Protocol, lock: Mapping[str, Any]) -> Path:
-    """Name the run after its lock, so that the same command resumes it and another one never meets it."""
+    """Name the run after its lock and grader, so that the same command resumes it and another one never meets it."""
     label = "".join(c if c.isalnum() or c in ".-_" else "-" for c in model.name.rsplit("/", 1)[-1]).strip("-.")
-    return Path("runs") / f"{label or 'model'}-{protocol.name}-{digest(lock)[:8]}"
+    own = {**lock, "grader": "strict_boxed"} if protocol.strict_boxed else lock
+    run_dir, older = (
+        Path("runs") / f"{label or 'model'}-{protocol.name}-{digest(decides)[:8]}"
+        for decides in (own, as_version_1(lock))
+    )
+    if run_dir.exists() or (started := started_under(older)) is None:
+        return run_dir
+    is_same = started.lock == as_version_1(lock) and bool(started.about.get("strict_boxed")) == protocol.strict_boxed
+    return older if is_same else run_dir

@@ -184,3 +184,4 @@ class RunResult:
     tasks: tuple[TaskScore, ...]
     macro: MacroScore
     about: Mapping[str, Any] = field(default_factory=dict)
+    proof: str = ""  # ties the scores to the stored verdicts that they were computed from; empty in old files

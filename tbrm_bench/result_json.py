@@ -2,10 +2,11 @@
 
     {"schema": 1, "name": "tiny-quickstart-1a2b3c4d", "lock_hash": "...", "grader": "tbrm-1",
      "tasks": [{"task": "arithmetic", "avg": 0.5, "pass_at": {"1": 0.5, "2": 0.75}, "sampling_sd": null, ...}],
-     "macro": {...}, "about": {...}}
+     "macro": {...}, "about": {...}, "proof": "..."}
 
-The keys are the fields of the records. An undefined number (NaN) is null, and null is NaN, everywhere but in `about`,
-which is kept as it is. Reading is strict: an unknown, missing or repeated key or a value of another type is an error.
+The keys are the fields of the records; `proof` is left out where there is none. An undefined number (NaN) is null, and
+null is NaN, everywhere but in `about`, which is kept as it is. Reading is strict: an unknown, missing or repeated key
+or a value of another type is an error.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.provenance import digest
 from tbrm_bench.records import MacroScore, RunResult, Status, TaskScore
 
 SCHEMA = 1
@@ -29,7 +31,15 @@ def result_to_json(result: RunResult) -> str:
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
         data[field.name] = value if field.name == "about" else _encode(value)
+    if not result.proof:
+        del data["proof"]
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def proof_of(result: RunResult, evidence: str) -> str:
+    """Return the digest that ties the scores to `evidence`, a digest of the verdicts that they were computed from."""
+    scores = {name: _encode(getattr(result, name)) for name in ("lock_hash", "grader", "tasks", "macro")}
+    return digest({"evidence": evidence, **scores})
 
 
 def result_from_json(text: str) -> RunResult:
@@ -61,7 +71,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode_result(data: Any) -> RunResult:
-    values = _fields(data, RunResult, "results")
+    values = _fields({"proof": "", **data}, RunResult, "results")
     return RunResult(
         name=_text(values["name"], "name"),
         lock_hash=_text(values["lock_hash"], "lock_hash"),
@@ -72,6 +82,7 @@ def _decode_result(data: Any) -> RunResult:
         ),
         macro=MacroScore(**_scores(values["macro"], MacroScore, "macro")),
         about=_of_type(values["about"], dict, "about"),
+        proof=_text(values["proof"], "proof"),
     )
 
 

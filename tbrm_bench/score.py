@@ -9,11 +9,15 @@ Example: a task of two problems, k = 2, verdicts (correct, wrong) and (wrong, wr
 """
 
 import dataclasses
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from tbrm_bench.grading.names import is_strict_boxed
 from tbrm_bench.metrics.intervals import (
     clustered_standard_error,
     confidence_interval,
@@ -25,6 +29,7 @@ from tbrm_bench.metrics.intervals import (
 from tbrm_bench.metrics.passk import pass_at_k_curve
 from tbrm_bench.metrics.votes import majority_score
 from tbrm_bench.records import GradedSample, MacroScore, RunResult, Status, TaskScore
+from tbrm_bench.result_json import proof_of
 from tbrm_bench.store import RunStore
 
 NAN = float("nan")
@@ -58,24 +63,61 @@ def score_run(store: RunStore, *, grader: str, vote_classes: VoteClasses) -> Run
     `vote_classes` gets the distinct answers of each problem and returns, in the same order, the class of each answer;
     mathematically equal answers share a class.
     """
-    scores = tuple(
-        score_task(
-            task,
-            clusters={problem.key.problem_id: problem.cluster for problem in store.problems(task)},
-            num_samples=store.num_samples(task),
-            graded=store.graded(task, grader),
-            vote_classes=vote_classes,
-        )
-        for task in store.tasks()
-    )
-    return RunResult(
+    evidence = _Evidence()
+    scores = []
+    for task in store.tasks():
+        clusters, k = _clusters(store, task), store.num_samples(task)
+        graded = evidence.of_task(task, clusters, k, store.graded(task, grader))
+        scores.append(score_task(task, clusters=clusters, num_samples=k, graded=graded, vote_classes=vote_classes))
+    result = RunResult(
         name=store.run_dir.name,
         lock_hash=store.lock_hash,
         grader=grader,
-        tasks=scores,
+        tasks=tuple(scores),
         macro=macro_score(scores),
-        about=dict(store.about),
+        about=_about(store, grader),
     )
+    return dataclasses.replace(result, proof=proof_of(result, evidence.digest()))
+
+
+def stored_evidence(store: RunStore, grader: str) -> str:
+    """Return the digest of all that `score_run` would compute its scores from, without computing them."""
+    evidence = _Evidence()
+    for task in store.tasks():
+        for _ in evidence.of_task(task, _clusters(store, task), store.num_samples(task), store.graded(task, grader)):
+            pass
+    return evidence.digest()
+
+
+class _Evidence:
+    """A digest over targets, problems and graded samples, taken while they pass by in the order of their keys."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def of_task(
+        self, task: str, clusters: Mapping[str, str], num_samples: int, graded: Iterable[GradedSample]
+    ) -> Iterator[GradedSample]:
+        self._add(task, sorted(clusters.items()), num_samples)
+        for sample in graded:
+            self._add(*sample.key[1:], sample.status, sample.extracted, sample.finish_reason, sample.num_tokens)
+            yield sample
+
+    def _add(self, *values: object) -> None:
+        self._hash.update(json.dumps(values).encode())  # ASCII, also for lone surrogates
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _clusters(store: RunStore, task: str) -> dict[str, str]:
+    return {problem.key.problem_id: problem.cluster for problem in store.problems(task)}
+
+
+def _about(store: RunStore, grader: str) -> dict[str, Any]:
+    """Return what describes the run, as it was graded last."""
+    about = dict(store.about)
+    return about | {"strict_boxed": is_strict_boxed(grader)} if "strict_boxed" in about else about
 
 
 def score_task(

@@ -22,6 +22,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.grading import explain
 from tbrm_bench.grading.equivalence import Question
 from tbrm_bench.grading.explain import form_of
+from tbrm_bench.grading.names import is_strict_boxed
 from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
@@ -29,11 +30,10 @@ from tbrm_bench.grading.workers import Workers
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.files import told_to_people
+from tbrm_bench.store.run_store import OPINION
 from tbrm_bench.tomlio import did_you_mean
 
 FILE = "disagreements.jsonl"
-RESULTS = "results.json"
-PREFIX = "second/"  # of a grader whose verdicts are an opinion and no score; RunStore.graders() passes it over
 TAIL_CHARS = 300
 MAX_AHEAD = 256
 BATCH = 256
@@ -99,22 +99,19 @@ def ask_second(
     """
     if second not in GRADERS:
         raise UserError(f"no grader {second!r}; {did_you_mean(second, GRADERS)}")
-    was_current = _is_current(run_dir)
     workers = Workers(num_workers, time_limit_s=TIME_LIMIT_S, memory_limit_mb=MEMORY_LIMIT_MB)
     beside = run_dir / f".{FILE}.{os.getpid()}"
     try:
         with RunStore.open_grader(run_dir) as store, told_to_people(run_dir):
-            graders = store.graders()
-            if not graders:
+            grader = store.last_grader()
+            if grader is None:
                 raise UserError(f"{run_dir} holds no verdicts yet; grade it first: tbench grade {run_dir}")
             with beside.open("w", encoding="utf-8") as rows:
-                tasks = _judge_all(store, graders[-1], second, workers, rows, tell)
+                tasks = _judge_all(store, grader, second, workers, rows, tell)
             beside.replace(run_dir / FILE)
     finally:
         workers.close()
         beside.unlink(missing_ok=True)
-    if was_current:
-        os.utime(run_dir / RESULTS)  # an opinion makes no score older
     return run_dir / FILE, tasks
 
 
@@ -125,7 +122,7 @@ def _judge_all(
     golds = {problem.key: problem.gold for problem in store.problems()}
     tasks: dict[str, TaskAgreement] = {}
     unstored: list[tuple[SampleKey, Grade]] = []
-    name = PREFIX + name_and_version(second)
+    name = OPINION + name_and_version(second)
     num_total = store.count_samples()
     tell(0, num_total)
     for num_done, (sample, gold, answer) in enumerate(_judged(store, golds, second, workers), start=1):
@@ -186,15 +183,6 @@ def _row(sample: Sample, gold: Gold, ours: Grade, second: Grade, answer: Answer)
     }
 
 
-def _is_current(run_dir: Path) -> bool:
-    """Whether results.json is there and not older than the store."""
-    times = [
-        file.stat().st_mtime_ns if (file := run_dir / name).is_file() else None
-        for name in (RESULTS, "samples.sqlite", "samples.sqlite-wal")
-    ]
-    return times[0] is not None and times[0] >= max(time or 0 for time in times[1:])
-
-
 def parse_key(where: str) -> SampleKey:
     """Read TASK/PROBLEM_ID/SAMPLE_INDEX; raises UserError."""
     task, _, rest = where.partition("/")
@@ -209,7 +197,8 @@ def explain_stored(run_dir: Path, key: SampleKey) -> dict[str, Any]:
     with RunStore.open_reader(run_dir) as store:
         sample = next(store.samples_where("task = ? AND problem_id = ? AND sample_index = ?", key), None)
         gold = next((problem.gold for problem in store.problems(key.task) if problem.key == key[:2]), None)
-        strict = bool(store.about.get("strict_boxed"))
+        last = store.last_grader()
+        strict = is_strict_boxed(last) if last else bool(store.about.get("strict_boxed"))
         graders = {name: dict(store.grades(name)).get(key) for name in store.graders()}
         tasks = store.tasks()
     if sample is None or gold is None:

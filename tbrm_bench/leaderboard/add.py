@@ -62,10 +62,10 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
     """
     called = called or str(run_dir)
     with RunStore.open_reader(run_dir) as store:
-        graders = [grader for grader in store.graders() if grader.startswith(board.grader)]
-        if not graders:
+        grader, about = store.last_grader(), store.about
+        if grader is None or not grader.startswith(board.grader):
             raise UserError(
-                f"{called} has verdicts by {', '.join(store.graders()) or 'nobody'}, board {board.name} asks for "
+                f"{called} was graded by {grader or 'nobody'} last, board {board.name} asks for "
                 f"{board.grader}*; grade it with `tbench grade`"
             )
         for task in board.tasks:
@@ -73,16 +73,16 @@ def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: 
                 raise UserError(f"{called} has no {task}, board {board.name} ranks {', '.join(board.tasks)}")
         content = {
             "schema": SCHEMA,
-            "name": name or str(store.about.get("model")),
+            "name": name or str(about.get("model")),
             "kind": "measured",
-            "model": store.about.get("model"),
-            "commit": store.about.get("commit"),
-            "protocol": store.about.get("protocol"),
-            "date": store.about.get("created"),
-            "grader": graders[-1],
+            "model": about.get("model"),
+            "commit": about.get("commit"),
+            "protocol": about.get("protocol"),
+            "date": about.get("created"),
+            "grader": grader,
             "lock_hash": store.lock_hash,
             "lock": store.lock,
-            "tasks": {task: _task_json(store, task, graders[-1], called) for task in board.tasks},
+            "tasks": {task: _task_json(store, task, grader, called) for task in board.tasks},
         }
     row = read_row(board, content, called)
     check_row(board, row, called=called)

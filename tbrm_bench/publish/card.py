@@ -97,7 +97,7 @@ def _section(one: CardRun) -> str:
     about, lock = one.run.about, one.run.lock
     facts = {
         "model": _joined(about.get("model"), about.get("commit")),
-        "protocol": about.get("protocol"),
+        "protocol": one.result.about.get("protocol"),
         "engine": _engine(lock.get("engine")),
         "grader": one.result.grader,
         "created": about.get("created"),

@@ -16,7 +16,7 @@ from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.layout import run_name
 from tbrm_bench.publish.model_card import CARD, card_section, with_section
 from tbrm_bench.records import RunResult, TaskScore
-from tbrm_bench.result_json import result_from_json
+from tbrm_bench.results import current_results
 from tbrm_bench.store.lock import RunFile, read_run_file
 from tbrm_bench.tasks import HubSource, load_task
 
@@ -39,15 +39,12 @@ class ModelResults:
 def model_results(run_dir: Path, model_repo: str, *, source_url: str) -> ModelResults:
     """Return what would be proposed to `model_repo`; asks no network.
 
-    Raises UserError for a run that is not complete, that measured another model on the Hub, or none of whose tasks
-    comes from the Hub.
+    Raises UserError for a run that is not complete or whose results.json is not current, that measured another model on
+    the Hub, or none of whose tasks comes from the Hub.
     """
     checked_repo_id(model_repo)
     run = read_run_file(run_dir)
-    try:
-        result = result_from_json((run_dir / "results.json").read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{run_dir} has no results.json; run `tbench grade` on it") from error
+    _, result = current_results(run_dir)
     _check_model(run, model_repo)
     sources = {task.task: source for task in result.tasks if (source := _source(task.task))}
     skipped = tuple(task.task for task in result.tasks if task.task not in sources)
@@ -108,7 +105,7 @@ def _entry(task: TaskScore, source: HubSource, run: RunFile, result: RunResult, 
     k = task.num_samples
     notes = (
         f"avg@{k} {100 * task.avg:.2f} +- {100 * task.se:.2f} (standard error over {task.num_problems} problems), "
-        f"pass@{k} {100 * task.pass_at[k]:.2f}, maj@{k} {100 * task.maj:.2f}; protocol {run.about.get('protocol')}, "
+        f"pass@{k} {100 * task.pass_at[k]:.2f}, maj@{k} {100 * task.maj:.2f}; protocol {result.about.get('protocol')}, "
         f"temperature {locked.get('temperature')}, top-p {locked.get('top_p')}, {locked.get('max_tokens')} new tokens; "
         f"grader {result.grader}; lock {result.lock_hash[:12]}"
     )

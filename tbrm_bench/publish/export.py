@@ -17,6 +17,7 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import Upload
 from tbrm_bench.hub.client import holds_token
+from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.publish.layout import (
     MANIFEST,
     PROBLEMS,
@@ -29,13 +30,11 @@ from tbrm_bench.publish.layout import (
 )
 from tbrm_bench.publish.tables import GRADE_FIELDS, ShardWriter, clean, data_file, open_writer, problem_schema
 from tbrm_bench.records import RunResult
-from tbrm_bench.result_json import result_from_json
+from tbrm_bench.results import current_results
 from tbrm_bench.store import schema
 from tbrm_bench.store.files import told_to_people
 from tbrm_bench.store.lock import RUN_JSON, RunFile, read_run_file
 from tbrm_bench.store.run_store import DATABASE
-
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +52,11 @@ class StagedRun:
 def staged_run(run_dir: Path) -> Iterator[StagedRun]:
     """Yield the run as files; they are gone afterwards.
 
-    Raises UserError if the folder is no run, or its results.json is missing, stale or of another run, or a file holds
+    Raises UserError if the folder is no run, or its results.json is missing or not what the store says, or a file holds
     something that looks like a token.
     """
     run = read_run_file(run_dir)
-    text, result = _current_results(run_dir, run)
+    text, result = current_results(run_dir)
     name = run_name(run_dir)
     verbatim = {RUN_JSON: (run_dir / RUN_JSON).read_text(encoding="utf-8"), RESULTS: text}
     for file, content in verbatim.items():
@@ -73,36 +72,11 @@ def staged_run(run_dir: Path) -> Iterator[StagedRun]:
         yield StagedRun(name, run, result, manifest, tuple(uploads))
 
 
-def _current_results(run_dir: Path, run: RunFile) -> tuple[str, RunResult]:
-    """Return results.json if it tells what the store holds."""
-    file, way_out = run_dir / RESULTS, "run `tbench grade` on the run, or finish it with `tbench eval`, and push again"
-    database = run_dir / DATABASE
-    if not database.is_file():
-        raise UserError(f"{run_dir} holds no {DATABASE}: nothing was generated yet; start the run first")
-    if not file.is_file():
-        raise UserError(f"{run_dir} holds no {RESULTS}: it was not graded to the end; {way_out}")
-    log = database.with_name(DATABASE + "-wal")
-    is_written = log.is_file() and log.stat().st_size > 0
-    if file.stat().st_mtime_ns < max([database.stat().st_mtime_ns, *([log.stat().st_mtime_ns] if is_written else [])]):
-        raise UserError(f"{file} is older than the samples; {way_out}")
-    try:
-        text = file.read_text(encoding="utf-8")
-        result = result_from_json(text)
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}") from error
-    if result.lock_hash != run.lock_hash:
-        raise UserError(
-            f"{file} is of another run: its lock is {result.lock_hash[:12]}, {RUN_JSON} has {run.lock_hash[:12]}; "
-            f"{way_out}"
-        )
-    return text, result
-
-
 def _export(run_dir: Path, folder: Path, name: str, run: RunFile, result: RunResult) -> Manifest:
     with closing(schema.connect_reader(run_dir / DATABASE)) as connection:
         connection.execute("BEGIN")
-        query = "SELECT grader FROM grades GROUP BY grader ORDER BY max(rowid)"
-        graders = tuple(grader for (grader,) in connection.execute(query))
+        query = "SELECT grader FROM grades GROUP BY grader ORDER BY grader = ?, max(rowid)"  # the one shown at the end
+        graders = tuple(grader for (grader,) in connection.execute(query, (result.grader,)))
         targets = connection.execute("SELECT task, num_samples FROM targets ORDER BY position").fetchall()
         problems = _export_problems(connection, folder, run_folder(name) + PROBLEMS)
         tasks = {

@@ -44,7 +44,7 @@ class TaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that belongs to one run; `graders` in the order in which they were first used, `grader` the one shown."""
+    """All that belongs to one run; `grader` is the one that was used last, and the last of `graders`."""
 
     name: str
     lock_hash: str

@@ -19,7 +19,9 @@ CARD = "README.md"
 def card_section(name: str, run: RunFile, result: RunResult, *, source_url: str) -> str:
     """Return the section of a run, with its comments."""
     begin, end = _comments(name)
-    facts = f"Protocol {text(run.about.get('protocol'))}, grader {text(result.grader)}, lock {result.lock_hash[:12]}."
+    facts = (
+        f"Protocol {text(result.about.get('protocol'))}, grader {text(result.grader)}, lock {result.lock_hash[:12]}."
+    )
     told = (
         f"Percent, ± one standard error over problems. {facts} "
         f"[Samples, verdicts and how to reproduce]({source_url}), by tbrm-bench."

@@ -18,6 +18,7 @@ from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.hub import Backoff, Head, HubRepo
+from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.publish.layout import (
     MANIFEST,
     RUN_FILES,
@@ -29,11 +30,10 @@ from tbrm_bench.publish.layout import (
 )
 from tbrm_bench.publish.tables import problem_schema, read_batches, restore, sample_schema
 from tbrm_bench.records import Grade, Problem, Sample, SampleKey, Status
+from tbrm_bench.results import read_results
 from tbrm_bench.store import RunStore, schema
 from tbrm_bench.store.files import told_to_people
 from tbrm_bench.store.lock import RUN_JSON, read_run_file
-
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +135,10 @@ def _rebuild(folder: Path, draft: Path, manifest: Manifest, repo: str) -> int:
     with RunStore.open_writer(draft, lock=run.lock, about=run.about) as store:
         _put_problems(store, folder, manifest, repo)
         num_samples = sum(_put_samples(store, task, folder, manifest, repo) for task in manifest.tasks)
-    # Last, so that it is the younger file and `tbench show` trusts it.
-    (draft / RESULTS).write_bytes((source / RESULTS).read_bytes())
+        (draft / RESULTS).write_bytes((source / RESULTS).read_bytes())
+        protocol = read_results(draft).about.get("protocol")
+        store.start_pass(manifest.grader, protocol=protocol if isinstance(protocol, str) else None)
+        store.end_pass()
     return num_samples
 
 

@@ -18,6 +18,9 @@ from tbrm_bench.store.files import write_text_atomically
 SCHEMA = 1
 RUN_JSON = "run.json"
 WRITER_LOCK = "writer.lock"
+# Locks name their version from 2 on. Version 1 took the tokenizer and the model's own code on trust.
+LOCK_VERSION = 2
+NEW_IN_VERSION_2 = ("tokenizer", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,34 @@ def diff_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tupl
     return found
 
 
+def as_version_1(lock: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a lock without what version 2 has added."""
+    kept = {key: value for key, value in lock.items() if key != "version"}
+    if isinstance(model := kept.get("model"), Mapping):
+        kept["model"] = {key: value for key, value in model.items() if key not in NEW_IN_VERSION_2}
+    return kept
+
+
+def in_one_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return two locks as they are, or both in version 1 if one of them is."""
+    if "version" in one and "version" in other:
+        return one, other
+    return as_version_1(one), as_version_1(other)
+
+
+def started_under(run_dir: Path) -> RunFile | None:
+    """Return what a run was started under; None if there is no run that can be read."""
+    try:
+        return read_run_file(run_dir)
+    except UserError:
+        return None
+
+
 def refuse_another_lock(run_dir: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raise UserError that names the fields in which two locks differ."""
+    """Raise UserError that names the fields in which two locks differ; a run of version 1 is held to its own fields."""
     # What `asked` says is compared as it would be read back: tuples are lists in JSON.
-    differences = diff_locks(stored, json.loads(json.dumps(asked)))
+    asked = json.loads(json.dumps(asked))
+    differences = diff_locks(stored, asked if "version" in stored else as_version_1(asked))
     if differences:
         fields = "; ".join(f"{field} is {_short(old)}, asked for {_short(new)}" for field, old, new in differences[:3])
         more = f" (and {len(differences) - 3} more fields)" if len(differences) > 3 else ""

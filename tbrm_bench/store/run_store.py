@@ -27,6 +27,7 @@ from tbrm_bench.store.lock import (
 DATABASE = "samples.sqlite"
 OWN_FILES = (RUN_JSON, WRITER_LOCK, DATABASE)
 PAGE_ROWS = 256
+OPINION = "second/"  # graders of this prefix give opinions: no score is made of their verdicts
 
 
 class RunStore:
@@ -39,9 +40,11 @@ class RunStore:
         self.run_dir = run_dir
         self.lock: Mapping[str, Any] = run.lock
         self.lock_hash = run.lock_hash
-        self.about: Mapping[str, Any] = run.about
+        self._about = run.about
         self._connection = connection
         self._writer = writer
+        self._pass: dict[str, str] = {}  # what `state` is to say once this pass has a verdict
+        self._is_noted = True
 
     @classmethod
     def open_writer(cls, run_dir: Path, *, lock: Mapping[str, Any], about: Mapping[str, Any]) -> "RunStore":
@@ -175,14 +178,56 @@ class RunStore:
             yield schema.to_sample(row[1:-1]), schema.to_gold(row[-1])
 
     def add_grades(self, grades: Iterable[tuple[SampleKey, Grade]], grader: str) -> None:
-        """Store verdicts in one transaction; a verdict of the same grader on the same sample is replaced."""
+        """Store verdicts in one transaction; a verdict of the same grader on the same sample is replaced.
+
+        A grader that gives more than an opinion is from then on the one that was used last.
+        """
         with self._transaction() as connection:
             connection.executemany(schema.UPSERT_GRADE, (schema.grade_row(key, grade, grader) for key, grade in grades))
+            if not grader.startswith(OPINION):
+                if self._pass.get("grader") != grader:
+                    self.start_pass(grader)
+                self._note_pass(connection)
+        self._is_noted = not grader.startswith(OPINION) or self._is_noted
+
+    def start_pass(self, grader: str, *, protocol: str | None = None) -> None:
+        """Say whose verdicts follow, and which protocol asks for them; it is stored together with the first of them."""
+        self._pass = {"grader": grader} | ({} if protocol is None else {"protocol": protocol})
+        self._is_noted = False
+
+    def end_pass(self) -> None:
+        """Store which grader was used last also where it had nothing left to judge."""
+        with self._transaction() as connection:
+            self._note_pass(connection)
+        self._is_noted = True
+
+    def _note_pass(self, connection: sqlite3.Connection) -> None:
+        if not self._is_noted:
+            connection.executemany(schema.PUT_STATE, self._pass.items())
+
+    def last_grader(self) -> str | None:
+        """Return the grader that was used last, whose verdicts every score is made of; None if there was none."""
+        return self._state().get("grader") or next(reversed(self._by_start()), None)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What describes the run, with the protocol that was used last: it may grade otherwise than the first one."""
+        protocol = self._state().get("protocol")
+        return {**self._about, **({} if protocol is None else {"protocol": protocol})}
 
     def graders(self) -> list[str]:
-        """Return the graders with stored verdicts, the last one to start last; `second/...` only give opinions."""
-        query = "SELECT grader FROM grades WHERE grader NOT LIKE 'second/%' GROUP BY grader ORDER BY max(rowid)"
-        return [name for (name,) in self._read(query)]
+        """Return the graders with stored verdicts, the one that was used last at the end; opinions are left out."""
+        last = self.last_grader()
+        return sorted(self._by_start(), key=lambda name: name == last)
+
+    def _by_start(self) -> list[str]:
+        """Return the graders in the order of their latest new rows; replacing a verdict adds none."""
+        query = "SELECT grader FROM grades WHERE grader NOT LIKE ? || '%' GROUP BY grader ORDER BY max(rowid)"
+        return [name for (name,) in self._read(query, (OPINION,))]
+
+    def _state(self) -> dict[str, str]:
+        has_state = next(self._read(schema.HAS_STATE))[0]
+        return dict(self._read("SELECT key, value FROM state")) if has_state else {}
 
     def grades(self, grader: str) -> Iterator[tuple[SampleKey, Grade]]:
         """Yield the stored verdicts of a grader."""
@@ -191,10 +236,11 @@ class RunStore:
             yield SampleKey(task, problem_id, sample_index), schema.to_grade(*grade)
 
     def graded(self, task: str, grader: str) -> Iterator[GradedSample]:
-        """Yield every stored sample of a task with its verdict by this grader; no verdict is None."""
+        """Yield every stored sample of a task with its verdict by this grader; no verdict is None. In order of keys."""
         query = (
             "SELECT problem_id, sample_index, status, extracted, finish_reason, length(token_ids) / 4 FROM samples "
-            "LEFT JOIN (SELECT * FROM grades WHERE grader = ?) USING (task, problem_id, sample_index) WHERE task = ?"
+            "LEFT JOIN (SELECT * FROM grades WHERE grader = ?) USING (task, problem_id, sample_index) WHERE task = ? "
+            "ORDER BY problem_id, sample_index"
         )
         for problem_id, sample_index, status, extracted, finish_reason, num_tokens in self._read(query, (grader, task)):
             key = SampleKey(task, problem_id, sample_index)

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS grades (
     task TEXT NOT NULL, problem_id TEXT NOT NULL, sample_index INTEGER NOT NULL, grader TEXT NOT NULL,
     status TEXT NOT NULL, extracted TEXT, rule TEXT NOT NULL,
     PRIMARY KEY (task, problem_id, sample_index, grader));
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 INSERT_PROBLEM = (
@@ -46,6 +47,9 @@ UPSERT_GRADE = (
     "INSERT INTO grades VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT DO UPDATE SET "
     "status = excluded.status, extracted = excluded.extracted, rule = excluded.rule"
 )
+# Runs of older versions have no table `state` until they are written to again.
+HAS_STATE = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'state'"
+PUT_STATE = "INSERT INTO state VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 SAMPLE_COLUMNS = (
     "samples.task, samples.problem_id, samples.sample_index, samples.seed, samples.text, samples.token_ids, "
     "samples.finish_reason, samples.num_prompt_tokens"
@@ -62,9 +66,10 @@ def connect_writer(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         _check_version(file, _version(connection) or SCHEMA)
-        for statement in TABLES.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        if not connection.execute(HAS_STATE).fetchone()[0]:  # new, or of an older version
+            for statement in TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
         connection.execute("COMMIT")
         return _configure(connection)
 

@@ -15,6 +15,7 @@ from hub_runs import WRONG, add_old_grades, content, give_grades, make_run, make
 from hub_server import HubServer
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.grading import GRADER
 from tbrm_bench.pipeline import regrade
 from tbrm_bench.publish import Pushed, dry_run, pull_run, push_run
 from tbrm_bench.publish.layout import belongs_to, runs_in
@@ -240,14 +241,15 @@ def test_a_dry_run_says_what_a_push_does_and_asks_nothing(
 
 def test_what_cannot_be_pushed_is_said_before_anything_is_sent(hub: HubServer, tmp_path: Path) -> None:
     stale = make_run(tmp_path / "stale")
-    os_touch(stale / "samples.sqlite")
+    with RunStore.open_grader(stale) as store:
+        store.add_grades([(SampleKey("toy", "p/3", 0), WRONG)], GRADER)  # was right
     leaky = make_run(tmp_path / "leaky", about={"command": ["tbench", TOKEN]})
     foreign = make_run(tmp_path / "foreign")
     shutil.copy(make_run(tmp_path / "x", seed=8) / "results.json", foreign / "results.json")
     for run, message in [
         (tmp_path / "nowhere", "not a run directory"),
         (make_run(tmp_path / "ungraded", results=False), "holds no results.json"),
-        (stale, "older than the samples; run `tbench grade`"),
+        (stale, "is not current: avg of toy is .*; run `tbench grade`"),
         (leaky, "holds what looks like a token"),
         (foreign, "is of another run"),
     ]:
@@ -259,14 +261,6 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(hub: HubServer, t
         with pytest.raises(UserError, match=message):
             push(make_run(tmp_path / "run"), repo)
     assert hub.uploads() == []
-
-
-def os_touch(file: Path) -> None:
-    import os
-    import time
-
-    later = time.time() + 60
-    os.utime(file, (later, later))
 
 
 def test_what_cannot_be_pulled_leaves_nothing(hub: HubServer, tmp_path: Path) -> None:

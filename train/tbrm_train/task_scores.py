@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.engines.base import Engine
-from tbrm_bench.pipeline import RESULTS, run
+from tbrm_bench.pipeline import run
 from tbrm_bench.plan import EvalOptions, Plan, Settings
 from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Sample, SampleRequest
+from tbrm_bench.results import is_complete
 from tbrm_train.rl_recipe import RlRecipe
 
 
@@ -31,13 +32,13 @@ def longest_task(recipe: RlRecipe) -> int:
 
 def is_scored(recipe: RlRecipe, checkpoint: Path) -> bool:
     """Return whether a checkpoint of a run folder has been evaluated on all tasks, or has none to be evaluated on."""
-    return not recipe.evaluation.tasks or (checkpoint.parents[1] / "eval" / checkpoint.name / RESULTS).is_file()
+    return not recipe.evaluation.tasks or is_complete(checkpoint.parents[1] / "eval" / checkpoint.name)
 
 
 def score_tasks(recipe: RlRecipe, checkpoint: Path, engine: Engine) -> dict[str, float]:
     """Return `eval/<task>` for every task, avg@k in [0, 1]; nothing without tasks, or where it is done already."""
     run_dir = Path(recipe.output) / "eval" / checkpoint.name
-    if not recipe.evaluation.tasks or (run_dir / RESULTS).is_file():
+    if not recipe.evaluation.tasks or is_complete(run_dir):
         return {}
     plan = replace(_plan(recipe, str(checkpoint), run_dir), engine=_Lent(engine))
     result = run(plan, lambda progress: None)
