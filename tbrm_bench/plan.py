@@ -88,6 +88,7 @@ class Plan:
     about: Mapping[str, Any]
     run_dir: Path
     grader_workers: int
+    model_warnings: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -98,7 +99,7 @@ class Plan:
             for task in self.tasks
             if task.caps
         ]
-        return shortened + [
+        return [*self.model_warnings, *shortened] + [
             f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"
             for task in self.tasks
             if task.sampling.temperature == 0 and task.num_samples > 1
