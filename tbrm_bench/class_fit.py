@@ -11,6 +11,7 @@ are those of the class: there its own loading decides, over tensors without data
 """
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -200,12 +201,9 @@ def _generating_class(architecture: str, config: Any) -> Any:
 
 def _loaded(cls: Any, config: Any, have: Shapes, expected: Expected, raw: dict[str, Any]) -> Fit:
     """Load tensors without data and return what transformers reports of them."""
-    import logging
-
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    logging.disable(logging.CRITICAL)  # what does not fit is reported by us
     doubled = {alias for alias, holder in expected.tied.items() if alias in have and holder in have}
     with FakeTensorMode(allow_non_fake_inputs=True):
         state = {
@@ -222,6 +220,7 @@ def _loaded(cls: Any, config: Any, have: Shapes, expected: Expected, raw: dict[s
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # what does not fit is the answer
     os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # tensors without data exist in this thread alone
     try:
         given = {name: tuple(shape) for name, shape in json.load(sys.stdin).items()}

@@ -115,8 +115,8 @@ def _left_out(folder: Path, found: WeightFiles) -> list[str]:
     warnings = []
     if adapters := [file.name for file in found.adapters]:
         warnings.append(
-            f"{folder} holds a whole model and an adapter beside it: {', '.join(adapters)} left out, the model is "
-            "taken as its own weights are; is the adapter not in them yet, move it to a folder of its own and merge it "
+            f"{folder} holds a whole model and an adapter beside it: {', '.join(adapters)} left out, the "
+            "adapter is not applied; if the weights do not hold it yet, move it to a folder of its own and merge it "
             "(tbench merge)"
         )
     if others := [str(file.relative_to(folder)) for file in found.left_out if file not in found.adapters]:
@@ -168,7 +168,12 @@ def _misfit(model: Model, fit: Fit) -> str:
         shapes = [f"{name} is {have}, the config makes it {want}" for name, have, want in fit.misshapen]
         faults.append(f"{len(fit.misshapen)} of another shape ({_some(shapes)})")
     fix = "is config.json that of these weights, and is the folder complete?"
-    if fit.missing == (HEAD,):
+    named = str(model.config["architectures"][0]).removeprefix("FSDP")
+    if named != fit.cls:
+        fix = f"config.json names {named}, which does not generate"
+    elif set(fit.missing) - {HEAD} <= {f"model.{name}" for name in fit.additional} and fit.additional:
+        fix = 'they lack the prefix "model.": load them with AutoModelForCausalLM and save them again'
+    elif fit.missing == (HEAD,):
         fix = 'if its head is the embedding, set "tie_word_embeddings": true in its config.json, else save it again'
     elif any(0 in have for _, have, _ in fit.misshapen):
         fix = "empty tensors come of saving under ZeRO-3 without gathering; merge the checkpoint (tbench merge)"

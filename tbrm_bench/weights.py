@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.weight_files import WeightFiles, index_of, weight_files
+from tbrm_bench.weight_files import ADAPTER_CONFIG, WeightFiles, index_of, weight_files
 
 CHUNK_BYTES = 1 << 22
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -54,6 +54,11 @@ def weights_fingerprint(model_dir: Path) -> str:
 def require_weights(model_dir: Path) -> WeightFiles:
     """Return which files are the weights; raises UserError where there are none."""
     found = weight_files(model_dir)
+    if found is None and (model_dir / ADAPTER_CONFIG).is_file():
+        raise UserError(
+            f"{model_dir} holds an adapter and no model; merge it into its base: "
+            f"tbench merge {model_dir} OUTPUT --base BASE"
+        )
     if found is None:
         raise UserError(
             f"{model_dir} holds no weights (*.safetensors or pytorch_model*.bin); is the download complete?"
