@@ -43,7 +43,7 @@ def layers(number: int) -> dict[str, Any]:
 MISFITS: dict[str, tuple[Tensors, dict[str, Any], list[str]]] = {
     "a matrix is missing": (without(DOWN), {}, [f"1 missing ({DOWN})"]),
     "biases are missing": (without(".bias"), {}, ["9 missing", "q_proj.bias"]),
-    "the tie flag is lost": (TENSORS, {"tie_word_embeddings": False}, [f"1 missing ({HEAD})", '"tie_word_embeddings": true']),
+    "the tie flag is lost": (TENSORS, {"tie_word_embeddings": False}, [f"1 missing ({HEAD})", 'embeddings": true']),
     "a head of its own": (TENSORS | {HEAD: OTHER[EMBEDDING]}, {}, ["other values", '"tie_word_embeddings": false']),
     "fewer layers": (TENSORS, layers(2), ["12 additional", "model.layers.2."]),
     "more layers": (TENSORS, layers(4), ["12 missing", "model.layers.3."]),
@@ -184,7 +184,7 @@ EXPERTS = {
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": SMALL, "gemma2": SMALL, "gemma3_text": SMALL, "phi3": SMALL, "gpt_neox": SMALL, "olmo2": SMALL,
-    "glm4": SMALL, "falcon": SMALL, "mixtral": SMALL | EXPERTS, "qwen3_moe": SMALL | EXPERTS, "gpt2": GPT2,
+    "glm4": SMALL, "olmo": SMALL, "mixtral": SMALL | EXPERTS, "qwen3_moe": SMALL | EXPERTS, "gpt2": GPT2,
     "deepseek_v3": SMALL | EXPERTS, "glm4_moe": SMALL | EXPERTS, "gpt_oss": SMALL | EXPERTS,
 }  # fmt: skip
 

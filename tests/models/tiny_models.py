@@ -38,7 +38,8 @@ def save(folder: Path, tensors: Tensors, name: str = "model.safetensors") -> Non
 
 def save_shards(folder: Path, tensors: Tensors, *, num: int = 2) -> None:
     """Write several, with their index."""
-    names, weight_map = sorted(tensors), {}
+    names = sorted(tensors)
+    weight_map: dict[str, str] = {}
     for shard in range(num):
         file = f"model-{shard + 1:05d}-of-{num:05d}.safetensors"
         part = {name: tensors[name] for name in names[shard::num]}
