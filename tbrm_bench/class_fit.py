@@ -30,8 +30,10 @@ from tbrm_bench.store.files import write_text_atomically
 
 FORMAT = 1  # of the cached answer
 TIMEOUT_S = 600.0
-# Computed from the config by every engine; old checkpoints hold it all the same.
-COMPUTED = re.compile(r"rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached|freqs)$")
+# Computed by every engine: frequencies, positions, causal masks; old checkpoints hold them all the same.
+COMPUTED = re.compile(
+    r"rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached|freqs)$|(^|\.)position_ids$|\.(attn|attention)\.(masked_)?bias$"
+)
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -168,9 +170,11 @@ def describe_fit(config_file: Path, have: Shapes) -> Fit | str:
     config = transformers.AutoConfig.from_pretrained(
         config_file.parent, local_files_only=True, trust_remote_code=False, attn_implementation="eager"
     )
-    cls = _generating_class(str(raw["architectures"][0]).removeprefix("FSDP"), config)
+    named = str(raw["architectures"][0]).removeprefix("FSDP")
+    unknown = f"transformers {transformers.__version__} has no class {named}"
+    cls = _generating_class(named, config)
     if cls is None:
-        return f"transformers {transformers.__version__} has no class {raw['architectures'][0]}"
+        return unknown
     value = describe_class(cls, config)
     names = {name: tuple(shape) for name, shape in value["names"].items()}
     stored = {name: tuple(shape) for name, shape in value["stored"].items()}
@@ -179,6 +183,8 @@ def describe_fit(config_file: Path, have: Shapes) -> Fit | str:
     best = min(fits, key=lambda fit: fit.num_faults)
     if not best.num_faults:
         return best
+    if not hasattr(transformers, named):  # what another class expects does not tell what this one lacks
+        return unknown
     try:
         loaded = _loaded(cls, config, have, expected, raw)
     except RuntimeError as error:
@@ -209,7 +215,7 @@ def _loaded(cls: Any, config: Any, have: Shapes, expected: Expected, raw: dict[s
         state = {
             name: torch.empty(shape, dtype=torch.bfloat16)
             for name, shape in have.items()
-            if name not in doubled and not is_unused(name, raw)
+            if name not in doubled and (name in expected.names or not is_unused(name, raw))
         }
         _, report = cls.from_pretrained(
             None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True

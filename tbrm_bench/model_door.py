@@ -170,7 +170,7 @@ def _misfit(model: Model, fit: Fit) -> str:
     fix = "is config.json that of these weights, and is the folder complete?"
     named = str(model.config["architectures"][0]).removeprefix("FSDP")
     if named != fit.cls:
-        fix = f"config.json names {named}, which does not generate"
+        fix = f"config.json names {named}, a class that does not generate"
     elif set(fit.missing) - {HEAD} <= {f"model.{name}" for name in fit.additional} and fit.additional:
         fix = 'they lack the prefix "model.": load them with AutoModelForCausalLM and save them again'
     elif fit.missing == (HEAD,):
