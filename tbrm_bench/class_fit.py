@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +35,7 @@ TIMEOUT_S = 600.0
 COMPUTED = re.compile(
     r"rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached|freqs)$|(^|\.)position_ids$|\.(attn|attention)\.(masked_)?bias$"
 )
+QUANTISED_KEYS = ("quantization_config", "compression_config")
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -147,6 +149,24 @@ def compare(cls: str, have: Shapes, names: Shapes, expected: Expected, config: d
         misshapen=tuple((name, have[name], want) for name, want in names.items() if have.get(name, want) != want),
         tied=dict(expected.tied),
     )
+
+
+def lost_modules(config: dict[str, Any], have: Iterable[str]) -> list[str]:
+    """Return parameters of the class whose module has nothing stored at all, where the class is one of the commonest.
+
+    This is what can be said of quantised weights: a format renames what is in a module, and keeps the module.
+    """
+    known = names_and_shapes({key: value for key, value in config.items() if key not in QUANTISED_KEYS})
+    if known is None:
+        return []
+    shapes, tied = known
+    parts = [name.split(".") for name in have]
+    stored = {".".join(words[:end]) for words in parts for end in range(1, len(words))}
+    return [name for name in shapes if not {_module(name), _module(tied.get(name, name))} & stored]
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def is_unused(name: str, config: dict[str, Any]) -> bool:

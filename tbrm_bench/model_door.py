@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.class_fit import Fit, FitQuestion
+from tbrm_bench.class_fit import QUANTISED_KEYS, Fit, FitQuestion, lost_modules
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge import plain
 from tbrm_bench.merge.cache import merged
@@ -31,6 +31,7 @@ from tbrm_bench.weight_files import ADAPTER, ADAPTER_CONFIG, INDEX, NATIVE, PICK
 from tbrm_bench.weights import CHUNK_BYTES, StoredTensor, read_headers, require_weights
 
 MAX_NAMED = 3
+QUANTISED = "they are quantised"
 QUANTISED_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", INDEX)
 HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
@@ -84,6 +85,11 @@ class ModelCheck:
             )
         fit = self._unchecked if self._question is None else self._question.answer()
         if not isinstance(fit, Fit):
+            if QUANTISED in fit and (lost := lost_modules(self._model.config, self._tensors)):
+                raise UserError(
+                    f"the weights of {name} lack {len(lost)} tensors of {self._model.config['architectures'][0]} "
+                    f"({_some(lost)}), in any form; is the folder complete?"
+                )
             return [*self._warnings, f"names and shapes of {name}'s weights could not be checked: {fit}"]
         if fit.num_faults:
             message = _misfit(self._model, fit)
@@ -151,10 +157,10 @@ def _why_unchecked(model: Model, *, is_native: bool) -> str:
         return "they are in Mistral's own format"
     text = model.config.get("text_config")
     for config in (model.config, text if isinstance(text, dict) else {}):
-        if config.get("quantization_config") or config.get("compression_config"):
-            return "they are quantised"
+        if any(config.get(key) for key in QUANTISED_KEYS):
+            return QUANTISED
     if file := next((name for name in QUANTISED_FILES if (model.path / name).is_file()), None):
-        return f"they are quantised ({file})"
+        return f"{QUANTISED} ({file})"
     return ""
 
 

@@ -114,10 +114,22 @@ def test_pickles_are_checked_without_being_run(tmp_path: Path) -> None:
         open_model(str(folder))[1].finish(engine="vllm")
 
 
+def test_quantised_weights_keep_every_module(tmp_path: Path) -> None:
+    """A format renames what is in a module (GPTQ: qweight, scales), and keeps the module."""
+    packed = {name.replace("proj.weight", "proj.qweight"): value for name, value in TENSORS.items()}
+    folder = made(tmp_path / "m", packed, quantization_config={"quant_method": "gptq"})
+    (warning,) = open_model(str(folder))[1].finish(engine="vllm")
+    assert "could not be checked: they are quantised" in warning
+    del packed[DOWN.replace("weight", "qweight")]
+    save(folder, packed)
+    with pytest.raises(UserError, match=f"lack 1 tensors of Qwen2ForCausalLM .{DOWN}"):
+        open_model(str(folder))[1].finish(engine="vllm")
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ({"quantization_config": {"quant_method": "fp8"}, "rope_theta": "own"}, "quantised"),
         ({"model_type": "invented", "architectures": ["InventedForCausalLM"]}, "invented"),
     ],
 )
