@@ -91,6 +91,10 @@ def _looks_like_a_path(spec: str) -> bool:
 
 def _read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
+    if not file.is_file() and (path / "adapter_config.json").is_file():
+        raise UserError(
+            f"{path} holds an adapter and no model; merge it into its base: tbench merge {path} OUTPUT --base BASE"
+        )
     if not file.is_file():
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
         raise UserError(f"{path} holds no config.json (found: {found}); give the folder of a Hugging Face model")

@@ -89,6 +89,7 @@ class Plan:
     about: Mapping[str, Any]
     run_dir: Path
     grader_workers: int
+    model_warnings: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -101,6 +102,7 @@ class Plan:
         ]
         return [
             *self._old_lock(),
+            *self.model_warnings,
             *shortened,
             *(
                 f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"

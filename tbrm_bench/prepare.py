@@ -14,7 +14,8 @@ from typing import Any
 from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
-from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.model_door import open_model
+from tbrm_bench.models import Model
 from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
 from tbrm_bench.problems import load_problems, rows_hash
 from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
@@ -31,12 +32,13 @@ def prepare(options: EvalOptions) -> Plan:
     _check_counts(options)
     protocol = load_protocol(options.protocol)
     problems = {name: _load(name, options) for name in dict.fromkeys(options.tasks)}
-    model = resolve_model(options.model)
+    model, check = open_model(options.model)
     tokenizer = load_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
     stop_ids = stop_token_ids(tokenizer, model.path, protocol)
     render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, options)
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
     engine = _make_engine(model, tasks, options)
+    model_warnings = check.finish(engine=options.engine, trust_remote_code=options.settings.trust_remote_code)
     seed = protocol.seed if options.settings.seed is None else options.settings.seed
     code = code_fingerprint(model.path) if options.settings.trust_remote_code else None
     lock = _lock(model, tasks, engine, seed, tokenizer=tokenizer_fingerprint(tokenizer, model.path), code=code)
@@ -50,6 +52,7 @@ def prepare(options: EvalOptions) -> Plan:
         about=_about(model, protocol, options),
         run_dir=options.out or _default_run_dir(model, protocol, lock),
         grader_workers=options.settings.grader_workers,
+        model_warnings=tuple(model_warnings),
     )
 
 

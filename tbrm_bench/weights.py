@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.weight_files import ADAPTER_CONFIG, WeightFiles, index_of, weight_files
 
 CHUNK_BYTES = 1 << 22
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -36,21 +37,13 @@ class StoredTensor:
 def weights_fingerprint(model_dir: Path) -> str:
     """Return the SHA-256 over all weights, 64 hex digits.
 
-    Raises UserError if the folder holds no weights, a file is cut short or malformed, or a tensor stands in two files.
+    What is hashed is what is loaded (`weight_files`). Raises UserError if the folder holds no weights, a file is cut
+    short or malformed, or a tensor stands in two files.
     """
-    files = sorted(model_dir.glob("*.safetensors"))
-    if not files:
-        return _pickle_fingerprint(model_dir)
-    tensors: dict[str, StoredTensor] = {}
-    for file in files:
-        for tensor in read_header(file):
-            if tensor.name in tensors:
-                raise UserError(
-                    f"tensor {tensor.name!r} stands in {tensors[tensor.name].file.name} and in {file.name}; "
-                    f"remove the file that does not belong to {model_dir}"
-                )
-            tensors[tensor.name] = tensor
-    _check_index(model_dir, {name: tensor.file.name for name, tensor in tensors.items()})
+    found = require_weights(model_dir)
+    if found.is_pickled:
+        return _pickle_fingerprint(found.files)
+    tensors = read_headers(found)
     ordered = [tensors[name] for name in sorted(tensors)]
     # hashlib lets go of the interpreter's lock, so threads use all cores.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -58,20 +51,45 @@ def weights_fingerprint(model_dir: Path) -> str:
     return combine_digests(digests)
 
 
-def _check_index(model_dir: Path, found: dict[str, str]) -> None:
+def require_weights(model_dir: Path) -> WeightFiles:
+    """Return which files are the weights; raises UserError where there are none."""
+    found = weight_files(model_dir)
+    if found is None and (model_dir / ADAPTER_CONFIG).is_file():
+        raise UserError(
+            f"{model_dir} holds an adapter and no model; merge it into its base: "
+            f"tbench merge {model_dir} OUTPUT --base BASE"
+        )
+    if found is None:
+        raise UserError(
+            f"{model_dir} holds no weights (*.safetensors or pytorch_model*.bin); is the download complete?"
+        )
+    return found
+
+
+def read_headers(found: WeightFiles) -> dict[str, StoredTensor]:
+    """Return the tensors of all files; raises UserError for a tensor in two files, or elsewhere than the index says."""
+    tensors: dict[str, StoredTensor] = {}
+    for file in found.files:
+        for tensor in read_header(file):
+            if tensor.name in tensors:
+                raise UserError(
+                    f"tensor {tensor.name!r} stands in {tensors[tensor.name].file.name} and in {file.name}; "
+                    f"remove the file that does not belong to {file.parent}"
+                )
+            tensors[tensor.name] = tensor
+    if found.index is not None:
+        _check_index(found.index, tensors)
+    return tensors
+
+
+def _check_index(index: Path, tensors: dict[str, StoredTensor]) -> None:
     """An index that names a tensor which is not there tells of a download that is not complete."""
-    file = model_dir / "model.safetensors.index.json"
-    if not file.is_file():
-        return
-    try:
-        wanted = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not an index of weights: {error!r}; download or write it again") from error
-    for name, shard in wanted.items():
-        if found.get(name) != shard:
+    for name, shard in index_of(index).items():
+        home = tensors[name].file.name if name in tensors else "no file"
+        if home != shard:
             raise UserError(
-                f"{file.name} says that {name!r} is in {shard}, but it is in {found.get(name, 'no file')}; "
-                f"is the download to {model_dir} complete?"
+                f"{index.name} says that {name!r} is in {shard}, but it is in {home}; is the download to "
+                f"{index.parent} complete?"
             )
 
 
@@ -136,12 +154,7 @@ def hash_stored(tensor: StoredTensor) -> bytes:
     return digest.digest()
 
 
-def _pickle_fingerprint(model_dir: Path) -> str:
-    files = sorted(model_dir.glob("pytorch_model*.bin"))
-    if not files:
-        raise UserError(
-            f"{model_dir} holds no weights (*.safetensors or pytorch_model*.bin); is the download complete?"
-        )
+def _pickle_fingerprint(files: Iterable[Path]) -> str:
     combined = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

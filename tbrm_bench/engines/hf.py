@@ -9,6 +9,7 @@ library's own processors.
 import importlib.metadata
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,7 +62,10 @@ class HfEngine:
 
         disable_progress_bar()
         options = {"trust_remote_code": self.config.trust_remote_code, "local_files_only": True}
-        self.model = AutoModelForCausalLM.from_pretrained(self.config.model_dir, dtype=self.dtype, **options)
+        self.model, report = AutoModelForCausalLM.from_pretrained(
+            self.config.model_dir, dtype=self.dtype, output_loading_info=True, **options
+        )
+        check_loaded(self.config.model_dir, self.model, report)
         self.model.to(self.device).eval()
         # An empty one: `generate` would otherwise fill what is unset from the model's folder.
         self.model.generation_config = GenerationConfig()
@@ -143,6 +147,17 @@ class HfEngine:
             token_ids = token_ids[:-1]
         text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+
+def check_loaded(model_dir: str | Path, model: Any, report: Mapping[str, Any]) -> None:
+    """Raise UserError if a parameter did not come from the folder: transformers draws it at random and goes on."""
+    lost = report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]}
+    drawn = sorted(lost & {name for name, _ in model.named_parameters()})
+    if drawn:
+        more = f" and {len(drawn) - 1} more" if len(drawn) > 1 else ""
+        raise UserError(
+            f"{model_dir} has no weights for {drawn[0]}{more} of {type(model).__name__}; save or copy the model again"
+        )
 
 
 def _processors(batch: Sequence[SampleRequest], sampling: Sampling) -> list[Any]:

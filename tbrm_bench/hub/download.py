@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONFIG_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.py"]
 SAFETENSORS_FILES = ["*.safetensors"]
 PICKLE_FILES = ["pytorch_model*.bin"]
+OFFICIAL_FILES = ("model.safetensors", "model.safetensors.index.json")
 OTHER_FOLDERS = ["original/*", "onnx/*", "gguf/*", "runs/*", "checkpoint-*/*"]
 
 
@@ -40,8 +41,10 @@ def download_model(repo: str, revision: str | None) -> Snapshot:
     """
     with explained(repo, revision=revision):
         path = _snapshot(repo, revision=revision, allow=CONFIG_FILES + SAFETENSORS_FILES, ignore=OTHER_FOLDERS)
-        if not any(path.glob("*.safetensors")):
-            path = _snapshot(repo, revision=revision, allow=CONFIG_FILES + PICKLE_FILES, ignore=OTHER_FOLDERS)
+        if not any((path / name).is_file() for name in OFFICIAL_FILES):  # stray safetensors may lie beside pickles
+            path = _snapshot(
+                repo, revision=revision, allow=CONFIG_FILES + SAFETENSORS_FILES + PICKLE_FILES, ignore=OTHER_FOLDERS
+            )
     # The client's cache is <repo>/snapshots/<commit>.
     return Snapshot(path=path, commit=path.name)
 

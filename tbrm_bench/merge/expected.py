@@ -121,7 +121,6 @@ def _last_line(text: str) -> str:
 
 def describe(config_file: Path) -> dict[str, Any]:
     """Return what the class of the config expects, as JSON; runs in the process of its own."""
-    import torch
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(
@@ -131,6 +130,13 @@ def describe(config_file: Path) -> dict[str, Any]:
     cls = getattr(transformers, architecture, None)
     if cls is None:
         return {"error": f"transformers {transformers.__version__} has no class {architecture}"}
+    return describe_class(cls, config)
+
+
+def describe_class(cls: Any, config: Any) -> dict[str, Any]:
+    """Return what a class expects under a config, as JSON."""
+    import torch
+
     with torch.device("meta"):
         model = cls(config)
     model.tie_weights()

@@ -131,6 +131,11 @@ _KNOWN: dict[str, Callable[[object], bool]] = {
     "eos_token_id": _is_ids,
     "dtype": lambda value: value in (None, "float32", "bfloat16", "float16"),
     "torch_dtype": lambda value: value in (None, "float32", "bfloat16", "float16"),
+    # Written by tools and older versions; the classes do not know them.
+    "use_mrope": lambda value: value is False,
+    "_attn_implementation_autoset": _is_flag,
+    "unsloth_version": lambda value: isinstance(value, str),
+    "unsloth_fixed": _is_flag,
 }
 _KNOWN_OF_FAMILY: dict[str, dict[str, Callable[[object], bool]]] = {
     "qwen2": {"use_sliding_window": _is_flag, "sliding_window": _is_id, "max_window_layers": _is_id},

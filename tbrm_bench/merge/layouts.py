@@ -10,11 +10,11 @@ from pathlib import Path
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.problems import UnknownFormat
+from tbrm_bench.weight_files import weight_files
 
 FSDP_FILE = re.compile(r"model_world_size_(\d+)_rank_(\d+)\.pt")
 MODEL_STATES = re.compile(r"(?:zero_pp_rank_(\d+)_)?mp_rank_(\d+)_model_states\.pt")
 OPTIM_STATES = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt")
-OTHER_BINARIES = ("optimizer", "scheduler", "training_args", "rng_state", "adapter_model", "random_states")
 
 
 def fsdp(folder: Path) -> Checkpoint | None:
@@ -82,16 +82,10 @@ def lora(folder: Path) -> Checkpoint | None:
 
 def plain(folder: Path) -> Checkpoint | None:
     """A model of Hugging Face: safetensors, or pickles of older days."""
-    files = _files(folder)
-    safetensors = sorted(path for path in files if path.suffix == ".safetensors" and not _is_other(path))
-    pickles = sorted(path for path in files if path.name.startswith("pytorch_model") and path.suffix == ".bin")
-    for name, weights in (("model.safetensors", safetensors), ("pytorch_model.bin", pickles)):
-        if (folder / f"{name}.index.json").is_file():
-            return Checkpoint("plain", folder, (folder / f"{name}.index.json", *weights))
-        if (folder / name).is_file():  # others beside it are other formats of the same weights
-            return Checkpoint("plain", folder, (folder / name,))
-    weights = safetensors or pickles
-    return Checkpoint("plain", folder, tuple(weights)) if weights else None
+    found = weight_files(folder)
+    if found is None:
+        return None
+    return Checkpoint("plain", folder, (*([found.index] if found.index is not None else []), *found.files))
 
 
 def _rank_order(name: str) -> int:
@@ -118,10 +112,6 @@ def _files(folder: Path) -> list[Path]:
         return [path for path in folder.iterdir() if path.is_file()]
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
-
-
-def _is_other(path: Path) -> bool:
-    return path.name.startswith(OTHER_BINARIES)
 
 
 def _complete(folder: Path, ranks: set[int], world: int, pattern: str) -> None:

@@ -42,7 +42,10 @@ def local_base(folder: Path) -> Path | None:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    raise UserError(f"the adapter's base is {name}, which is no folder here; give it with --base {name}")
+    raise UserError(
+        f"{folder} holds an adapter whose base is {name}, which is no folder here; merge the two: "
+        f"tbench merge {folder} OUTPUT --base {name}"
+    )
 
 
 def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:

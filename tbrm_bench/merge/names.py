@@ -19,6 +19,7 @@ POLICIES, CRITICS = {"policy", "actor"}, {"value_model", "value", "critic", "sco
 PEFT_TOP = "base_model"
 INNER = {"model", "transformer", "lm_head", "gpt_neox", "embed_out"}  # what stands first in a causal model's names
 SCORE_HEADS = ("score.", "classifier.")
+COMPUTED = ".rotary_emb.inv_freq"
 
 
 def clean_names(loaded: Loaded, architecture: str) -> None:
@@ -59,6 +60,16 @@ def clean_name(name: str, outer: str = "") -> str:
     return _without_leading(name.removeprefix(outer)) if outer and name.startswith(outer) else name
 
 
+def wrapped_name(names: Iterable[str], architecture: str) -> str | None:
+    """Return a name that a wrapper has put something into, or of a head that the class has not; None if none has."""
+    for name in names:
+        if name.startswith(f"{PEFT_TOP}.") or "lora_A" in name or clean_name(name) != name:
+            return name
+        if _why_dropped(name, architecture) is not None and not name.endswith(COMPUTED):
+            return name
+    return None
+
+
 def _without_leading(name: str) -> str:
     while prefix := next((prefix for prefix in LEADING if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)
@@ -89,6 +100,6 @@ def _why_dropped(name: str, architecture: str) -> str | None:
         return "a value head or critic, which a language model has not"
     if name.startswith(SCORE_HEADS) and architecture.endswith("ForCausalLM"):
         return f"a scoring head, which {architecture} has not"
-    if name.endswith(".rotary_emb.inv_freq"):
+    if name.endswith(COMPUTED):
         return "computed from the config"
     return None

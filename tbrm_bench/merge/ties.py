@@ -5,7 +5,7 @@ hold equal values says nothing: it is only demanded of a head that is left out.
 """
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.plan import Loaded
+from tbrm_bench.merge.plan import Loaded, Parts
 from tbrm_bench.merge.stream import hash_tensor, output_tensor
 
 HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
@@ -22,7 +22,7 @@ def resolve_ties(loaded: Loaded, ties: bool | None, tied: dict[str, str]) -> lis
     left_out = []
     for alias, name in pairs.items():
         if alias in loaded.tensors and name in loaded.tensors:
-            if not _is_same(loaded, alias, name):
+            if not is_same(loaded.tensors[alias], loaded.tensors[name]):
                 raise UserError(
                     f"the config ties {alias} to {name}, but the checkpoint holds different values for them; set "
                     '"tie_word_embeddings": false in its config.json to keep both'
@@ -48,8 +48,8 @@ def tied_by_name(loaded: Loaded) -> dict[str, str]:
     return {heads[0]: embeddings[0]} if len(heads) == len(embeddings) == 1 else {}
 
 
-def _is_same(loaded: Loaded, alias: str, name: str) -> bool:
-    a, b = loaded.tensors[alias], loaded.tensors[name]
+def is_same(a: Parts, b: Parts) -> bool:
+    """Whether two tensors hold the same values; they are read, unless they are the same bytes of the same file."""
     if a.region == b.region:
         return True
     if (a.shape, a.dtype) != (b.shape, b.dtype):

@@ -15,10 +15,11 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 80
 # A module imports only modules of a lower level, or of its own package. Levels of the design, told apart where modules
 # of one level build on each other.
 LEVELS = {
-    "__init__": 0, "errors": 0.1, "records": 0.1, "provenance": 0.2, "seeds": 0.2, "weights": 0.2, "tomlio": 0.2,
-    "settings": 0.3, "fingerprints": 0.3, "resources": 1, "metrics": 1, "grading": 1, "store": 1,
+    "__init__": 0, "errors": 0.1, "records": 0.1, "provenance": 0.2, "seeds": 0.2, "weight_files": 0.2,
+    "weights": 0.3, "tomlio": 0.2, "settings": 0.3, "fingerprints": 0.3,
+    "resources": 1, "metrics": 1, "grading": 1, "store": 1,
     "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 2, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
-    "engines": 3, "hub": 3, "merge": 3, "models": 3.1,
+    "engines": 3, "hub": 3, "merge": 3, "class_fit": 3.1, "models": 3.1, "model_door": 3.2,
     "result_json": 4, "score": 4.1, "results": 4.3, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,
     "grade_lines": 4, "second_opinion": 4,
     "report": 5, "leaderboard": 5.1, "compare": 5, "diagnosis": 5, "publish": 5,

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_models import TENSORS, copy_of_tiny, save
 
 from tbrm_bench.cli.app import main
+from tbrm_bench.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "train" / "recipes" / "tiny-tbrm.toml"
@@ -47,6 +49,21 @@ def test_a_mistake_is_one_line(words: list[str], said: list[str], cli: Cli) -> N
     assert err.count("\n") == 1
     for part in said:
         assert part in err
+
+
+def test_weights_that_are_not_the_class_s_are_refused_before_a_step(cli: Cli, tmp_path: Path) -> None:
+    """Policy and reference would each draw the missing ones at random, and differ from the first step on."""
+    from tbrm_train.policy import load_model
+
+    lost = "model.layers.1.mlp.down_proj.weight"
+    folder = copy_of_tiny(tmp_path / "m")
+    save(folder, {name: value for name, value in TENSORS.items() if name != lost})
+    code, _, err = cli(TINY, f"model={folder}", f"output={tmp_path / 'run'}")
+    assert code == 2
+    assert f"1 missing ({lost})" in err
+    assert err.count("\n") == 1
+    with pytest.raises(UserError, match=f"no weights for {lost}"):
+        load_model(folder, dtype="float32", gradient_checkpointing=False)
 
 
 def test_a_mistake_is_told_before_torch_is_loaded() -> None:

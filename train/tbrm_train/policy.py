@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tbrm_bench.engines.hf import check_loaded
 from tbrm_bench.errors import UserError
 from tbrm_train.logprobs import TokenScores, token_scores
 
@@ -95,11 +96,16 @@ def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> 
 
     disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            model_dir, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation="sdpa"
+        model, report = AutoModelForCausalLM.from_pretrained(
+            model_dir,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{model_dir} cannot be loaded for training: {' '.join(str(error).split())[:200]}") from None
+    check_loaded(model_dir, model, report)
     model.config.use_cache = False
     # Checkpointing works in training mode alone; dropout, which that mode would start, would make policy and reference
     # differ by chance.

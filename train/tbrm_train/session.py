@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.model_door import open_model
+from tbrm_bench.models import Model
 from tbrm_bench.prompts import load_tokenizer, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
@@ -46,10 +47,11 @@ class Session:
 @contextmanager
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
     """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
-    model = resolve_model(recipe.model)
+    model, check = open_model(recipe.model)
     tokenizer = load_tokenizer(model.path)
     prompts = load_prompts(recipe, tokenizer, model.context_length)
     protocol = load_protocol(recipe.prompts.protocol)
+    prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *prompts.warnings))
     processes = start_processes(recipe.deepspeed)
     with ExitStack() as stack:
         # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
