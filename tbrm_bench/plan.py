@@ -77,7 +77,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that is ready to start."""
+    """A run that is ready to start; `notes` are what `prepare` found that is allowed and probably not meant."""
 
     model: Model
     protocol: Protocol
@@ -88,6 +88,7 @@ class Plan:
     about: Mapping[str, Any]
     run_dir: Path
     grader_workers: int
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -98,7 +99,7 @@ class Plan:
             for task in self.tasks
             if task.caps
         ]
-        return shortened + [
+        return [*self.notes, *shortened] + [
             f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"
             for task in self.tasks
             if task.sampling.temperature == 0 and task.num_samples > 1

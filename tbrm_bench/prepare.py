@@ -16,11 +16,19 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
 from tbrm_bench.problems import load_problems, rows_hash
-from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
+from tbrm_bench.prompts import (
+    check_ids,
+    prompt_warnings,
+    prompts_hash,
+    render_prompts,
+    shortened_caps,
+    stop_token_ids,
+)
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
 from tbrm_bench.tasks import load_task
+from tbrm_bench.tokenizer import LoadedTokenizer, open_tokenizer
 from tbrm_bench.weights import weights_fingerprint
 
 
@@ -30,11 +38,14 @@ def prepare(options: EvalOptions) -> Plan:
     protocol = load_protocol(options.protocol)
     problems = {name: _load(name, options) for name in dict.fromkeys(options.tasks)}
     model = resolve_model(options.model)
-    tokenizer = load_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
+    loaded = open_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
+    tokenizer = loaded.tokenizer
     stop_ids = stop_token_ids(tokenizer, model.path, protocol)
     render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, options)
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
-    engine = _make_engine(model, tasks, options)
+    for task in tasks:
+        check_ids(task.prompts, tokenizer, model.config)
+    engine = _make_engine(model, loaded, tasks, options)
     seed = protocol.seed if options.settings.seed is None else options.settings.seed
     lock = _lock(model, tasks, engine, seed)
     return Plan(
@@ -47,6 +58,7 @@ def prepare(options: EvalOptions) -> Plan:
         about=_about(model, protocol, options),
         run_dir=options.out or _default_run_dir(model, protocol, lock),
         grader_workers=options.settings.grader_workers,
+        notes=(*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config)),
     )
 
 
@@ -103,7 +115,7 @@ class _TaskPlanner:
         )
 
 
-def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
+def _make_engine(model: Model, loaded: LoadedTokenizer, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
     settings = options.settings
     config = EngineConfig(
         model_dir=str(model.path),
@@ -113,6 +125,7 @@ def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> E
         tensor_parallel=settings.tensor_parallel,
         trust_remote_code=settings.trust_remote_code,
         max_num_seqs=settings.max_num_seqs,
+        tokenizer_dir=loaded.engine_dir(),
     )
     if options.engine == "hf":
         from tbrm_bench.engines.hf import HfEngine

@@ -22,7 +22,10 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What a user may choose. `max_model_len` is the longest prompt plus its token cap, in tokens."""
+    """What a user may choose. `max_model_len` is the longest prompt plus its token cap, in tokens.
+
+    `tokenizer_dir` is the folder of the tokenizer where that of `model_dir` would be read otherwise than its file says.
+    """
 
     model_dir: str
     max_model_len: int
@@ -31,6 +34,7 @@ class EngineConfig:
     tensor_parallel: int = 1
     trust_remote_code: bool = False
     max_num_seqs: int | None = None
+    tokenizer_dir: str | None = None
 
 
 class Engine(Protocol):

@@ -9,12 +9,14 @@ library's own processors.
 import importlib.metadata
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tbrm_bench.engines.base import EngineConfig, resolve_device, resolve_dtype
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.records import Sample, SampleRequest, Sampling
+from tbrm_bench.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +58,7 @@ class HfEngine:
 
     def __enter__(self) -> Self:
         """Load the model and its tokenizer."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
@@ -65,7 +67,8 @@ class HfEngine:
         self.model.to(self.device).eval()
         # An empty one: `generate` would otherwise fill what is unset from the model's folder.
         self.model.generation_config = GenerationConfig()
-        self.tokenizer = AutoTokenizer.from_pretrained(self.config.model_dir, **options)
+        folder = Path(self.config.tokenizer_dir or self.config.model_dir)
+        self.tokenizer = open_tokenizer(folder, trust_remote_code=self.config.trust_remote_code).tokenizer
         return self
 
     def __exit__(

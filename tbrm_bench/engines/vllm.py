@@ -21,12 +21,14 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
-from tbrm_bench.errors import MissingExtra, MissingPrerequisite
+from tbrm_bench.errors import MissingExtra, MissingPrerequisite, UserError
 from tbrm_bench.records import Sample, SampleRequest
+from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -102,6 +104,7 @@ class VllmEngine:
                     f"vllm {self.version} does not import: {error}; see `tbench doctor`"
                 ) from error
             self.llm = LLM(**self._options())
+        self._check_tokenizer()
         return self
 
     def __exit__(
@@ -111,6 +114,18 @@ class VllmEngine:
         llm, self.llm = self.llm, None
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
+
+    def _check_tokenizer(self) -> None:
+        """Leave with UserError if vLLM, which loads a tokenizer of its own, reads or writes text otherwise."""
+        assert self.llm is not None
+        tokenizer = self.llm.get_tokenizer()
+        tokenizer.clean_up_tokenization_spaces = False  # its own detokeniser never does it
+        try:
+            folder = Path(self.config.tokenizer_dir or self.config.model_dir)
+            check_engine_tokenizer(tokenizer, folder, engine=f"vllm {self.version}")
+        except UserError:
+            self.__exit__(None, None, None)
+            raise
 
     def _cpu_cache_bytes(self) -> int:
         # vLLM keeps whole blocks, and one block that is nobody's.
@@ -125,6 +140,7 @@ class VllmEngine:
         config = self.config
         options: dict[str, Any] = {
             "model": config.model_dir,
+            "tokenizer": config.tokenizer_dir,
             "dtype": self.dtype,
             "max_model_len": config.max_model_len,
             "tensor_parallel_size": config.tensor_parallel,
@@ -135,6 +151,8 @@ class VllmEngine:
             "use_tqdm_on_load": False,
             "seed": 0,
         }
+        if (Path(config.tokenizer_dir or config.model_dir) / TOKENIZER_FILE).is_file():
+            options["tokenizer_mode"] = "hf"  # tokenizer.json is read, whichever file lies beside it
         if self.device == "cpu":
             options |= {
                 "enforce_eager": True,

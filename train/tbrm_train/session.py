@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.models import Model, resolve_model
-from tbrm_bench.prompts import load_tokenizer, stop_token_ids
+from tbrm_bench.prompts import check_ids, prompt_warnings, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
+from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
 from tbrm_train.gym import is_gym
@@ -47,9 +48,13 @@ class Session:
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
     """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
     model = resolve_model(recipe.model)
-    tokenizer = load_tokenizer(model.path)
+    loaded = open_tokenizer(model.path)
+    tokenizer = loaded.tokenizer
     prompts = load_prompts(recipe, tokenizer, model.context_length)
     protocol = load_protocol(recipe.prompts.protocol)
+    check_ids((item.prompt for item in (*prompts.train, *prompts.validation)), tokenizer, model.config)
+    notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
+    prompts = replace(prompts, warnings=(*notes, *prompts.warnings))
     processes = start_processes(recipe.deepspeed)
     with ExitStack() as stack:
         # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
@@ -60,6 +65,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
                 max_model_len=max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe)),
                 dtype=recipe.deepspeed.dtype,
                 world_size=processes.world_size,
+                tokenizer_dir=loaded.engine_dir(),
             )
         )
         learner = stack.enter_context(_make_learner(recipe, model, processes))
