@@ -28,7 +28,7 @@ from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
 from tbrm_bench.tasks import load_task
-from tbrm_bench.tokenizer import LoadedTokenizer, open_tokenizer
+from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_bench.weights import weights_fingerprint
 
 
@@ -45,7 +45,7 @@ def prepare(options: EvalOptions) -> Plan:
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
     for task in tasks:
         check_ids(task.prompts, tokenizer, model.config)
-    engine = _make_engine(model, loaded, tasks, options)
+    engine = _make_engine(model, tasks, options)
     seed = protocol.seed if options.settings.seed is None else options.settings.seed
     lock = _lock(model, tasks, engine, seed)
     return Plan(
@@ -115,7 +115,7 @@ class _TaskPlanner:
         )
 
 
-def _make_engine(model: Model, loaded: LoadedTokenizer, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
+def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
     settings = options.settings
     config = EngineConfig(
         model_dir=str(model.path),
@@ -125,7 +125,6 @@ def _make_engine(model: Model, loaded: LoadedTokenizer, tasks: list[TaskPlan], o
         tensor_parallel=settings.tensor_parallel,
         trust_remote_code=settings.trust_remote_code,
         max_num_seqs=settings.max_num_seqs,
-        tokenizer_dir=loaded.engine_dir(),
     )
     if options.engine == "hf":
         from tbrm_bench.engines.hf import HfEngine

@@ -72,7 +72,7 @@ def open_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Loade
         import transformers  # noqa: F401
     except ImportError:
         raise MissingExtra("transformers", "hf") from None
-    file, label = _read_file(model_dir), _label(model_dir)
+    file, label = _read_file(model_dir), _config(model_dir).get("tokenizer_class")
     loaded = LoadedTokenizer(_load(model_dir, PLAIN_CLASS), is_auto=False) if file and label in PLAIN_NAMES else None
     loaded = loaded or _by_class(model_dir, file, label, trust_remote_code=trust_remote_code)
     tokenizer, warnings = loaded.tokenizer, list(loaded.warnings)
@@ -83,7 +83,7 @@ def open_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Loade
     if "1" not in tokenizer.decode(tokenizer("1", add_special_tokens=False)["input_ids"]):
         raise _no_tokenizer(model_dir, "its vocabulary cannot spell 1")
     if file:
-        warnings += _asked_for(tokenizer, file)
+        warnings += _asked_for(tokenizer, file, model_dir)
     return LoadedTokenizer(tokenizer, tuple(warnings), loaded.is_auto and not difference)
 
 
@@ -139,7 +139,7 @@ def _read_file(folder: Path) -> Any:
     try:
         file = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:
-        if type(error) is not Exception:  # the library's own errors have no class of their own
+        if not _is_of_files(error):
             raise
         raise _no_tokenizer(folder, f"{TOKENIZER_FILE}: {' '.join(str(error).split())[:200]}") from None
     # Settings of some training, which transformers sets anew at every call.
@@ -156,7 +156,7 @@ def _load(model_dir: Path, name: str, **options: Any) -> Tokenizer:
     try:
         tokenizer = getattr(transformers, name).from_pretrained(str(model_dir), local_files_only=True, **options)
     except Exception as error:
-        if not isinstance(error, LOAD_ERRORS) and type(error) is not Exception:
+        if not _is_of_files(error):
             raise
         raise _no_tokenizer(model_dir, " ".join(str(error).split())[:200]) from None
     # Decoding must give back every space; "is n't ." would lose some.
@@ -164,16 +164,15 @@ def _load(model_dir: Path, name: str, **options: Any) -> Tokenizer:
     return tokenizer
 
 
-def _label(model_dir: Path) -> str | None:
-    """Return the class that tokenizer_config.json names."""
+def _config(model_dir: Path) -> dict[str, Any]:
+    """Return tokenizer_config.json, {} where there is none."""
     path = model_dir / "tokenizer_config.json"
     if not path.is_file():
-        return None
+        return {}
     try:
-        label = json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a JSON object: {error}") from None
-    return label if isinstance(label, str) else None
 
 
 def _difference(tokenizer: Tokenizer, file: Any) -> str:
@@ -181,7 +180,12 @@ def _difference(tokenizer: Tokenizer, file: Any) -> str:
     seen: set[int] = set()
     for text in (*PROBES, *_neighbours(file)):
         wanted = file.encode(text, add_special_tokens=False).ids
-        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        try:
+            ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        except Exception as error:
+            if not _is_of_files(error):
+                raise
+            return f"{text[:30]!r} fails: {' '.join(str(error).split())[:80]}"
         if ids != wanted:
             return f"{text[:30]!r} becomes the tokens {ids[:8]}, by the file {wanted[:8]}"
         for part in (ids, *([token] for token in ids if token not in seen)):
@@ -193,6 +197,11 @@ def _difference(tokenizer: Tokenizer, file: Any) -> str:
     return ""
 
 
+def _is_of_files(error: Exception) -> bool:
+    """Whether an error of the libraries means that files do not fit; `tokenizers` raises bare Exceptions."""
+    return type(error) is Exception or isinstance(error, LOAD_ERRORS)
+
+
 def _neighbours(file: Any) -> Iterator[str]:
     """Yield texts around the file's special tokens, as chat templates write them."""
     added = file.get_added_tokens_decoder().values()
@@ -200,14 +209,23 @@ def _neighbours(file: Any) -> Iterator[str]:
         yield f"a {token} b{token}c\n{token}\nd"
 
 
-def _asked_for(tokenizer: Tokenizer, file: Any) -> Iterator[str]:
-    """Yield what tokenizer_config.json adds to tokenizer.json."""
-    plain, asked = file.encode("1").ids, list(tokenizer("1")["input_ids"])
-    if plain != asked:
+def _asked_for(tokenizer: Tokenizer, file: Any, model_dir: Path) -> Iterator[str]:
+    """Yield where tokenizer_config.json asks for more or less than tokenizer.json gives."""
+    plain, ids = file.encode("1").ids, list(tokenizer("1")["input_ids"])
+    if plain != ids:
         yield (
-            f"tokenizer_config.json asks for other special tokens around a text than {TOKENIZER_FILE} and is followed: "
-            f"'1' becomes {tokenizer.convert_ids_to_tokens(asked)}, by the file {[file.id_to_token(t) for t in plain]}"
+            f"the tokenizer puts other special tokens around a text than {TOKENIZER_FILE}: '1' becomes "
+            f"{tokenizer.convert_ids_to_tokens(ids)}, by the file {[file.id_to_token(token) for token in plain]}"
         )
+    config = _config(model_dir)
+    for key, token, place in (
+        ("add_bos_token", tokenizer.bos_token_id, 0),
+        ("add_eos_token", tokenizer.eos_token_id, -1),
+    ):
+        asked, found = config.get(key), bool(ids) and ids[place] == token
+        # A template that writes its own BOS is no contradiction, so only what is missing is of interest.
+        if asked is True and token is not None and not found:
+            yield f"tokenizer_config.json has {key} = true, {TOKENIZER_FILE} adds no such token; the file is followed"
     added = [token for token in tokenizer.get_added_vocab() if file.token_to_id(token) is None]
     if added:
         yield f"tokenizer_config.json adds tokens that {TOKENIZER_FILE} does not have: {_listed(added)}"

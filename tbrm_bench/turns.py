@@ -109,9 +109,7 @@ def _opening_warning(turns: Turns) -> str | None:
         missing = THOUGHT.sub("", opening.removeprefix(prompt)).strip()
         # Some templates open answers with nothing of their own: `[INST] 3 + 4? [/INST]`.
         if missing:
-            return (
-                f"add_generation_prompt changes nothing, and the prompt lacks {missing[:40]!r}, which opens an answer"
-            )
+            return f"add_generation_prompt changes nothing: the prompt lacks {missing[:40]!r}, which opens an answer"
     for shorter in (closed, opening):
         added = prompt.removeprefix(shorter).strip()
         if added and prompt.startswith(shorter) and shorter.endswith(added):

@@ -22,10 +22,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What a user may choose. `max_model_len` is the longest prompt plus its token cap, in tokens.
-
-    `tokenizer_dir` is the folder of the tokenizer where that of `model_dir` would be read otherwise than its file says.
-    """
+    """What a user may choose. `max_model_len` is the longest prompt plus its token cap, in tokens."""
 
     model_dir: str
     max_model_len: int
@@ -34,7 +31,6 @@ class EngineConfig:
     tensor_parallel: int = 1
     trust_remote_code: bool = False
     max_num_seqs: int | None = None
-    tokenizer_dir: str | None = None
 
 
 class Engine(Protocol):

@@ -67,8 +67,9 @@ class HfEngine:
         self.model.to(self.device).eval()
         # An empty one: `generate` would otherwise fill what is unset from the model's folder.
         self.model.generation_config = GenerationConfig()
-        folder = Path(self.config.tokenizer_dir or self.config.model_dir)
-        self.tokenizer = open_tokenizer(folder, trust_remote_code=self.config.trust_remote_code).tokenizer
+        self.tokenizer = open_tokenizer(
+            Path(self.config.model_dir), trust_remote_code=self.config.trust_remote_code
+        ).tokenizer
         return self
 
     def __exit__(

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite, UserError
 from tbrm_bench.records import Sample, SampleRequest
-from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer
+from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -103,8 +103,9 @@ class VllmEngine:
                 raise MissingPrerequisite(
                     f"vllm {self.version} does not import: {error}; see `tbench doctor`"
                 ) from error
-            self.llm = LLM(**self._options())
-        self._check_tokenizer()
+            folder, mode = self._tokenizer_options()
+            self.llm = LLM(**self._options(), tokenizer=folder, tokenizer_mode=mode)
+        self._check_tokenizer(folder)
         return self
 
     def __exit__(
@@ -115,14 +116,21 @@ class VllmEngine:
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
 
-    def _check_tokenizer(self) -> None:
-        """Leave with UserError if vLLM, which loads a tokenizer of its own, reads or writes text otherwise."""
+    def _tokenizer_options(self) -> tuple[str, Literal["auto", "hf"]]:
+        """Return the folder to load the tokenizer from, the model's or one that loads as it should, and vLLM's mode."""
+        folder = self.config.model_dir
+        loaded = open_tokenizer(Path(folder), trust_remote_code=self.config.trust_remote_code)
+        folder = loaded.engine_dir() or folder
+        # With "auto", files of Mistral's own format beside tokenizer.json win.
+        return folder, "hf" if (Path(folder) / TOKENIZER_FILE).is_file() else "auto"
+
+    def _check_tokenizer(self, folder: str) -> None:
+        """Leave with UserError if the tokenizer that vLLM has made of the folder reads or writes text otherwise."""
         assert self.llm is not None
         tokenizer = self.llm.get_tokenizer()
         tokenizer.clean_up_tokenization_spaces = False  # its own detokeniser never does it
         try:
-            folder = Path(self.config.tokenizer_dir or self.config.model_dir)
-            check_engine_tokenizer(tokenizer, folder, engine=f"vllm {self.version}")
+            check_engine_tokenizer(tokenizer, Path(folder), engine=f"vllm {self.version}")
         except UserError:
             self.__exit__(None, None, None)
             raise
@@ -140,7 +148,6 @@ class VllmEngine:
         config = self.config
         options: dict[str, Any] = {
             "model": config.model_dir,
-            "tokenizer": config.tokenizer_dir,
             "dtype": self.dtype,
             "max_model_len": config.max_model_len,
             "tensor_parallel_size": config.tensor_parallel,
@@ -151,8 +158,6 @@ class VllmEngine:
             "use_tqdm_on_load": False,
             "seed": 0,
         }
-        if (Path(config.tokenizer_dir or config.model_dir) / TOKENIZER_FILE).is_file():
-            options["tokenizer_mode"] = "hf"  # tokenizer.json is read, whichever file lies beside it
         if self.device == "cpu":
             options |= {
                 "enforce_eager": True,

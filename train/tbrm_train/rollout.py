@@ -145,15 +145,7 @@ class HfRollouts(Rollouts):
         return found
 
 
-def make_rollouts(
-    model_dir: str,
-    settings: Rollout,
-    *,
-    max_model_len: int,
-    dtype: str,
-    world_size: int,
-    tokenizer_dir: str | None = None,
-) -> Rollouts:
+def make_rollouts(model_dir: str, settings: Rollout, *, max_model_len: int, dtype: str, world_size: int) -> Rollouts:
     """Return the engine that the recipe names, not loaded yet; `max_model_len` is prompt plus response, in tokens."""
     config = EngineConfig(
         model_dir=model_dir,
@@ -161,7 +153,6 @@ def make_rollouts(
         max_model_len=max_model_len + 1,
         dtype=dtype,  # type: ignore[arg-type]
         max_num_seqs=settings.max_num_seqs,
-        tokenizer_dir=tokenizer_dir,
     )
     if settings.engine == "hf":
         return HfRollouts(config)

@@ -65,7 +65,6 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
                 max_model_len=max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe)),
                 dtype=recipe.deepspeed.dtype,
                 world_size=processes.world_size,
-                tokenizer_dir=loaded.engine_dir(),
             )
         )
         learner = stack.enter_context(_make_learner(recipe, model, processes))
