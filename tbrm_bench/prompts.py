@@ -55,19 +55,17 @@ def stop_token_ids(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) ->
     EOS ids of generation_config.json, or where it names none those of config.json; the tokenizer's EOS, as in vLLM; and
     the token that the chat template writes after an answer.
     """
-    ids = _named_stops(tokenizer, model_dir, protocol)
-    if protocol.model_eos and protocol.chat is not None and tokenizer.chat_template:
-        ids |= {end for end in [turn_end(tokenizer, protocol.chat)] if end is not None}
-    return tuple(sorted(ids))
+    return tuple(sorted(_named_stops(tokenizer, model_dir, protocol) | _turn_stops(tokenizer, protocol)))
 
 
 def prompt_warnings(
     tokenizer: Tokenizer, model_dir: Path, protocol: Protocol, config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what is allowed and probably not meant about template, stops and vocabulary; `config` is config.json."""
-    stop_ids, size = stop_token_ids(tokenizer, model_dir, protocol), vocab_size(config)
-    named = _named_stops(tokenizer, model_dir, protocol)
-    if added := sorted(set(stop_ids) - named):
+    named, size = _named_stops(tokenizer, model_dir, protocol), vocab_size(config)
+    added = sorted(_turn_stops(tokenizer, protocol) - named)
+    stop_ids = tuple(sorted({*named, *added}))
+    if added:
         yield (
             f"the chat template ends an answer with {_tokens(tokenizer, added)}, which is not among the stops that the "
             f"model's files and the protocol name ({_tokens(tokenizer, sorted(named))}); it is a stop too"
@@ -91,8 +89,8 @@ def prompt_warnings(
 def vocab_size(config: Mapping[str, Any]) -> int | None:
     """Return the number of ids that a model's config.json says it knows, None if it does not say."""
     text = config.get("text_config")
-    size = config.get("vocab_size", text.get("vocab_size") if isinstance(text, dict) else None)
-    return size if type(size) is int else None
+    found = [part.get("vocab_size") for part in (config, text) if isinstance(part, Mapping)]
+    return max((size for size in found if type(size) is int), default=None)
 
 
 def check_ids(prompts: Iterable[Prompt], tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
@@ -180,14 +178,23 @@ def _tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 
 def _named_stops(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) -> set[int]:
     """Return the stops that the protocol, the model's files and the tokenizer name."""
-    vocabulary = tokenizer.get_vocab() if protocol.stop_tokens else {}
-    ids = {vocabulary[token] for token in protocol.stop_tokens if token in vocabulary}
+    found = {token: tokenizer.convert_tokens_to_ids(token) for token in protocol.stop_tokens}
+    # Of a token that it does not have, a tokenizer gives None or the id of its unknown one.
+    ids = {index for token, index in found.items() if index is not None and _tokens(tokenizer, [index]) == token}
     if protocol.model_eos:
         # As transformers and vLLM have it: the two files may disagree, and then the first one is right.
         ids |= _eos_ids(model_dir / "generation_config.json") or _eos_ids(model_dir / "config.json")
         if tokenizer.eos_token_id is not None:
             ids.add(tokenizer.eos_token_id)
     return ids
+
+
+def _turn_stops(tokenizer: Tokenizer, protocol: Protocol) -> set[int]:
+    """Return the id that the chat template writes after an answer, for a protocol that asks for the model's own."""
+    if not protocol.model_eos or protocol.chat is None or not tokenizer.chat_template:
+        return set()
+    end = turn_end(tokenizer, protocol.chat)
+    return set() if end is None else {end}
 
 
 def _eos_ids(path: Path) -> set[int]:
