@@ -119,15 +119,19 @@ def test_a_training_says_what_it_reads_and_stops_at_and_its_checkpoint_needs_no_
     ):
         path = model / name
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    done = runs.train("tiny-grpo", f"model={model}", f"output={tmp_path / 'run'}", "optimizer.steps=1")
-    assert done.codes == [0], done.err
+    metrics = {}
+    for name, source in (("unchanged", "builtin:tiny"), ("changed", str(model))):
+        output = tmp_path / name
+        done = runs.train("tiny-grpo", f"model={source}", f"output={output}", "optimizer.steps=1")
+        assert done.codes == [0], done.err
+        metrics[name] = json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
     assert "LlamaTokenizerFast" in done.err
     assert f"ends an answer with {TURN_END}" in done.err
-    (checkpoint,) = (tmp_path / "run" / "checkpoints").glob("step-*")
+    (checkpoint,) = (tmp_path / "changed" / "checkpoints").glob("step-*")
     loaded, original = open_tokenizer(checkpoint), open_tokenizer(model)
     assert not loaded.warnings
     text = f"{TURN_START}user\nWhat is  24 + 7?\n\n{TURN_END} e\u0301"
     assert encode(loaded.tokenizer, text) == encode(original.tokenizer, text)
     assert loaded.tokenizer.decode(encode(loaded.tokenizer, text)) == text
-    metrics = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(metrics[-1])["cap_rate"] == 0
+    # Its responses end where those of the unchanged model do.
+    assert metrics["changed"]["tokens/mean"] == metrics["unchanged"]["tokens/mean"]
