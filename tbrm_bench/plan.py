@@ -78,7 +78,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that is ready to start."""
+    """A run that is ready to start; `notes` are what `prepare` found that is allowed and probably not meant."""
 
     model: Model
     protocol: Protocol
@@ -89,7 +89,7 @@ class Plan:
     about: Mapping[str, Any]
     run_dir: Path
     grader_workers: int
-    model_warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -102,7 +102,7 @@ class Plan:
         ]
         return [
             *self._old_lock(),
-            *self.model_warnings,
+            *self.notes,
             *shortened,
             *(
                 f"{task.name} is greedy under protocol {self.protocol.name}; its {task.num_samples} samples are copies"

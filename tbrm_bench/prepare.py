@@ -18,12 +18,20 @@ from tbrm_bench.model_door import open_model
 from tbrm_bench.models import Model
 from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
 from tbrm_bench.problems import load_problems, rows_hash
-from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
+from tbrm_bench.prompts import (
+    check_ids,
+    prompt_warnings,
+    prompts_hash,
+    render_prompts,
+    shortened_caps,
+    stop_token_ids,
+)
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
 from tbrm_bench.store.lock import LOCK_VERSION, as_version_1, started_under
 from tbrm_bench.tasks import load_task
+from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_bench.weights import weights_fingerprint
 
 
@@ -33,10 +41,13 @@ def prepare(options: EvalOptions) -> Plan:
     protocol = load_protocol(options.protocol)
     problems = {name: _load(name, options) for name in dict.fromkeys(options.tasks)}
     model, check = open_model(options.model)
-    tokenizer = load_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
+    loaded = open_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
+    tokenizer = loaded.tokenizer
     stop_ids = stop_token_ids(tokenizer, model.path, protocol)
     render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, options)
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
+    for task in tasks:
+        check_ids(task.prompts, tokenizer, model.config)
     engine = _make_engine(model, tasks, options)
     model_warnings = check.finish(engine=options.engine, trust_remote_code=options.settings.trust_remote_code)
     seed = protocol.seed if options.settings.seed is None else options.settings.seed
@@ -52,7 +63,11 @@ def prepare(options: EvalOptions) -> Plan:
         about=_about(model, protocol, options),
         run_dir=options.out or _default_run_dir(model, protocol, lock),
         grader_workers=options.settings.grader_workers,
-        model_warnings=tuple(model_warnings),
+        notes=(
+            *model_warnings,
+            *loaded.warnings,
+            *prompt_warnings(tokenizer, model.path, protocol, model.config),
+        ),
     )
 
 

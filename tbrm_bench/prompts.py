@@ -10,13 +10,15 @@ several points. Special tokens are otherwise never added to the text, nor is an 
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tbrm_bench.errors import MissingExtra, UserError
+from tbrm_bench.errors import UserError
 from tbrm_bench.protocols import QUESTION, ChatFormat, Protocol
 from tbrm_bench.records import Problem, Prompt
+from tbrm_bench.tokenizer import open_tokenizer
+from tbrm_bench.turns import control_warnings, turn_end, turn_warnings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -26,26 +28,7 @@ else:
 
 def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Tokenizer:
     """Return the tokenizer of a model's folder; nothing is fetched. Raises UserError if there is none that loads."""
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtra("transformers", "hf") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(model_dir), local_files_only=True, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_tokenizer(model_dir, " ".join(str(error).split())[:200]) from None
-    # From a config.json alone transformers makes a tokenizer with an empty vocabulary, which loses every character.
-    if "1" not in tokenizer.decode(tokenizer("1", add_special_tokens=False)["input_ids"]):
-        raise _no_tokenizer(model_dir, "its vocabulary cannot spell 1")
-    return tokenizer
-
-
-def _no_tokenizer(model_dir: Path, reason: str) -> UserError:
-    return UserError(
-        f"no tokenizer can be loaded from {model_dir} ({reason}); put the base model's tokenizer files there"
-    )
+    return open_tokenizer(model_dir, trust_remote_code=trust_remote_code).tokenizer
 
 
 def render_prompts(problems: Iterable[Problem], protocol: Protocol, tokenizer: Tokenizer) -> list[Prompt]:
@@ -68,16 +51,58 @@ def prompts_hash(prompts: Iterable[Prompt]) -> str:
 def stop_token_ids(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) -> tuple[int, ...]:
     """Return the ids that end an answer, sorted.
 
-    They are the protocol's stop tokens, those of them that the vocabulary has, and if it asks for the model's own, the
-    EOS ids that generation_config.json, config.json and the tokenizer name.
+    They are the protocol's stop tokens, those of them that the vocabulary has, and if it asks for the model's own: the
+    EOS ids of generation_config.json, or where it names none those of config.json; the tokenizer's EOS, as in vLLM; and
+    the token that the chat template writes after an answer.
     """
-    vocabulary = tokenizer.get_vocab() if protocol.stop_tokens else {}
-    ids = {vocabulary[token] for token in protocol.stop_tokens if token in vocabulary}
-    if protocol.model_eos:
-        ids.update(_eos_ids(model_dir / "generation_config.json"), _eos_ids(model_dir / "config.json"))
-        if tokenizer.eos_token_id is not None:
-            ids.add(tokenizer.eos_token_id)
-    return tuple(sorted(ids))
+    return tuple(sorted(_named_stops(tokenizer, model_dir, protocol) | _turn_stops(tokenizer, protocol)))
+
+
+def prompt_warnings(
+    tokenizer: Tokenizer, model_dir: Path, protocol: Protocol, config: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what is allowed and probably not meant about template, stops and vocabulary; `config` is config.json."""
+    named, size = _named_stops(tokenizer, model_dir, protocol), vocab_size(config)
+    added = sorted(_turn_stops(tokenizer, protocol) - named)
+    stop_ids = tuple(sorted({*named, *added}))
+    if added:
+        yield (
+            f"the chat template ends an answer with {_tokens(tokenizer, added)}, which is not among the stops that the "
+            f"model's files and the protocol name ({_tokens(tokenizer, sorted(named))}); it is a stop too"
+        )
+    if protocol.chat is not None and tokenizer.chat_template:
+        yield from turn_warnings(tokenizer, protocol.chat, stop_ids)
+    elif protocol.raw is not None:
+        yield from control_warnings(tokenizer, protocol.raw.prompt, f"protocol {protocol.name}")
+    if size is None:
+        return
+    if beyond := [token for token in stop_ids if token >= size]:
+        yield f"the stop ids {beyond} are beyond the model's vocabulary of {size} (vocab_size); it never writes them"
+    highest, token = max((index, token) for token, index in tokenizer.get_vocab().items())
+    if highest >= size:
+        yield (
+            f"the tokenizer's ids reach to {highest} ({token!r}), the model's vocabulary has {size} (vocab_size); a "
+            "prompt with a token beyond it is refused"
+        )
+
+
+def vocab_size(config: Mapping[str, Any]) -> int | None:
+    """Return the number of ids that a model's config.json says it knows, None if it does not say."""
+    text = config.get("text_config")
+    found = [part.get("vocab_size") for part in (config, text) if isinstance(part, Mapping)]
+    return max((size for size in found if type(size) is int), default=None)
+
+
+def check_ids(prompts: Iterable[Prompt], tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
+    """Raise UserError if a prompt holds an id beyond the model's vocabulary, where vLLM reads rows of padding."""
+    size = vocab_size(config)
+    for prompt in prompts:
+        if size is not None and (highest := max(prompt.token_ids, default=0)) >= size:
+            raise UserError(
+                f"the prompt of {prompt.key.task} {prompt.key.problem_id} holds {_tokens(tokenizer, [highest])} with "
+                f"the id {highest}, but the model's vocabulary has {size} (vocab_size in config.json); use the "
+                "tokenizer that the model was trained with, or resize its embeddings"
+            )
 
 
 def shortened_caps(
@@ -147,11 +172,39 @@ def _adds_bos(tokenizer: Tokenizer) -> bool:
     return bool(ids) and ids[0] == tokenizer.bos_token_id
 
 
+def _tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    return ", ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids)))) or "none"
+
+
+def _named_stops(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) -> set[int]:
+    """Return the stops that the protocol, the model's files and the tokenizer name."""
+    found = {token: tokenizer.convert_tokens_to_ids(token) for token in protocol.stop_tokens}
+    # Of a token that it does not have, a tokenizer gives None or the id of its unknown one.
+    ids = {index for token, index in found.items() if index is not None and _tokens(tokenizer, [index]) == token}
+    if protocol.model_eos:
+        # As transformers and vLLM have it: the two files may disagree, and then the first one is right.
+        ids |= _eos_ids(model_dir / "generation_config.json") or _eos_ids(model_dir / "config.json")
+        if tokenizer.eos_token_id is not None:
+            ids.add(tokenizer.eos_token_id)
+    return ids
+
+
+def _turn_stops(tokenizer: Tokenizer, protocol: Protocol) -> set[int]:
+    """Return the id that the chat template writes after an answer, for a protocol that asks for the model's own."""
+    if not protocol.model_eos or protocol.chat is None or not tokenizer.chat_template:
+        return set()
+    end = turn_end(tokenizer, protocol.chat)
+    return set() if end is None else {end}
+
+
 def _eos_ids(path: Path) -> set[int]:
     if not path.is_file():
         return set()
     try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        found = config.get("eos_token_id")
+        if found is None and isinstance(text := config.get("text_config"), dict):
+            found = text.get("eos_token_id")
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{path} cannot be read as a JSON object: {error}") from None
     ids = found if isinstance(found, list) else [] if found is None else [found]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tbrm_bench.engines.base import EngineConfig, resolve_device, resolve_dtype
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.records import Sample, SampleRequest, Sampling
+from tbrm_bench.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ class HfEngine:
 
     def __enter__(self) -> Self:
         """Load the model and its tokenizer."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
@@ -69,7 +70,9 @@ class HfEngine:
         self.model.to(self.device).eval()
         # An empty one: `generate` would otherwise fill what is unset from the model's folder.
         self.model.generation_config = GenerationConfig()
-        self.tokenizer = AutoTokenizer.from_pretrained(self.config.model_dir, **options)
+        self.tokenizer = open_tokenizer(
+            Path(self.config.model_dir), trust_remote_code=self.config.trust_remote_code
+        ).tokenizer
         return self
 
     def __exit__(

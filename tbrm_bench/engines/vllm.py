@@ -21,12 +21,14 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
-from tbrm_bench.errors import MissingExtra, MissingPrerequisite
+from tbrm_bench.errors import MissingExtra, MissingPrerequisite, UserError
 from tbrm_bench.records import Sample, SampleRequest
+from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -101,7 +103,9 @@ class VllmEngine:
                 raise MissingPrerequisite(
                     f"vllm {self.version} does not import: {error}; see `tbench doctor`"
                 ) from error
-            self.llm = LLM(**self._options())
+            folder, mode = self._tokenizer_options()
+            self.llm = LLM(**self._options(), tokenizer=folder, tokenizer_mode=mode)
+        self._check_tokenizer(folder)
         return self
 
     def __exit__(
@@ -111,6 +115,25 @@ class VllmEngine:
         llm, self.llm = self.llm, None
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
+
+    def _tokenizer_options(self) -> tuple[str, Literal["auto", "hf"]]:
+        """Return the folder to load the tokenizer from, the model's or one that loads as it should, and vLLM's mode."""
+        folder = self.config.model_dir
+        loaded = open_tokenizer(Path(folder), trust_remote_code=self.config.trust_remote_code)
+        folder = loaded.engine_dir() or folder
+        # With "auto", files of Mistral's own format beside tokenizer.json win.
+        return folder, "hf" if (Path(folder) / TOKENIZER_FILE).is_file() else "auto"
+
+    def _check_tokenizer(self, folder: str) -> None:
+        """Leave with UserError if the tokenizer that vLLM has made of the folder reads or writes text otherwise."""
+        assert self.llm is not None
+        tokenizer = self.llm.get_tokenizer()
+        tokenizer.clean_up_tokenization_spaces = False  # its own detokeniser never does it
+        try:
+            check_engine_tokenizer(tokenizer, Path(folder), engine=f"vllm {self.version}")
+        except UserError:
+            self.__exit__(None, None, None)
+            raise
 
     def _cpu_cache_bytes(self) -> int:
         # vLLM keeps whole blocks, and one block that is nobody's.

@@ -17,7 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.prompts import load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
+from tbrm_bench.prompts import check_ids, load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
 from tbrm_bench.protocols import ChatFormat, RawFormat, load_protocol
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt
 
@@ -139,12 +139,39 @@ def test_stops_are_the_models_and_the_protocols(tmp_path: Path) -> None:
     tokenizer = build()
     assert stop_token_ids(tokenizer, tmp_path, protocol) == (1, 2)
     write_json(tmp_path / "config.json", {"eos_token_id": 40})
-    write_json(tmp_path / "generation_config.json", {"eos_token_id": [50, 1, 30]})
-    assert stop_token_ids(tokenizer, tmp_path, protocol) == (1, 2, 30, 40, 50)
-    assert stop_token_ids(tokenizer, tmp_path, replace(protocol, stop_tokens=())) == (1, 30, 40, 50)
-    assert stop_token_ids(tokenizer, tmp_path, replace(protocol, model_eos=False)) == (2,)
-    write_json(tmp_path / "generation_config.json", {"eos_token_id": None})
     assert stop_token_ids(tokenizer, tmp_path, protocol) == (1, 2, 40)
+    write_json(tmp_path / "generation_config.json", {"eos_token_id": [50, 1, 30]})
+    assert stop_token_ids(tokenizer, tmp_path, protocol) == (1, 2, 30, 50)
+    assert stop_token_ids(tokenizer, tmp_path, replace(protocol, stop_tokens=())) == (1, 30, 50)
+    assert stop_token_ids(tokenizer, tmp_path, replace(protocol, model_eos=False)) == (2,)
+
+
+@pytest.mark.parametrize("named", [{}, {"eos_token_id": None}, {"eos_token_id": []}])
+@pytest.mark.parametrize(
+    ("config", "stops"),
+    [
+        ({"eos_token_id": 40}, (1, 40)),
+        ({"eos_token_id": 40, "text_config": {"eos_token_id": 60}}, (1, 40)),
+        ({"text_config": {"eos_token_id": [60, 61]}}, (1, 60, 61)),
+        ({"eos_token_id": None, "text_config": {"eos_token_id": 60}}, (1, 60)),
+        ({"text_config": None}, (1,)),
+    ],
+)
+def test_a_generation_config_without_an_eos_leaves_the_config_s(
+    tmp_path: Path, named: Any, config: Any, stops: tuple[int, ...]
+) -> None:
+    write_json(tmp_path / "generation_config.json", named)
+    write_json(tmp_path / "config.json", config)
+    assert stop_token_ids(build(), tmp_path, CHAT) == stops
+
+
+@pytest.mark.parametrize("config", [{"vocab_size": 300}, {"text_config": {"vocab_size": 300}}])
+def test_no_prompt_reaches_beyond_the_vocabulary(config: Any) -> None:
+    inside, beyond = Prompt(ProblemKey("t", "1"), "", (0, 299)), Prompt(ProblemKey("t", "2"), "", (5, 300, 1))
+    check_ids([inside], build(), config)
+    check_ids([beyond], build(), {})
+    with pytest.raises(UserError, match=r"t 2 .*id 300.*vocabulary has 300"):
+        check_ids([inside, beyond], build(), config)
 
 
 @pytest.mark.parametrize(("value", "said"), [({"eos_token_id": "</s>"}, "'</s>'"), ([1], "JSON object")])

@@ -1,6 +1,8 @@
 """The tiny model's tokenizer: lossless, one token a digit, ChatML to the letter, no BOS."""
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from hypothesis import strategies as st
 
 from tbrm_bench.generators.arithmetic import training_pairs
 from tbrm_bench.prompts import load_tokenizer
+from tbrm_bench.resources import builtin_model_dir
+from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_train.recipe import NUM_BASE_TOKENS
 from tbrm_train.tokenizer import PAD, TURN_END, TURN_START, train_tokenizer
 
+Runs = Any  # of conftest.py
 SPECIAL = (PAD, TURN_START, TURN_END)
 # Any text but lone surrogates, which no UTF-8 file holds; special tokens' own names among it.
 texts = st.lists(st.one_of(st.text(), st.sampled_from(SPECIAL), st.text("0123456789 \n\t"))).map("".join)
@@ -100,3 +105,33 @@ def test_the_same_texts_make_the_same_tokenizer_and_saving_keeps_it(tokenizer: A
     assert encode(loaded, text) == encode(tokenizer, text)
     assert (loaded.eos_token, loaded.pad_token, loaded.bos_token) == (TURN_END, PAD, None)
     assert loaded.chat_template == tokenizer.chat_template
+
+
+def test_a_training_says_what_it_reads_and_stops_at_and_its_checkpoint_needs_no_word(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """A model whose folder names the wrong class, and an EOS that no turn ends with."""
+    model = Path(shutil.copytree(builtin_model_dir("tiny"), tmp_path / "model"))
+    for name, change in (
+        ("tokenizer_config.json", {"tokenizer_class": "LlamaTokenizerFast", "eos_token": PAD}),
+        ("config.json", {"eos_token_id": 0}),
+        ("generation_config.json", {"eos_token_id": 0}),
+    ):
+        path = model / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    metrics = {}
+    for name, source in (("unchanged", "builtin:tiny"), ("changed", str(model))):
+        output = tmp_path / name
+        done = runs.train("tiny-grpo", f"model={source}", f"output={output}", "optimizer.steps=1")
+        assert done.codes == [0], done.err
+        metrics[name] = json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
+    assert "LlamaTokenizerFast" in done.err
+    assert f"ends an answer with {TURN_END}" in done.err
+    (checkpoint,) = (tmp_path / "changed" / "checkpoints").glob("step-*")
+    loaded, original = open_tokenizer(checkpoint), open_tokenizer(model)
+    assert not loaded.warnings
+    text = f"{TURN_START}user\nWhat is  24 + 7?\n\n{TURN_END} e\u0301"
+    assert encode(loaded.tokenizer, text) == encode(original.tokenizer, text)
+    assert loaded.tokenizer.decode(encode(loaded.tokenizer, text)) == text
+    # Its responses end where those of the unchanged model do.
+    assert metrics["changed"]["tokens/mean"] == metrics["unchanged"]["tokens/mean"]

@@ -8,9 +8,10 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.model_door import open_model
 from tbrm_bench.models import Model
-from tbrm_bench.prompts import load_tokenizer, stop_token_ids
+from tbrm_bench.prompts import check_ids, prompt_warnings, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
+from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
 from tbrm_train.gym import is_gym
@@ -48,10 +49,13 @@ class Session:
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
     """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
     model, check = open_model(recipe.model)
-    tokenizer = load_tokenizer(model.path)
+    loaded = open_tokenizer(model.path)
+    tokenizer = loaded.tokenizer
     prompts = load_prompts(recipe, tokenizer, model.context_length)
     protocol = load_protocol(recipe.prompts.protocol)
-    prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *prompts.warnings))
+    check_ids((item.prompt for item in (*prompts.train, *prompts.validation)), tokenizer, model.config)
+    notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
+    prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *notes, *prompts.warnings))
     processes = start_processes(recipe.deepspeed)
     with ExitStack() as stack:
         # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
