@@ -32,11 +32,10 @@ def not_finite(dtype: str) -> RunFailed:
 
 
 def _causes(dtype: str) -> str:
-    other = "bfloat16 or --set dtype=float32" if dtype == "float16" else "float32"
-    return (
-        f"its weights hold NaN or infinity, or its activations overflow in {dtype}; check the files, or try "
-        f"--set dtype={other}"
-    )
+    if dtype == "float16":
+        return "its activations overflow in float16, or its weights hold NaN or infinity; use --set dtype=bfloat16"
+    fix = "" if dtype == "float32" else " or try --set dtype=float32"
+    return f"its weights hold NaN or infinity, or overflow in {dtype}; check the model's files{fix}"
 
 
 def withhold_repeats(batches: Iterable[list[Sample]], *, dtype: str) -> Iterator[list[Sample]]:
