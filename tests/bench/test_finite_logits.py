@@ -22,6 +22,8 @@ from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.store import RunStore
 
 Weights = dict[str, torch.Tensor]
+# Two engines, of which each test loads its own.
+ENGINES = [pytest.param("vllm", marks=pytest.mark.own_process), "hf"]
 
 
 def changed(folder: Path, change: Callable[[Weights], None]) -> Path:
@@ -76,7 +78,7 @@ def infinite_logit(weights: Weights) -> None:
     weights["lm_head.weight"][7] = 3e38
 
 
-@pytest.mark.parametrize("engine", ["vllm", "hf"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("change", "dtype", "said"),
     [
@@ -95,7 +97,7 @@ def test_logits_that_are_no_numbers_stop_a_run_before_anything_is_stored(
     assert stored(tmp_path / "run") == {}
 
 
-@pytest.mark.parametrize("engine", ["vllm", "hf"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_nan_that_comes_later_stops_the_run_and_what_is_stored_is_healthy(tmp_path: Path, engine: str) -> None:
     """A token that only completions hold has a NaN embedding: prompts are healthy, what follows that token is not."""
     healthy = plan(changed(tmp_path / "healthy", lambda weights: None), tmp_path / "good", engine)
