@@ -110,7 +110,7 @@ class VllmEngine:
             _ROPE_DICT.clear()
             self.llm = LLM(**self._options())
         self.is_checked = False
-        self._watch()
+        _refuse_nans(self.llm.llm_engine.engine_core, self.dtype)
         return self
 
     def __exit__(
@@ -219,20 +219,6 @@ class VllmEngine:
         if not all(math.isfinite(entry.logprob) for entry in logprobs.values()):
             raise not_finite(self.dtype)
 
-    def _watch(self) -> None:
-        """Look at what the engine's core hands over, in this process or another, before a sample is made of it."""
-        assert self.llm is not None
-        core = self.llm.llm_engine.engine_core
-        get_output = core.get_output
-
-        def checked() -> Any:
-            outputs = get_output()
-            if any(output.num_nans_in_logits for output in outputs.outputs):
-                raise not_finite(self.dtype)
-            return outputs
-
-        core.get_output = checked
-
     def _submit(self, request: SampleRequest, running: dict[str, SampleRequest]) -> None:
         assert self.llm is not None
         name = "\x1f".join(map(str, request.key))
@@ -265,6 +251,19 @@ def _return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; musl and macOS have none
     if trim is not None:
         trim(0)
+
+
+def _refuse_nans(core: Any, dtype: str) -> None:
+    """Look at what the engine's core hands over, in this process or another, before a sample is made of it."""
+    get_output = core.get_output
+
+    def checked() -> Any:
+        outputs = get_output()
+        if any(output.num_nans_in_logits for output in outputs.outputs):
+            raise not_finite(dtype)
+        return outputs
+
+    core.get_output = checked
 
 
 def _lost_requests(lost: Mapping[str, int]) -> RunFailed:
