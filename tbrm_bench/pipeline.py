@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tbrm_bench.engines.finite import withhold_repeats
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.names import grader_name, is_strict_boxed
 from tbrm_bench.plan import Plan
@@ -97,7 +98,8 @@ def _generate(plan: Plan, store: RunStore, grading: "Grading", progress: Progres
     progress.enter("loading the model")
     with plan.engine as engine:
         progress.enter("generating")
-        for samples in engine.generate(_requests(plan, store)):
+        generated = engine.generate(_requests(plan, store))
+        for samples in withhold_repeats(generated, dtype=str(engine.identity()["dtype"])):
             store.add_samples(samples)
             progress.sampled(samples)
             for sample in samples:
@@ -106,7 +108,8 @@ def _generate(plan: Plan, store: RunStore, grading: "Grading", progress: Progres
 
 
 def _requests(plan: Plan, store: RunStore) -> Iterator[SampleRequest]:
-    for task in plan.tasks:
+    # Tasks that share an engine are neighbours, so that each is loaded once.
+    for task in sorted(plan.tasks, key=lambda task: task.positions or ""):
         yield from task.requests(store.missing(task.name), plan.seed)
 
 

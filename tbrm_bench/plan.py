@@ -52,6 +52,7 @@ class TaskPlan:
     """One task of a run: its problems, their prompts in the same order, and how to sample.
 
     `caps` holds the problems whose prompt leaves less room than the protocol's cap: problem id -> new tokens.
+    `positions` names the regime of a model whose positions depend on the longest sequence (`engines.positions`).
     """
 
     name: str
@@ -60,6 +61,7 @@ class TaskPlan:
     num_samples: int
     sampling: Sampling
     caps: Mapping[str, int]
+    positions: str | None = None
 
     def requests(self, missing: Iterator[SampleKey], seed: int) -> Iterator[SampleRequest]:
         """Yield one request a missing sample."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.engines.base import Engine, EngineConfig
+from tbrm_bench.engines.positions import EnginePerTask, position_limit, regime
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
 from tbrm_bench.model_door import open_model
@@ -44,7 +45,8 @@ def prepare(options: EvalOptions) -> Plan:
     loaded = open_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
     tokenizer = loaded.tokenizer
     stop_ids = stop_token_ids(tokenizer, model.path, protocol)
-    render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, options)
+    limit = position_limit(model.config, options.engine)
+    render = _TaskPlanner(protocol, tokenizer, stop_ids, model.context_length, limit, options)
     tasks = [render.plan(name, rows) for name, rows in problems.items()]
     for task in tasks:
         check_ids(task.prompts, tokenizer, model.config)
@@ -89,8 +91,7 @@ def _check_counts(options: EvalOptions) -> None:
 
 
 def _load(name: str, options: EvalOptions) -> list[Problem]:
-    problems = load_problems(load_task(name), data_dir=options.data_dir)
-    return problems[: options.limit]
+    return load_problems(load_task(name), data_dir=options.data_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,12 @@ class _TaskPlanner:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     context_length: int
+    position_limit: int | None
     options: EvalOptions
 
-    def plan(self, name: str, problems: list[Problem]) -> TaskPlan:
+    def plan(self, name: str, rows: list[Problem]) -> TaskPlan:
         """Render the prompts of one task and settle how it is sampled."""
+        problems = rows[: self.options.limit]
         chosen = self.protocol.sampling(name)
         max_tokens = self.options.max_tokens or chosen.max_tokens
         prompts = render_prompts(problems, self.protocol, self.tokenizer)
@@ -121,14 +124,36 @@ class _TaskPlanner:
                 stop_token_ids=self.stop_ids,
             ),
             caps=shortened_caps(prompts, max_tokens, self.context_length, task=name, protocol=self.protocol),
+            positions=self._positions(rows, max_tokens),
         )
+
+    def _positions(self, rows: list[Problem], max_tokens: int) -> str | None:
+        """Name the regime of the whole task, whatever --limit takes of it."""
+        if self.position_limit is None:
+            return None
+        prompts = render_prompts(rows, self.protocol, self.tokenizer)
+        longest = max(len(prompt.token_ids) for prompt in prompts) + max_tokens
+        return regime(self.position_limit, min(longest, self.context_length))
 
 
 def _make_engine(model: Model, tasks: list[TaskPlan], options: EvalOptions) -> Engine:
+    """Return one engine, or one for all tasks of a regime of positions where there are two of those."""
+    limit = position_limit(model.config, options.engine)
+    engines: dict[str | None, Engine] = {}
+    for name in dict.fromkeys(task.positions for task in tasks):
+        longest = max(task.longest for task in tasks if task.positions == name)
+        # Beyond the limit also where --limit left out what reaches there.
+        is_beyond = limit is not None and name == regime(limit, limit + 1)
+        engines[name] = _one_engine(model, max(longest, limit + 1) if limit and is_beyond else longest, options)
+    by_task = {task.name: engines[task.positions] for task in tasks}
+    return EnginePerTask(by_task) if len(engines) > 1 else by_task[tasks[0].name]
+
+
+def _one_engine(model: Model, max_model_len: int, options: EvalOptions) -> Engine:
     settings = options.settings
     config = EngineConfig(
         model_dir=str(model.path),
-        max_model_len=max(task.longest for task in tasks),
+        max_model_len=max_model_len,
         dtype=settings.dtype,
         device=settings.device,
         tensor_parallel=settings.tensor_parallel,
@@ -167,6 +192,7 @@ def _lock(
 
 def _lock_task(task: TaskPlan) -> dict[str, Any]:
     sampling = task.sampling
+    positions = {} if task.positions is None else {"positions": task.positions}
     return {
         "num_problems": len(task.problems),
         "rows": rows_hash(task.problems),
@@ -177,7 +203,7 @@ def _lock_task(task: TaskPlan) -> dict[str, Any]:
         "shortened_caps": dict(task.caps),
         "stop_strings": list(sampling.stop),
         "stop_token_ids": list(sampling.stop_token_ids),
-    }
+    } | positions
 
 
 def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tbrm_bench.tasks import task_names
 from tbrm_bench.tomlio import did_you_mean, load_toml
 
 QUESTION = "{question}"
+MIN_TEMPERATURE = 0.01  # vLLM draws at 0.01 whatever is between 0 and that
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,11 @@ def _check_sampling(sampling: TaskSampling, place: str) -> None:
     # Written so that a NaN fails too.
     if not 0 <= sampling.temperature < float("inf"):
         raise UserError(f"{place} temperature is {sampling.temperature}; 0 or more is needed")
+    if 0 < sampling.temperature < MIN_TEMPERATURE:
+        raise UserError(
+            f"{place} temperature is {sampling.temperature}, which vLLM would raise to {MIN_TEMPERATURE}; "
+            f"use 0 (greedy) or {MIN_TEMPERATURE} or more"
+        )
     if not 0 < sampling.top_p <= 1:
         raise UserError(f"{place} top_p is {sampling.top_p}; more than 0 and at most 1 is needed")
     if sampling.temperature == 0 and sampling.samples > 1:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-FinishReason = Literal["stop", "length"]
+# Of a sample that is one: an aborted or failed request is none. "repetition": the engine cut a loop short.
+FinishReason = Literal["stop", "length", "repetition"]
 AnswerKind = Literal["auto", "integer", "number", "expression", "tuple", "interval", "text"]
 
 

@@ -18,6 +18,12 @@ settings.register_profile("tbench", deadline=None)  # a busy machine is no mista
 settings.load_profile("tbench")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave `own_process` to test_own_process.py: leaving a vLLM engine ends the process group of the shared one."""
+    is_alone = "TBENCH_OWN_PROCESS" in os.environ
+    items[:] = [item for item in items if (item.get_closest_marker("own_process") is not None) == is_alone]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the real rows of the six benchmarks; they are not part of the project."""

@@ -76,13 +76,13 @@ def resolve_dtype(config: EngineConfig, device: str) -> DType:
         return config.dtype
     if device == "cpu":
         return "float32"
-    stored = _model_config(config.model_dir)
+    stored = model_config(config.model_dir)
     return "float16" if stored.get("dtype", stored.get("torch_dtype")) == "float16" else "bfloat16"
 
 
 def kv_cache_bytes(config: EngineConfig, dtype: DType, *, num_tokens: int) -> int:
     """Return an upper bound for the bytes of the keys and values of `num_tokens` tokens."""
-    stored = _model_config(config.model_dir)
+    stored = model_config(config.model_dir)
     num_heads = stored.get("num_attention_heads", 1)
     head_dim = stored.get("head_dim") or stored.get("hidden_size", 0) // num_heads
     num_kv_heads = stored.get("num_key_value_heads") or num_heads
@@ -90,6 +90,7 @@ def kv_cache_bytes(config: EngineConfig, dtype: DType, *, num_tokens: int) -> in
     return int(2 * stored.get("num_hidden_layers", 1) * num_kv_heads * head_dim * width * num_tokens)
 
 
-def _model_config(model_dir: str) -> dict[str, Any]:
+def model_config(model_dir: str) -> dict[str, Any]:
+    """Return config.json as it is."""
     config: dict[str, Any] = json.loads((Path(model_dir) / "config.json").read_text(encoding="utf-8"))
     return config

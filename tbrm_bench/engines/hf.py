@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tbrm_bench.engines.base import EngineConfig, resolve_device, resolve_dtype
+from tbrm_bench.engines.base import EngineConfig, model_config, resolve_device, resolve_dtype
+from tbrm_bench.engines.finite import FiniteLogits
+from tbrm_bench.engines.positions import position_limit, use_long_factors
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.records import Sample, SampleRequest, Sampling
 from tbrm_bench.tokenizer import open_tokenizer
@@ -68,6 +70,11 @@ class HfEngine:
         )
         check_loaded(self.config.model_dir, self.model, report)
         self.model.to(self.device).eval()
+        limit = position_limit(model_config(self.config.model_dir), self.name)
+        if limit is not None and self.config.max_model_len > limit:
+            use_long_factors(self.model)
+            # Phi-3 would recompute its cache where it used to change factors.
+            self.model.config.original_max_position_embeddings = self.config.max_model_len
         # An empty one: `generate` would otherwise fill what is unset from the model's folder.
         self.model.generation_config = GenerationConfig()
         self.tokenizer = open_tokenizer(
@@ -112,7 +119,10 @@ class HfEngine:
                 input_ids=input_ids.to(self.device),
                 attention_mask=attention_mask.to(self.device),
                 generation_config=config,
-                logits_processor=_processors(batch, sampling),
+                logits_processor=[
+                    FiniteLogits(width, sampling.stop_token_ids, self.dtype),
+                    *_processors(batch, sampling),
+                ],
                 tokenizer=self.tokenizer if sampling.stop else None,
             )
         return [self._to_sample(request, row) for request, row in zip(batch, output[:, width:].tolist(), strict=True)]

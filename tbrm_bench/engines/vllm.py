@@ -17,17 +17,19 @@ import ctypes
 import importlib.metadata
 import itertools
 import logging
+import math
 import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
-from tbrm_bench.errors import MissingExtra, MissingPrerequisite, UserError
-from tbrm_bench.records import Sample, SampleRequest
+from tbrm_bench.engines.finite import not_finite
+from tbrm_bench.errors import MissingExtra, MissingPrerequisite, RunFailed, UserError
+from tbrm_bench.records import FinishReason, Sample, SampleRequest
 from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
 }
 CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCHDYNAMO_DISABLE": "1"}
 
@@ -79,6 +82,7 @@ class VllmEngine:
         self.config = config
         self.dtype = resolve_dtype(config, self.device)
         self.llm: LLM | None = None
+        self.is_checked = False
 
     def identity(self) -> Mapping[str, str | int]:
         """Return the lock's fields of this engine."""
@@ -99,13 +103,18 @@ class VllmEngine:
             warnings.simplefilter("ignore", FutureWarning)
             try:
                 from vllm import LLM
+                from vllm.model_executor.layers.rotary_embedding import _ROPE_DICT
             except (ImportError, RuntimeError) as error:  # a CUDA torchvision beside a CPU torch raises RuntimeError
                 raise MissingPrerequisite(
                     f"vllm {self.version} does not import: {error}; see `tbench doctor`"
                 ) from error
+            # Shared between engines by a key without max_model_len, on which longrope's factors depend.
+            _ROPE_DICT.clear()
             folder, mode = self._tokenizer_options()
             self.llm = LLM(**self._options(), tokenizer=folder, tokenizer_mode=mode)
         self._check_tokenizer(folder)
+        self.is_checked = False
+        _refuse_nans(self.llm.llm_engine.engine_core, self.dtype)
         return self
 
     def __exit__(
@@ -177,7 +186,8 @@ class VllmEngine:
         engine = self.llm.llm_engine
         batch = engine.vllm_config.scheduler_config.max_num_seqs
         running: dict[str, SampleRequest] = {}
-        queue = iter(requests)
+        queue = self._checked(iter(requests))
+        lost: dict[str, int] = {}
         finished: list[Sample] = []
         num_since_trim, handed_over = 0, time.monotonic()
         try:
@@ -189,7 +199,12 @@ class VllmEngine:
                     break
                 for output in engine.step():
                     if output.finished:
-                        finished.append(_to_sample(running.pop(output.request_id), output))
+                        request = running.pop(output.request_id)
+                        if sample := _to_sample(request, output):
+                            finished.append(sample)
+                        else:
+                            reason = str(output.outputs[0].finish_reason)
+                            lost[reason] = lost.get(reason, 0) + 1
                 if len(finished) >= HAND_OVER or (finished and time.monotonic() > handed_over + HAND_OVER_S):
                     num_since_trim += len(finished)
                     if self.device == "cpu" and num_since_trim >= TRIM_EVERY:
@@ -199,9 +214,33 @@ class VllmEngine:
                     finished, handed_over = [], time.monotonic()
             if finished:
                 yield finished
+            if lost:
+                raise _lost_requests(lost)
         finally:
             if running:
                 engine.abort_request(list(running))
+
+    def _checked(self, queue: Iterator[SampleRequest]) -> Iterator[SampleRequest]:
+        """Yield the requests, after the logits of the first one have been found finite; once after loading."""
+        for request in queue:
+            if not self.is_checked:
+                self._check(request)
+                self.is_checked = True
+            yield request
+
+    def _check(self, request: SampleRequest) -> None:
+        from vllm import SamplingParams
+
+        assert self.llm is not None
+        prompt = {"prompt_token_ids": list(request.prompt_token_ids)}
+        params = SamplingParams(max_tokens=1, temperature=0.0, logprobs=0, ignore_eos=True)
+        self.llm.llm_engine.add_request("check", prompt, params)
+        found: list[Any] = []
+        while not found:
+            found = [output for output in self.llm.llm_engine.step() if output.finished]
+        (logprobs,) = found[0].outputs[0].logprobs
+        if not all(math.isfinite(entry.logprob) for entry in logprobs.values()):
+            raise not_finite(self.dtype)
 
     def _submit(self, request: SampleRequest, running: dict[str, SampleRequest]) -> None:
         assert self.llm is not None
@@ -237,13 +276,34 @@ def _return_freed_memory() -> None:
         trim(0)
 
 
-def _to_sample(request: SampleRequest, output: Any) -> Sample:
+def _refuse_nans(core: Any, dtype: str) -> None:
+    """Look at what the engine's core hands over, in this process or another, before a sample is made of it."""
+    get_output = core.get_output
+
+    def checked() -> Any:
+        outputs = get_output()
+        if any(output.num_nans_in_logits for output in outputs.outputs):
+            raise not_finite(dtype)
+        return outputs
+
+    core.get_output = checked
+
+
+def _lost_requests(lost: Mapping[str, int]) -> RunFailed:
+    reasons = ", ".join(f"{count} with {reason!r}" for reason, count in sorted(lost.items()))
+    return RunFailed(f"vLLM gave up requests ({reasons}), which are no samples; run the same command to resume")
+
+
+def _to_sample(request: SampleRequest, output: Any) -> Sample | None:
+    """Return the sample, or None if the request was aborted or failed."""
     completion = output.outputs[0]
+    if completion.finish_reason not in get_args(FinishReason):
+        return None
     return Sample(
         key=request.key,
         seed=request.seed,
         text=completion.text,
         token_ids=tuple(completion.token_ids),
-        finish_reason="length" if completion.finish_reason == "length" else "stop",
+        finish_reason=completion.finish_reason,
         num_prompt_tokens=len(request.prompt_token_ids),
     )

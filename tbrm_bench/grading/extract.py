@@ -62,7 +62,7 @@ def extract(text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bo
         return boxed
     if not strict_boxed and not open_think and (answer := tagged(text[-MAX_SCAN_CHARS:])):
         return Extraction(answer, "final_answer")
-    if strict_boxed or finish_reason == "length" or open_think:
+    if strict_boxed or finish_reason != "stop" or open_think:
         return Extraction(None, "inside_think" if open_think else "none")
     return Extraction(*stated(text[-MAX_SCAN_CHARS:], is_whole=text is whole))  # type: ignore[arg-type]
 

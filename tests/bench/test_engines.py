@@ -130,6 +130,25 @@ def test_a_stop_string_ends_the_text_before_it(
 
 
 @pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
+def test_what_ends_exactly_at_the_cap_has_ended(
+    name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
+) -> None:
+    """A stop token, or a stop string, as the last token that the cap allows; with one token less it met the cap."""
+    engine: Engine = request.getfixturevalue(name)
+    for stop in ((), ("boxed",)):
+        wanted = requests(prompts[:4], stop_ids, temperature=0.0, stop=stop, max_tokens=96)
+        ended = [sample for sample in by_key(engine.generate(wanted)).values() if sample.finish_reason == "stop"]
+        assert ended
+        for sample in ended:
+            prompt = next(prompt for prompt in prompts if prompt.key == sample.key[:2])
+            for cap, reason in ((len(sample.token_ids), "stop"), (len(sample.token_ids) - 1, "length")):
+                (again,) = flat(
+                    engine.generate(requests([prompt], stop_ids, temperature=0.0, stop=stop, max_tokens=cap))
+                )
+                assert (again.finish_reason, again.token_ids) == (reason, sample.token_ids[:cap])
+
+
+@pytest.mark.parametrize("name", ["vllm_engine", "hf_engine"])
 def test_requests_are_drawn_lazily(
     name: str, request: pytest.FixtureRequest, prompts: list[Prompt], stop_ids: tuple[int, ...]
 ) -> None:

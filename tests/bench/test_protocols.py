@@ -90,6 +90,8 @@ def test_a_protocol_from_a_file(tmp_path: Path) -> None:
         ("temperature = 1.0", "temperature = -0.1", ["temperature is -0.1"]),
         ("temperature = 1.0", "temperature = nan", ["temperature is nan"]),
         ("temperature = 1.0", "temperature = inf", ["temperature is inf"]),
+        ("temperature = 1.0", "temperature = 0.0099", ["temperature is 0.0099", "use 0 (greedy) or 0.01 or more"]),
+        ("temperature = 0.0", "temperature = 1e-6", ["[task_sampling.aime24]", "temperature is 1e-06"]),
         ("temperature = 1.0", "temperature = 0.0", ["2 greedy samples", "copies"]),
         ("samples = 2", "samples = 0", ["samples 0", "1 or more"]),
         ("samples = 2", "samples = 2.0", ["samples] is 2.0", "an integer"]),
@@ -107,6 +109,15 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, sa
         read(tmp_path, MINIMAL.replace(old, new, 1))
     for part in ["mine.toml", *said]:
         assert part in str(raised.value)
+
+
+def test_every_temperature_that_is_allowed_is_the_one_that_vllm_draws_at(tmp_path: Path) -> None:
+    from vllm import SamplingParams
+
+    for asked in (0.0, 0.01, 0.0100001, 0.3, 2.0):
+        text = MINIMAL.replace("temperature = 0.0", f"temperature = {asked}")
+        found = read(tmp_path, text).sampling("aime24").temperature
+        assert SamplingParams(temperature=found).temperature == found == asked
 
 
 def test_an_unknown_name_and_a_missing_file(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def _rows(**values: Any) -> Any:
         ("algorithm.gamma=1.5", ["algorithm.gamma is 1.5", "from 0 to 1"]),
         ("algorithm.updates_per_batch=2", ["updates_per_batch is 2", "tbrm makes one update"]),
         ("rollout.samples_per_prompt=1", ["samples_per_prompt is 1", "2 or more"]),
+        ("rollout.temperature=0.005", ["rollout.temperature is 0.005", "0.01 or more"]),
         ("rollout.engine=sglang", ["rollout.engine", "'sglang'", "vllm"]),
         ("deepspeed.zero_stage=4", ["zero_stage is 4", "0, 1, 2 or 3"]),
         ("deepspeed.micro_batch_tokens=-1", ["micro_batch_tokens is -1"]),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub.repo import checked_repo_id
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.protocols import MIN_TEMPERATURE, load_protocol
 from tbrm_bench.tasks import load_suite, load_task
 from tbrm_bench.tomlio import from_table, read_toml
 from tbrm_train.gym import PREFIX, dataset_names
@@ -134,6 +134,8 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         0 <= recipe.rewards.max_failed_share <= 1,
         ("a share from 0 to 1 is needed"),
     )
+    can_be_drawn = rollout.temperature >= MIN_TEMPERATURE
+    yield "rollout.temperature", rollout.temperature, can_be_drawn, f"{MIN_TEMPERATURE} or more is needed: vLLM's least"
     yield "rollout.gpu_memory", rollout.gpu_memory, 0 < rollout.gpu_memory < 1, "a share between 0 and 1 is needed"
     betas = list(optimizer.betas)
     in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)

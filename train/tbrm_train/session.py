@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tbrm_bench.engines.positions import position_limit, regime, use_long_factors
 from tbrm_bench.errors import UserError
 from tbrm_bench.model_door import open_model
 from tbrm_bench.models import Model
@@ -22,7 +23,7 @@ from tbrm_train.processes import gather
 from tbrm_train.rewards import Rewarded, Rewarder
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rollout import Rollouts, make_rollouts
-from tbrm_train.task_scores import longest_task
+from tbrm_train.task_scores import check_positions, longest_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
     check_ids((item.prompt for item in (*prompts.train, *prompts.validation)), tokenizer, model.config)
     notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
     prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *notes, *prompts.warnings))
+    longest = max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe))
+    has_long_factors = _has_long_factors(recipe, model, longest)
     processes = start_processes(recipe.deepspeed)
     with ExitStack() as stack:
         # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
@@ -63,12 +66,12 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
             make_rollouts(
                 str(model.path),
                 recipe.rollout,
-                max_model_len=max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe)),
+                max_model_len=longest,
                 dtype=recipe.deepspeed.dtype,
                 world_size=processes.world_size,
             )
         )
-        learner = stack.enter_context(_make_learner(recipe, model, processes))
+        learner = stack.enter_context(_make_learner(recipe, model, processes, has_long_factors))
         rewarder: Rewarder | GymRewarder = (
             stack.enter_context(GymRewarder(recipe))
             if is_gym(recipe.prompts.source)
@@ -80,11 +83,14 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
 
 
 @contextmanager
-def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Iterator[Learner]:
+def _make_learner(recipe: RlRecipe, model: Model, processes: Processes, has_long_factors: bool) -> Iterator[Learner]:
     settings, temperature = recipe.deepspeed, recipe.rollout.temperature
 
     def load() -> Any:
-        return load_model(model.path, dtype=settings.dtype, gradient_checkpointing=settings.gradient_checkpointing)
+        module = load_model(model.path, dtype=settings.dtype, gradient_checkpointing=settings.gradient_checkpointing)
+        if has_long_factors:
+            use_long_factors(module)
+        return module
 
     trained = Policy(load(), temperature=temperature)
     if recipe.optimizer.parameters == "vectors":
@@ -100,6 +106,15 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes) -> Itera
         yield learner
     finally:
         learner.close()
+
+
+def _has_long_factors(recipe: RlRecipe, model: Model, longest: int) -> bool:
+    """Whether the rollout engine gives a longrope model its long factors throughout, as the trainer then must too."""
+    limit = position_limit(model.config, "hf")
+    if limit is None:
+        return False
+    check_positions(recipe, regime(limit, longest + 1))  # one more, as `make_rollouts` has
+    return longest + 1 > limit
 
 
 def sample(session: Session, chosen: Sequence[tuple[TrainingPrompt, int]], count: int) -> list[Rewarded]:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.engines.base import Engine
+from tbrm_bench.errors import UserError
 from tbrm_bench.pipeline import run
 from tbrm_bench.plan import EvalOptions, Plan, Settings
 from tbrm_bench.prepare import prepare
@@ -28,6 +29,18 @@ def longest_task(recipe: RlRecipe) -> int:
     if not recipe.evaluation.tasks:
         return 0
     return max(task.longest for task in _plan(recipe, recipe.model, Path(recipe.output) / "eval").tasks)
+
+
+def check_positions(recipe: RlRecipe, positions: str) -> None:
+    """Raise UserError if a task's regime of positions is not the one of the rollout engine, which scores it."""
+    if not recipe.evaluation.tasks:
+        return
+    for task in _plan(recipe, recipe.model, Path(recipe.output) / "eval").tasks:
+        if task.positions != positions:
+            raise UserError(
+                f"evaluation.tasks: {task.name} needs positions {task.positions} tokens, the training's engine has "
+                f"those {positions}; leave the task out and score the checkpoints with tbench eval"
+            )
 
 
 def is_scored(recipe: RlRecipe, checkpoint: Path) -> bool:
