@@ -62,6 +62,6 @@ def finish_reason(name: Any) -> FinishReason:
 
 
 def _plain(name: str) -> str:
-    """Return `maxtokens` for MAX_TOKENS, max-tokens, maxTokens, FinishReason.MAX_TOKENS and FINISH_REASON_MAX_TOKENS."""
+    """Return `maxtokens` for MAX_TOKENS, max-tokens, maxTokens and FinishReason.MAX_TOKENS."""
     word = re.sub(r"[^a-z]", "", name.strip().rpartition(".")[2].lower())
     return word.removeprefix("finishreason").removeprefix("stopreason")

@@ -246,7 +246,9 @@ def _gold(values: Mapping[str, Any]) -> Gold:
     if any(answer.strip().rfind("####") > 0 for answer in answers):
         raise UserError(f"the gold {raw!r:.60} is a solution; give what follows its '####'")
     if any(map(spells_missing, answers)):
-        raise UserError(f"the gold is {raw!r}, as a missing value is written; if it is meant, put it into \\text{{}}"[:200])
+        raise UserError(
+            f"the gold is {raw!r}, as a missing value is written; if it is meant, put it into \\text{{}}"[:200]
+        )
     kind, name = values.get("kind"), values.get("task")
     spec = _task(name) if isinstance(name, str) else None
     if spec is not None:
