@@ -85,7 +85,7 @@ def _faults(groups: Sequence[Sequence[Sourced]], rewards: Rewards) -> dict[str, 
             gold = item.problem.gold
             reason = item.fault or (f"{_text(gold)}: {unearnable[gold]}" if gold in unearnable else "")
             if not reason and (items[0].place, item.place) in differ:
-                reason = f"{_text(gold)}, but {_text(items[0].problem.gold)} for the same question at {items[0].place}"
+                reason = f"{_text(gold)}; for the same question at {items[0].place} {_text(items[0].problem.gold)}"
             if reason:
                 faults.setdefault(item.question, f"{item.place}: {reason}")
     return faults
