@@ -259,9 +259,11 @@ def test_a_missing_value_is_no_different_from_an_absent_column(
 def test_joined_tables_are_read_by_the_column_that_has_the_value(load: Load, gap: float | None) -> None:
     spec = replace(SPEC, columns=OPTIONAL)
     first = {"id": 7.0, "problem": gap, "question": ROWS[0]["problem"], "answer": gap, "gold": "023"}
-    second = {"id": 8.0, "problem": ROWS[1]["problem"], "answer": [-3.0, gap], "solution": gap}
+    second = {"id": 8.0, "problem": ROWS[1]["problem"], "answer": -3.0, "solution": gap}
     third = {"id": 9.0, "problem": ROWS[2]["problem"], "answer": gap, "solution": r"so \boxed{81}"}
     assert load([first, second, third], spec) == load(ROWS, spec)
+    listed = replace(spec, gold_rule="latex")
+    assert load([ROWS[0], {**ROWS[1], "answer": [gap, "-3", gap]}, ROWS[2]], listed) == load(ROWS, listed)
     # A column of ids without any is no column of ids: the task's, in its order.
     assert load([{**row, "id": gap} for row in ROWS], spec) == load(ROWS, spec)
 
