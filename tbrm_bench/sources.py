@@ -130,7 +130,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
         yield Row(f"{path.name}:{number}", row)
 
 
-def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
+def _read_hub(spec: TaskSpec, hub: HubSource) -> Iterable[Row]:
     import datasets
 
     client = logging.getLogger("huggingface_hub")
@@ -145,7 +145,7 @@ def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
         ) from None
     finally:
         client.setLevel(level)
-    return [Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1)]
+    return (Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1))
 
 
 def either(names: Iterable[str]) -> str:

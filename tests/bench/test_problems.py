@@ -113,6 +113,10 @@ def test_a_folder_in_the_shape_of_the_hub_is_read_by_its_loader(load: Load, tmp_
     shutil.copy(tmp_path / "sums.jsonl", hub / "test.jsonl")
     spec = replace(SPEC, hub=HubSource(repo=str(hub), split="test", revision="main"))
     assert load_problems(spec) == from_jsonl
+    (hub / "test.jsonl").unlink()
+    gaps = [{**row, "unit": float("nan"), "solution": None} for row in ROWS]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(gaps), hub / "test.parquet")
+    assert load_problems(spec) == from_jsonl
 
 
 @pytest.mark.usefixtures("load")

@@ -29,7 +29,7 @@ from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, SampleKey, Sam
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.sources import Row, read_rows
 from tbrm_bench.tasks import Columns, HubSource, TaskSpec, load_task
-from tbrm_train.gold_check import Sourced, choose, first_of_each
+from tbrm_train.gold_check import Sourced, choose, choose_unchecked
 from tbrm_train.gym import gym_problems, is_gym
 from tbrm_train.rl_recipe import Prompts, RlRecipe, Rows
 from tbrm_train.rl_rules import reported_tasks
@@ -164,7 +164,7 @@ def _choose(recipe: RlRecipe) -> tuple[list[Problem], list[str]]:
     problems = load_source(prompts, seed=recipe.data_seed)
     sourced = [Sourced(problem, problem.key.problem_id) for problem in problems]
     if is_gym(prompts.source):  # its own scorers judge, by more than the gold
-        return first_of_each(sourced, prompts.num_prompts), []
+        return choose_unchecked(sourced, prompts)
     return choose(sourced, prompts, recipe.rewards)
 
 

@@ -8,7 +8,7 @@ and two golds of one question cannot both be right. None of this shows in a loss
     rows.jsonl:12   gold "3", as rows.jsonl:4 has gold "5" for the same question    -> refused
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tbrm_bench.errors import UserError
@@ -45,11 +45,7 @@ def choose(sourced: Iterable[Sourced], prompts: Prompts, rewards: Rewards) -> tu
     """
     questions = _by_question(sourced)
     chosen = list(questions)[: prompts.num_prompts]
-    warnings = []
-    if prompts.num_prompts is not None and len(chosen) < prompts.num_prompts:
-        warnings.append(
-            f"prompts.num_prompts is {prompts.num_prompts}, but {prompts.source} has {len(chosen)} distinct questions"
-        )
+    warnings = list(_count_warnings(prompts, len(chosen)))
     faults = _faults([questions[name] for name in chosen], rewards)
     problems = [item.problem for name in chosen for item in questions[name][:1] if name not in faults]
     if faults:
@@ -60,9 +56,15 @@ def choose(sourced: Iterable[Sourced], prompts: Prompts, rewards: Rewards) -> tu
     return problems, warnings
 
 
-def first_of_each(sourced: Iterable[Sourced], num_prompts: int | None) -> list[Problem]:
-    """Return the first of equal questions, where golds are not what is graded by."""
-    return [items[0].problem for items in _by_question(sourced).values()][:num_prompts]
+def choose_unchecked(sourced: Iterable[Sourced], prompts: Prompts) -> tuple[list[Problem], list[str]]:
+    """Return the first of equal questions and what to warn about, where golds are not what is graded by."""
+    problems = [items[0].problem for items in _by_question(sourced).values()][: prompts.num_prompts]
+    return problems, list(_count_warnings(prompts, len(problems)))
+
+
+def _count_warnings(prompts: Prompts, count: int) -> Iterator[str]:
+    if prompts.num_prompts is not None and count < prompts.num_prompts:
+        yield f"prompts.num_prompts is {prompts.num_prompts}, but {prompts.source} has {count} distinct questions"
 
 
 def _by_question(sourced: Iterable[Sourced]) -> dict[str, list[Sourced]]:
