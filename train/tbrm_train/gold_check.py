@@ -49,10 +49,10 @@ def choose(sourced: Iterable[Sourced], prompts: Prompts, rewards: Rewards) -> tu
     faults = _faults([questions[name] for name in chosen], rewards)
     problems = [item.problem for name in chosen for item in questions[name][:1] if name not in faults]
     if faults:
-        told = _told(prompts, faults, len(chosen))
+        report = _report(prompts, faults, len(chosen))
         if prompts.bad_golds == "refuse":
-            raise UserError(told + _way_out(prompts))
-        warnings.append(told + "; these questions are left out")
+            raise UserError(report + _way_out(prompts))
+        warnings.append(report + "; these questions are left out")
     return problems, warnings
 
 
@@ -109,7 +109,7 @@ def _differing(pairs: Sequence[tuple[Sourced, Sourced]], rewards: Rewards) -> se
     }
 
 
-def _told(prompts: Prompts, faults: Mapping[str, str], num_questions: int) -> str:
+def _report(prompts: Prompts, faults: Mapping[str, str], num_questions: int) -> str:
     shown = list(faults.values())[:MAX_SHOWN]
     more = f"; and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
     return (
