@@ -14,13 +14,14 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading.extract import boxed_content
+from tbrm_bench.missing import present
 from tbrm_bench.sources import Row
 from tbrm_bench.tasks import Columns, Erratum, TaskSpec
 
 
 def raw_gold(columns: Columns, row: Row) -> Any:
     """Return the gold as the source gives it; raises UserError if the row has none."""
-    gold = row.need((*columns.answer, *columns.solution), "answer")
+    gold = present(row.need((*columns.answer, *columns.solution), "answer"))
     what = "answer"
     if row.find(columns.answer) is None:
         gold, what = boxed_content(str(gold)), r"closed \boxed{} in the solution"

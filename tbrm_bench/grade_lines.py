@@ -18,11 +18,13 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, get_args
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.finish_reasons import finish_reason
 from tbrm_bench.grading import GraderPool, normalize_gold
 from tbrm_bench.grading.explain import explain_grade
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
 from tbrm_bench.grading.promise import Promise
+from tbrm_bench.missing import present, spells_missing
 from tbrm_bench.records import AnswerKind, FinishReason, Gold, Grade, Status
 from tbrm_bench.tasks import TaskSpec, load_task, task_names
 
@@ -194,7 +196,7 @@ def read_object(line: bytes) -> dict[str, Any]:
     if line is OVERLONG:
         raise UserError(f"longer than {MAX_LINE_BYTES:,} bytes")
     try:
-        values = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+        values = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise UserError(f"not a JSON object ({error})") from None
     if not isinstance(values, dict):
@@ -207,10 +209,17 @@ def read_question(values: Mapping[str, Any]) -> Question:
     for key in ("gold", "prediction"):
         if key not in values:
             raise UserError(f"no {key!r}; there is: {', '.join(values) or 'nothing'}"[:200])
+        if present(values[key]) is None:
+            raise UserError(f"no {key!r}: the {key} is {values[key]!r}, null or NaN")
     prediction = values["prediction"]
     if not isinstance(prediction, str):
         raise UserError(f"the prediction is {prediction!r}, not a string or a number"[:200])
-    return Question(prediction, _gold(values), "length" if values.get("finish_reason") == "length" else "stop")
+    return Question(prediction, _gold(values), finish_reason(values.get("finish_reason")))
+
+
+def _constant(text: str) -> "_Number | None":
+    """Read what JSON has no number for: NaN is a missing value, an infinity keeps its text."""
+    return None if text == "NaN" else _Number(text)
 
 
 def _echo(value: Any) -> Any:
@@ -228,10 +237,18 @@ def _echo(value: Any) -> Any:
 
 
 def _gold(values: Mapping[str, Any]) -> Gold:
-    raw = values["gold"]
-    answers: Sequence[Any] = raw if isinstance(raw, list) and raw else [raw]
+    raw = present(values["gold"])
+    answers: Sequence[Any] = raw if isinstance(raw, list) else [raw]
     if not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"the gold is {raw!r}, not a string, a number or a list of them"[:200])
+    if any(isinstance(answer, _Number) and answer.endswith("Infinity") for answer in answers):
+        raise UserError(f"the gold is {raw!r}, which is no number; write \\infty"[:200])
+    if any(answer.strip().rfind("####") > 0 for answer in answers):
+        raise UserError(f"the gold {raw!r:.60} is a solution; give what follows its '####'")
+    if any(map(spells_missing, answers)):
+        raise UserError(
+            f"the gold is {raw!r}, as a missing value is written; if it is meant, put it into \\text{{}}"[:200]
+        )
     kind, name = values.get("kind"), values.get("task")
     spec = _task(name) if isinstance(name, str) else None
     if spec is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tbrm_bench.engines.base import Device, DType, Engine
+from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.models import Model
 from tbrm_bench.protocols import Protocol
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
@@ -111,6 +112,7 @@ class Plan:
                 for task in self.tasks
                 if task.sampling.temperature == 0 and task.num_samples > 1
             ),
+            *(warning for task in self.tasks for warning in _gold_warnings(task)),
         ]
 
     def _old_lock(self) -> list[str]:
@@ -131,3 +133,13 @@ class Plan:
     def max_new_tokens(self) -> int:
         """The most tokens that the complete run can generate."""
         return sum(len(task.problems) * task.num_samples * task.sampling.max_tokens for task in self.tasks)
+
+
+def _gold_warnings(task: TaskPlan) -> Iterator[str]:
+    reasons = unearnable_golds(problem.gold for problem in task.problems)
+    ids = [problem.key.problem_id for problem in task.problems if problem.gold in reasons]
+    if ids:
+        yield (
+            f"{task.name}: no answer can earn the gold of {len(ids)} problems ({', '.join(ids[:5])}); the first: "
+            f"{next(iter(reasons.values()))}; see tbench tasks check --task {task.name}"
+        )

@@ -18,7 +18,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.golds import apply_errata, check_golds, gold_digest, raw_gold
 from tbrm_bench.grading.normalize import normalize_gold
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.sources import Row, either, read_rows
+from tbrm_bench.sources import Row, either, read_rows, row_at
 from tbrm_bench.tasks import ClusterRule, Columns, Generator, TaskSpec
 
 PREAMBLE_CHARS = 60
@@ -79,7 +79,7 @@ def assign_clusters(problems: Sequence[Problem], rule: ClusterRule) -> list[Prob
 def example_problem(spec: TaskSpec) -> Problem:
     """Return the task's invented example, read as its rows are."""
     assert spec.example is not None
-    return _problem(spec, Row("example", spec.example.row), "example")
+    return _problem(spec, row_at("example", spec.example.row), "example")
 
 
 def _generate(spec: TaskSpec, generator: Generator) -> list[Problem]:
@@ -107,11 +107,16 @@ def _row_ids(spec: TaskSpec, rows: Sequence[Row], known: Sequence[str]) -> list[
 
 
 def _own_ids(columns: Columns, rows: Sequence[Row]) -> list[str]:
-    """Return the ids that the source gives, prefixed; none if it has no column of ids."""
-    if not rows or rows[0].find(columns.id) is None:
+    """Return the ids that the source gives, prefixed; none if it has no column of ids, or one without values."""
+    if all(row.find(columns.id) is None for row in rows):
         return []
-    found = [str(row.need(columns.id, "id")) for row in rows]
+    found = [_id_text(row.need(columns.id, "id")) for row in rows]
     return [name if name.startswith(columns.id_prefix) else columns.id_prefix + name for name in found]
+
+
+def _id_text(value: Any) -> str:
+    """Return an id as text; pandas makes 60.0 of 60 in a column that lacks a value."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: Mapping[str, str]) -> None:
@@ -143,7 +148,7 @@ def _few(names: Sequence[str]) -> str:
 
 def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
     columns = _columns(spec)
-    question, context = row.need(columns.question, "question"), row.get(columns.context)
+    question, context = row.need(columns.question, f"question of {problem_id}"), row.text(columns.context, "context")
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"task {spec.name}: the question of {problem_id} at {row.place} is empty; mend the row")
     return Problem(
@@ -156,14 +161,15 @@ def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
 
 def _gold(spec: TaskSpec, row: Row, problem_id: str) -> Gold:
     columns = _columns(spec)
-    raw, tolerance = raw_gold(columns, row), row.get(columns.abs_tolerance)
+    raw, tolerance = raw_gold(columns, row), row.get(columns.abs_tolerance, "tolerance")
+    unit = row.text(columns.unit, "unit")
     try:
         return Gold(
             answers=normalize_gold(raw, spec.gold_rule),
             kind=spec.answer_kind,
             abs_tolerance=_tolerance(tolerance) if tolerance else spec.abs_tolerance,
             rel_tolerance=spec.rel_tolerance,
-            unit=str(row.get(columns.unit) or ""),
+            unit=unit,
         )
     except UserError as error:
         raise UserError(f"task {spec.name}: {problem_id} at {row.place}: {error}") from None

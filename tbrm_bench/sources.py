@@ -1,7 +1,7 @@
 """Where rows come from: a local folder of JSONL or Parquet files, or the Hugging Face Hub. Rows stay as they are.
 
 A row knows its place, so that a message can name it: `aime24.jsonl:7`, or `math-ai/aime25[test]:7`. Places count
-from 1.
+from 1. A value that is null or NaN is missing (see `missing`): None here, and no different from an absent column.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.missing import nan_to_none, present, spells_missing
 from tbrm_bench.tasks import HubSource, TaskSpec
 
 
@@ -21,21 +22,40 @@ class Row(NamedTuple):
     values: Mapping[str, Any]
 
     def find(self, names: tuple[str, ...]) -> str | None:
-        """Return the first of the names that is a column."""
-        return next((name for name in names if name in self.values), None)
+        """Return the first of the names that is a column with a value."""
+        return next((name for name in names if self.values.get(name) is not None), None)
 
-    def get(self, names: tuple[str, ...]) -> Any:
-        """Return the value of the first column that is there; None if none is."""
+    def get(self, names: tuple[str, ...], what: str) -> Any:
+        """Return the value of the first column that has one; None if none has.
+
+        Raises UserError for the text of a missing value, `nan`: it may be meant, but more likely is a mistake.
+        """
         name = self.find(names)
-        return None if name is None else self.values[name]
+        value = None if name is None else self.values[name]
+        if spells_missing(value):
+            raise UserError(
+                f"the {what} {value!r} at {self.place} (column {name!r}) is how a missing value is written as text; "
+                "leave the value out, or write null"
+            )
+        return value
+
+    def text(self, names: tuple[str, ...], what: str) -> str:
+        """Return the text that `get` finds, empty if there is none; raises UserError for what is no text."""
+        value = present(self.get(names, what))
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{self.place}: the {what} is {value!r:.60}, not text; mend the row")
+        return value or ""
 
     def need(self, names: tuple[str, ...], what: str) -> Any:
-        """Return the value of the first column that is there; raises UserError if none is."""
-        name = self.find(names)
-        if name is None:
-            found = ", ".join(self.values) or "none"
-            raise UserError(f"{self.place}: no column for the {what}: {either(names)} expected, found: {found}")
-        return self.values[name]
+        """Return the value of the first column that has one; raises UserError if none has."""
+        value = self.get(names, what)
+        if value is not None:
+            return value
+        empty = [name for name in names if name in self.values]
+        if empty:
+            raise UserError(f"{self.place}: there is no {what}: {either(empty)} is empty (null or NaN); mend the row")
+        found = ", ".join(self.values) or "none"
+        raise UserError(f"{self.place}: no column for the {what}: {either(names)} expected, found: {found}")
 
 
 def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
@@ -43,8 +63,17 @@ def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
 
     Raises UserError for a file that is missing or corrupt, MissingPrerequisite when the Hub cannot be reached.
     """
+    return [row_at(place, values) for place, values in _read(spec, data_dir)]
+
+
+def row_at(place: str, values: Mapping[str, Any]) -> Row:
+    """Return a row, None in place of every NaN."""
+    return Row(place, nan_to_none(dict(values)))
+
+
+def _read(spec: TaskSpec, data_dir: Path | None) -> Iterable[Row]:
     if data_dir is not None:
-        return list(_read_file(_find_file(spec, data_dir)))
+        return _read_file(_find_file(spec, data_dir))
     if spec.hub is None:
         raise MissingPrerequisite(
             f"task {spec.name} is not on the Hub; give a folder that holds {either(spec.files)} with --data"
@@ -101,7 +130,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
         yield Row(f"{path.name}:{number}", row)
 
 
-def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
+def _read_hub(spec: TaskSpec, hub: HubSource) -> Iterable[Row]:
     import datasets
 
     client = logging.getLogger("huggingface_hub")
@@ -116,7 +145,7 @@ def _read_hub(spec: TaskSpec, hub: HubSource) -> list[Row]:
         ) from None
     finally:
         client.setLevel(level)
-    return [Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1)]
+    return (Row(f"{hub.repo}[{hub.split}]:{number}", dict(row)) for number, row in enumerate(rows, start=1))
 
 
 def either(names: Iterable[str]) -> str:

@@ -8,30 +8,50 @@ Examples: ("073", "integer") -> ("73",); ("2.5e7", "minerva") -> ("2.5 \\times 1
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading.extract import boxed_content
 from tbrm_bench.grading.latex import split_top_level, strip_stops
+from tbrm_bench.missing import present, spells_missing
 
 
 def normalize_gold(raw: Any, rule: str) -> tuple[str, ...]:
     """Return the answers that a right completion must give, in any order, each as the grader reads it.
 
-    `raw` is the dataset's value: a string, a number, or a list of strings. Raises UserError for an unknown rule and for
-    a value that the rule cannot read.
+    `raw` is the dataset's value: a string, a number, or a list of them, whose missing members are left out. Raises
+    UserError for an unknown rule, for a value that is missing and for one that the rule cannot read.
     """
     if rule not in RULES:
         near = difflib.get_close_matches(rule, RULES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; rules: {', '.join(sorted(RULES))}"
         raise UserError(f"unknown gold normalisation {rule!r}{hint}")
-    answers = RULES[rule](raw)
+    answers = RULES[rule](_checked(raw))
     if not answers:
         raise UserError(f"gold {raw!r} is empty after the normalisation {rule!r}; add an erratum for its row")
     return answers
+
+
+def _checked(raw: Any) -> Any:
+    """Return a gold that is there and of a type that golds have; raises UserError for any other."""
+    gold = present(raw)
+    if gold is None:
+        raise UserError("the gold is empty (null or NaN); every row needs one")
+    for part in gold if isinstance(gold, list) else [gold]:
+        if spells_missing(part):
+            raise UserError(
+                f"the gold is the text {part!r}, as a missing value is written; if it is the answer, write "
+                f"\\text{{{part.strip()}}}"
+            )
+        if not isinstance(part, str | Real | Decimal) or part in (math.inf, -math.inf):
+            raise UserError(f"the gold {gold!r} is not a string, a number or a list of them"[:200])
+    return gold
 
 
 def _integer(raw: Any) -> tuple[str, ...]:
@@ -44,7 +64,7 @@ def _integer(raw: Any) -> tuple[str, ...]:
 def _latex(raw: Any) -> tuple[str, ...]:
     text = _as_text(raw)
     text = re.sub(r"(?<=\d),\\!\s*(?=\d{3})", "", text)
-    if re.fullmatch(r"(\\\$)?\s*-?\d{1,3}(,\d{3})+(\.\d+)?", text):
+    if re.fullmatch(r"(\\?\$)?\s*-?\d{1,3}(,\d{3})+(\.\d+)?", text):
         return (text.replace(",", ""),)
     return tuple(split_top_level(text))
 
@@ -78,20 +98,31 @@ def _olympiad_list(raw: Any) -> tuple[str, ...]:
     return tuple(" ".join(part.split()) for part in split_top_level(strip_stops(text), ",;"))
 
 
+def _gsm8k(raw: Any) -> tuple[str, ...]:
+    _, mark, answer = _as_text(raw).rpartition("####")
+    if not mark:
+        raise UserError(f"gold {raw!r:.60} has no '####', after which the normalisation 'gsm8k' looks for the answer")
+    return _latex(answer.strip().removesuffix("."))
+
+
 def _as_text(raw: Any) -> str:
     if isinstance(raw, Sequence) and not isinstance(raw, str):
-        raw = ",".join(str(part) for part in raw)
-    text = str(raw).strip()
-    if isinstance(raw, float) and raw.is_integer():
-        text = str(int(raw))
-    if isinstance(raw, Fraction):
-        text = f"{raw.numerator}/{raw.denominator}"
+        raw = ",".join(map(_number_text, raw))
+    text = _number_text(raw).strip()
     if len(text) > 1 and text[0] == text[-1] == "$" and "$" not in text[1:-1] and text[-2] != "\\":
         text = text[1:-1].strip()
     return text
 
 
+def _number_text(raw: Any) -> str:
+    """Return a number as people write it, 27 for 27.0, and a text as it is."""
+    if isinstance(raw, float | Decimal) and raw % 1 == 0:
+        return str(int(raw))
+    return f"{raw.numerator}/{raw.denominator}" if isinstance(raw, Fraction) else str(raw)
+
+
 RULES: dict[str, Callable[[Any], tuple[str, ...]]] = {
+    "gsm8k": _gsm8k,
     "integer": _integer,
     "latex": _latex,
     "minerva": _minerva,

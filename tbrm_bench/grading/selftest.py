@@ -8,10 +8,16 @@ Example: the gold `\\frac{3}{4}` becomes `\\boxed{\\frac{3}{4}}`, `$\\boxed{\\df
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tbrm_bench.grading.equivalence import read_gold
 from tbrm_bench.grading.grader import grade
+from tbrm_bench.grading.many import grade_many
 from tbrm_bench.records import Gold, Grade, Status
+
+_INTEGER = re.compile(r"[+-]?\d{1,300}")  # what the grader compares as digits
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_SENTENCE_END = re.compile(r"[.!](?:\s|$)|\n")
 
 
 class Failure(NamedTuple):
@@ -63,6 +69,47 @@ def self_test(golds: Iterable[Gold]) -> list[Failure]:
             if found.status is not Status.CORRECT:
                 failures.append(Failure(gold, form, found))
     return failures
+
+
+def unearnable_golds(golds: Iterable[Gold], *, num_workers: int = 1, time_limit_s: float = 5.0) -> dict[Gold, str]:
+    """Return the golds that no answer can be expected to earn, each with the reason.
+
+    A gold is graded against itself: in a box it must be right, and the answer that its own text gives must not be
+    another one, as it is where the gold is a whole solution. Far cheaper than `self_test`: 17,000 golds take seconds.
+    """
+    asked = [gold for gold in dict.fromkeys(golds) if not _INTEGER.fullmatch(", ".join(gold.answers))]
+    limits: Any = {"num_workers": num_workers, "time_limit_s": time_limit_s}
+    boxed = grade_many(((rf"\boxed{{{', '.join(gold.answers)}}}", gold) for gold in asked), **limits)
+    found = {gold: reason for gold, grade in zip(asked, boxed, strict=True) if (reason := _not_earned(gold, grade))}
+    texts = [gold for gold in asked if gold not in found and gold.kind != "text" and _may_be_text(gold)]
+    bare = grade_many(((", ".join(gold.answers), gold) for gold in texts), **limits)
+    return found | {gold: reason for gold, grade in zip(texts, bare, strict=True) if (reason := _other(gold, grade))}
+
+
+def _not_earned(gold: Gold, boxed: Grade) -> str:
+    """Say why a gold does not earn itself; empty if it does."""
+    if "####" in ", ".join(gold.answers).strip()[1:]:
+        return "it is a solution; the gold rule 'gsm8k' reads what follows its '####'"
+    if boxed.rule == "too_long":
+        return f"its {len(', '.join(gold.answers)):,} characters are more than the grader reads"
+    return "" if boxed.status is Status.CORRECT else f"put into a box it is {boxed.status} ({boxed.rule})"
+
+
+def _may_be_text(gold: Gold) -> bool:
+    return read_gold(gold).trees is None or _is_prose(gold)
+
+
+def _is_prose(gold: Gold) -> bool:
+    text = ", ".join(gold.answers).strip()
+    return len(_WORD.findall(text)) >= 3 and _SENTENCE_END.search(text) is not None
+
+
+def _other(gold: Gold, bare: Grade) -> str:
+    """Say which other answer the text of a gold gives; empty if it gives none."""
+    if bare.status is Status.WRONG:
+        return f"it is a text that gives another answer, {bare.extracted!r:.40}"
+    is_lost = bare.status is Status.NO_ANSWER and read_gold(gold).trees is None and _is_prose(gold)
+    return "it is a text without an answer" if is_lost else ""
 
 
 def _respelt(answer: str) -> str:

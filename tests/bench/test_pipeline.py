@@ -247,3 +247,14 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path, vllm_engine
     assert process.returncode != 0
     assert str(os.getpid()) in stderr.decode()
     assert len(stderr.decode().strip().splitlines()) == 1
+
+
+def test_a_gold_that_no_answer_can_earn_is_warned_about_by_its_id() -> None:
+    plan = prepare(EvalOptions("builtin:tiny", ("arithmetic",), "quickstart", engine="hf", limit=3))
+    assert plan.warnings == []
+    (task,) = plan.tasks
+    first, second, third = task.problems
+    broken = replace(second, gold=replace(second.gold, answers=("7 + 7 = 14\n#### 14",), kind="auto"))
+    (warning,) = replace(plan, tasks=[replace(task, problems=[first, broken, third])]).warnings
+    assert f"the gold of 1 problems ({second.key.problem_id})" in warning
+    assert "gsm8k" in warning

@@ -1,6 +1,7 @@
 """Rows become problems or one clear line: laws over invented rows, and the real ones where they are at hand."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,6 +112,10 @@ def test_a_folder_in_the_shape_of_the_hub_is_read_by_its_loader(load: Load, tmp_
     hub.mkdir()
     shutil.copy(tmp_path / "sums.jsonl", hub / "test.jsonl")
     spec = replace(SPEC, hub=HubSource(repo=str(hub), split="test", revision="main"))
+    assert load_problems(spec) == from_jsonl
+    (hub / "test.jsonl").unlink()
+    gaps = [{**row, "unit": float("nan"), "solution": None} for row in ROWS]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(gaps), hub / "test.parquet")
     assert load_problems(spec) == from_jsonl
 
 
@@ -223,6 +228,77 @@ def test_tolerance_unit_and_context_come_from_the_row(load: Load) -> None:
     for wrong in ("wide", "-1", "nan", "inf"):
         with pytest.raises(UserError, match=f"tolerance '{wrong}'"):
             load([{**told, "error": wrong}, *ROWS[1:]], spec)
+
+
+OPTIONAL = Columns(
+    question=("problem", "question"),
+    answer=("answer", "gold"),
+    solution=("solution",),
+    id=("id",),
+    context=("context",),
+    unit=("unit",),
+    abs_tolerance=("error",),
+)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("gap", [NAN, None], ids=["nan", "null"])
+@pytest.mark.parametrize("name", ["context", "unit", "error", "question", "gold", "solution", "somebody-elses"])
+def test_a_missing_value_is_no_different_from_an_absent_column(
+    load: Load, tmp_path: Path, name: str, gap: float | None
+) -> None:
+    spec = replace(SPEC, columns=OPTIONAL)
+    untouched = load(ROWS, spec)
+    # Another row has the value, as where pandas has joined two tables; then the first row's is no mistake.
+    rows = [{**ROWS[0], name: gap}, *ROWS[1:]]
+    assert load(rows, spec) == untouched
+    assert load([{**row, name: gap} for row in ROWS], spec) == untouched
+    (tmp_path / "sums.jsonl").unlink()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "sums.parquet")
+    assert load_problems(spec, data_dir=tmp_path) == untouched
+    (tmp_path / "sums.parquet").unlink()
+
+
+@pytest.mark.parametrize("gap", [NAN, None], ids=["nan", "null"])
+def test_joined_tables_are_read_by_the_column_that_has_the_value(load: Load, gap: float | None) -> None:
+    spec = replace(SPEC, columns=OPTIONAL)
+    first = {"id": 7.0, "problem": gap, "question": ROWS[0]["problem"], "answer": gap, "gold": "023"}
+    second = {"id": 8.0, "problem": ROWS[1]["problem"], "answer": -3.0, "solution": gap}
+    third = {"id": 9.0, "problem": ROWS[2]["problem"], "answer": gap, "solution": r"so \boxed{81}"}
+    assert load([first, second, third], spec) == load(ROWS, spec)
+    listed = replace(spec, gold_rule="latex")
+    assert load([ROWS[0], {**ROWS[1], "answer": [gap, "-3", gap]}, ROWS[2]], listed) == load(ROWS, listed)
+    # A column of ids without any is no column of ids: the task's, in its order.
+    assert load([{**row, "id": gap} for row in ROWS], spec) == load(ROWS, spec)
+
+
+@pytest.mark.parametrize("gap", [NAN, None], ids=["nan", "null"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("id", "sums.jsonl:3: there is no id: id is empty (null or NaN)"),
+        ("problem", "sums.jsonl:3: there is no question of 9: problem is empty (null or NaN)"),
+        ("answer", "sums.jsonl:3: there is no answer: answer is empty (null or NaN)"),
+    ],
+)
+def test_a_row_without_what_it_needs_is_named_with_its_column(load: Load, name: str, said: str, gap: Any) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        load([*ROWS[:2], {**ROWS[2], name: gap}])
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "None", "<NA>", "NaT", "null"])
+@pytest.mark.parametrize("name", ["id", "problem", "answer", "context", "unit", "error"])
+def test_the_text_of_a_missing_value_is_never_taken_for_one_nor_for_text(load: Load, name: str, text: str) -> None:
+    with pytest.raises(UserError, match=r"sums\.jsonl:2") as raised:
+        load([ROWS[0], {**ROWS[1], name: text}, ROWS[2]], replace(SPEC, columns=OPTIONAL, gold_rule="latex"))
+    assert repr(text) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["context", "unit"])
+@pytest.mark.parametrize("value", [3.5, ["km"], {"km": 1}, True], ids=repr)
+def test_what_is_no_text_does_not_become_text(load: Load, name: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"sums.jsonl:2: the {name} is .*, not text"):
+        load([ROWS[0], {**ROWS[1], name: value}, ROWS[2]], replace(SPEC, columns=OPTIONAL))
 
 
 PROBLEM = Problem(ProblemKey("t", "1"), "Q", Gold(("1",), "integer", 0.0, 0.0, ""), "1")

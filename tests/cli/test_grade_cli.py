@@ -74,6 +74,17 @@ def test_a_line_is_answered_while_the_next_is_awaited() -> None:
         ('{"gold": "3"}', "no 'prediction'"),
         ('{"prediction": "3"}', "no 'gold'"),
         ('{"gold": null, "prediction": "3"}', "the gold is None"),
+        ('{"gold": NaN, "prediction": "nan"}', "no 'gold'"),
+        ('{"gold": NaN, "prediction": "3", "task": "math500"}', "no 'gold'"),
+        ('{"gold": [NaN, null], "prediction": "3"}', "no 'gold'"),
+        ('{"gold": "3", "prediction": NaN}', "no 'prediction'"),
+        ('{"gold": "3", "prediction": null}', "no 'prediction'"),
+        ('{"gold": "None", "prediction": "\\\\boxed{None}"}', "'None', as a missing value is written"),
+        ('{"gold": "nan", "prediction": "nan"}', "'nan', as a missing value is written"),
+        ('{"gold": Infinity, "prediction": "Infinity"}', "no number"),
+        ('{"gold": "7 + 7 = 14\\n#### 14", "prediction": "14"}', "a solution"),
+        ('{"gold": "3", "prediction": "3", "finish_reason": "banana"}', "the finish_reason is 'banana'"),
+        ('{"gold": "3", "prediction": "3", "finish_reason": 2}', "the finish_reason is '2'"),
         ('{"gold": {"a": 1}, "prediction": "3"}', "the gold is {"),
         ('{"gold": "3", "prediction": ["3"]}', "the prediction is ['3']"),
         (b'{"gold": "3", "prediction": "\xff"}', "not a JSON object"),
@@ -148,6 +159,30 @@ def test_a_list_of_golds_is_wanted_whole_in_any_order_and_a_task_brings_its_rule
         ]
     )
     assert [reply["status"] for reply in replies] == ["correct", "wrong", "correct", "correct", "truncated"]
+
+
+def test_null_and_nan_in_a_line_are_what_is_not_there() -> None:
+    lines = [
+        question("3", "so it is 3", **more)
+        for gap in (None, float("nan"))
+        for more in ({"finish_reason": gap}, {"kind": gap}, {"task": gap}, {"unit": gap}, {})
+    ]
+    lines += [question(["1", "2", gap], "2, 1") for gap in (None, float("nan"))]
+    code, replies = grade_jsonl(lines)
+    assert (code, {reply["status"] for reply in replies}) == (0, {"correct"})
+    _, replies = grade_jsonl(['{"gold": 3, "prediction": 3, "id": NaN}', '{"gold": 3, "prediction": 3, "id": null}'])
+    assert [reply["id"] for reply in replies] == [None, None]
+
+
+def test_a_completion_that_was_cut_off_is_truncated_in_everybodys_words() -> None:
+    cut = ["length", "max_tokens", "MAX_TOKENS", "FinishReason.MAX_TOKENS", "max-tokens", "maxTokens"]
+    cut += ["max_output_tokens", "model_length", "model_context_window_exceeded", "token_limit", "incomplete"]
+    cut += ["content_filter", "SAFETY", "RECITATION", "abort", "ERROR_LIMIT"]
+    ended = ["stop", "STOP", "end_turn", "stop_sequence", "eos_token", "COMPLETE", "tool_calls"]
+    told = [*cut, {"type": "length", "length": 512}, *ended, {"type": "stop", "matched": 151645}]
+    code, replies = grade_jsonl([question("3", "it is 3", finish_reason=name) for name in told])
+    assert code == 0
+    assert [reply["status"] for reply in replies] == ["truncated"] * (len(cut) + 1) + ["correct"] * (len(ended) + 1)
 
 
 def test_strict_boxed_and_explain() -> None:

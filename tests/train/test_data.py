@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import grade
+from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.problems import load_problems
 from tbrm_bench.prompts import load_tokenizer
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, Sampling, Status
@@ -170,6 +171,117 @@ def test_rows_that_cannot_be_trained_on_are_one_line(
     for part in said:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+GSM8K = "She has 7 + 7 = <<7+7=14>>14 apples, and a cat.\n#### {}"
+GOOD = [row(f"What is {number} + 0?", number) for number in range(3)]
+FEW = ("rollout.prompts_per_step=2", "prompts.validation=1")
+
+
+def load_rows(tmp_path: Path, tokenizer: Any, rows: list[dict[str, Any]], *words: str) -> PromptSet:
+    write_rows(tmp_path, rows)
+    recipe = tiny(*ROWS, f"prompts.data_dir={tmp_path}", *FEW, *words)
+    return load_prompts(replace(recipe, prompts=replace(recipe.prompts, num_prompts=None)), tokenizer, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "null or NaN"),
+        (float("nan"), "null or NaN"),
+        ([], "null or NaN"),
+        ([None, float("nan")], "null or NaN"),
+        ("None", "'None', as a missing value is written"),
+        ("nan", "'nan', as a missing value is written"),
+        ("", "empty"),
+        (float("inf"), "not a string, a number"),
+        ({"value": 14}, "not a string, a number"),
+        ([["14"]], "not a string, a number"),
+        (GSM8K.format(14), "the gold rule 'gsm8k'"),
+        (GSM8K.format(14).replace("\n", " "), "the gold rule 'gsm8k'"),
+        ("So she has 14 apples.", "another answer, '14'"),
+        ("7 + 7 = 14, as we see.\nThis was to be found in the end.", "a text without an answer"),
+        (r"\frac{14", "unterminated_box"),
+        ("x" * 3000, "3,000 characters"),
+    ],
+)
+def test_a_gold_that_no_answer_can_earn_is_refused_by_its_row(
+    answer: Any, said: str, tmp_path: Path, tokenizer: Any
+) -> None:
+    rows = [*GOOD, row("How many apples?", answer)]
+    with pytest.raises(
+        UserError, match=r"1 of 4 questions have a gold that cannot be trained on: rows.jsonl:4: "
+    ) as error:
+        load_rows(tmp_path, tokenizer, rows)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    # The way out that the message names.
+    assert "prompts.bad_golds=leave_out" in str(error.value)
+    kept = load_rows(tmp_path, tokenizer, rows, "prompts.bad_golds=leave_out")
+    assert len(kept.train) + len(kept.validation) == 3
+    assert "rows.jsonl:4" in kept.warnings[0]
+    assert "left out" in kept.warnings[0]
+
+
+EARNED = [
+    *(14, 14.0, -3, True, "14", "$14$", "1,234", "$1,234", r"\$18.90", "14 apples", "25%", "3:2", "10:30 a.m."),
+    *(r"\frac{3}{4}", "x^2 + 1", "x = 14", "[0, 1)", "(1, 2)", ["1", "2"], [1.0, None, 2.0], "$14$ and $15$", "2, -2"),
+    *(r"\begin{pmatrix}\n 1 \\\\\n 2\n\end{pmatrix}", r"\int_0^1 f(x)\,dx", "Evelyn", "east", "(B)", "No solution."),
+    *("None of the above", "the set of all primes", r"\text{None}", "#### 14", r"\boxed{14}", "The answer is 14."),
+]
+
+
+@pytest.mark.parametrize("answer", EARNED, ids=repr)
+def test_a_gold_that_can_be_earned_is_trained_on(answer: Any, tmp_path: Path, tokenizer: Any) -> None:
+    loaded = load_rows(tmp_path, tokenizer, [*GOOD, row("How many apples?", answer)])
+    assert len(loaded.train) + len(loaded.validation) == 4
+    assert loaded.warnings == ()
+
+
+def test_the_answers_of_gsm8k_are_read_by_their_rule(tmp_path: Path, tokenizer: Any) -> None:
+    answers = ["14", "1,234", "$5.50", "-3", "0.5", "70,000."]
+    rows = [row(f"Question {number}?", GSM8K.format(answer)) for number, answer in enumerate(answers)]
+    loaded = load_rows(tmp_path, tokenizer, rows, "prompts.rows.gold_rule=gsm8k")
+    golds = {item.problem.question: item.problem.gold for item in (*loaded.train, *loaded.validation)}
+    for number, value in enumerate(("14", "1234", "5.5", "-3", "1/2", "70000")):
+        gold = golds[f"Question {number}?"]
+        assert grade(rf"\boxed{{{value}}}", gold).status is Status.CORRECT
+        assert grade(r"\boxed{7}", gold).status is Status.WRONG
+    with pytest.raises(UserError, match=r"rows.jsonl:1: gold '14' has no '####'"):
+        load_rows(tmp_path, tokenizer, [row("How many?", "14")], "prompts.rows.gold_rule=gsm8k")
+
+
+def test_the_golds_of_real_benchmarks_can_all_be_earned(real_data: Path) -> None:
+    for name in ("aime24", "aime25", "amc23", "math500", "minerva_math", "olympiadbench"):
+        assert unearnable_golds(p.gold for p in load_problems(load_task(name), data_dir=real_data)) == {}
+
+
+def test_equal_questions_have_one_gold_however_it_is_spelt(tmp_path: Path, tokenizer: Any) -> None:
+    same = [row("What is  1/2?", "0.5"), row("What is 1/2?", r"\frac12"), row("What is 1/2?", 0.5)]
+    loaded = load_rows(tmp_path, tokenizer, [*GOOD, *same])
+    assert len(loaded.train) + len(loaded.validation) == 4
+    rows = [*GOOD, *same, row("What is 1/2?", "2")]
+    with pytest.raises(
+        UserError, match=r"rows.jsonl:7: the gold is '2'; for the same question at rows.jsonl:4 the gold is '0.5'"
+    ):
+        load_rows(tmp_path, tokenizer, rows)
+    kept = load_rows(tmp_path, tokenizer, rows, "prompts.bad_golds=leave_out")
+    assert len(kept.train) + len(kept.validation) == 3
+
+
+def test_a_prefix_that_is_not_there_and_more_prompts_than_rows_are_warned_about(tmp_path: Path, tokenizer: Any) -> None:
+    write_rows(tmp_path, GOOD)
+    recipe = tiny(*ROWS, f"prompts.data_dir={tmp_path}", "prompts.rows.question_prefix=Solve this: ", *FEW)
+    prefix, number = load_prompts(recipe, tokenizer, CONTEXT).warnings
+    assert "prompts.rows.question_prefix is that of 0 of 3 questions" in prefix
+    assert "rows.jsonl:1: 'Solve: What is 0 + 0?'" in prefix
+    assert "prompts.num_prompts is 400, but rows has 3 distinct questions" in number
+
+
+def test_too_few_prompts_for_a_step_are_refused_with_the_recipe() -> None:
+    assert tiny("prompts.num_prompts=72").prompts.num_prompts == 72
+    with pytest.raises(UserError, match="num_prompts is 71; leaves 31 prompts for training"):
+        tiny("prompts.num_prompts=71")
 
 
 def test_the_test_side_of_a_generator_is_refused(tokenizer: Any) -> None:

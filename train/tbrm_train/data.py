@@ -20,7 +20,8 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.generators.arithmetic import PHRASINGS, training_pairs
-from tbrm_bench.grading.normalize import normalize_gold
+from tbrm_bench.grading.normalize import RULES, normalize_gold
+from tbrm_bench.missing import spells_missing
 from tbrm_bench.problems import load_problems
 from tbrm_bench.prompts import render_prompts
 from tbrm_bench.protocols import Protocol, load_protocol
@@ -28,6 +29,7 @@ from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, SampleKey, Sam
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.sources import Row, read_rows
 from tbrm_bench.tasks import Columns, HubSource, TaskSpec, load_task
+from tbrm_train.gold_check import Sourced, choose, choose_unchecked
 from tbrm_train.gym import gym_problems, is_gym
 from tbrm_train.rl_recipe import Prompts, RlRecipe, Rows
 from tbrm_train.rl_rules import reported_tasks
@@ -61,7 +63,7 @@ class PromptSet:
 def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> PromptSet:
     """Load, render, filter and split the prompts; raises UserError if too few are left for one step."""
     prompts, needed = recipe.prompts, recipe.rollout.prompts_per_step
-    problems = _unique(load_source(prompts, seed=recipe.data_seed))[: prompts.num_prompts]
+    problems, gold_warnings = _choose(recipe)
     rendered = render_prompts(problems, load_protocol(prompts.protocol), tokenizer)
     room = context_length - recipe.rollout.max_tokens
     items = [
@@ -76,7 +78,7 @@ def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> Promp
             f"{len(problems) - len(items)} too long, {len(validation)} kept for validation), but "
             f"rollout.prompts_per_step is {needed}; give more prompts or lower it"
         )
-    warnings = [*_source_warnings(prompts), *_prompt_warnings(recipe, items[0], tokenizer)]
+    warnings = [*_source_warnings(prompts), *gold_warnings, *_prompt_warnings(recipe, items[0], tokenizer)]
     if len(items) < len(problems):
         warnings.append(
             f"{len(problems) - len(items)} of {len(problems)} prompts leave less than {recipe.rollout.max_tokens} "
@@ -87,13 +89,13 @@ def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> Promp
 
 def load_source(prompts: Prompts, *, seed: int) -> list[Problem]:
     """Return the source's problems in its own order; raises UserError, or MissingPrerequisite without network."""
+    if prompts.rows is not None:
+        return [item.problem for item in _read(prompts)]
     folder = Path(prompts.data_dir) if prompts.data_dir else None
     if prompts.source == ARITHMETIC:
         return _arithmetic(prompts.num_prompts or NUM_GENERATED, seed)
     if is_gym(prompts.source):
         return gym_problems(prompts.source, prompts.options, count=prompts.num_prompts or NUM_GENERATED, seed=seed)
-    if prompts.rows is not None:
-        return _read(prompts.rows, folder)
     spec = load_task(prompts.source)
     if spec.generator is not None:
         raise UserError(f"prompts.source {spec.name} is what models are tested on; train on builtin:{spec.name}")
@@ -152,7 +154,23 @@ def _expression(question: str) -> str:
     raise AssertionError(question)
 
 
-def _read(rows: Rows, folder: Path | None) -> list[Problem]:
+def _choose(recipe: RlRecipe) -> tuple[list[Problem], list[str]]:
+    """Return the problems to train on and what to warn about."""
+    prompts = recipe.prompts
+    if prompts.rows is not None:
+        sourced = _read(prompts)
+        problems, warnings = choose(sourced, prompts, recipe.rewards)
+        return problems, [*_cut_warnings(prompts.rows, sourced), *warnings]
+    problems = load_source(prompts, seed=recipe.data_seed)
+    sourced = [Sourced(problem, problem.key.problem_id) for problem in problems]
+    if is_gym(prompts.source):  # its own scorers judge, by more than the gold
+        return choose_unchecked(sourced, prompts)
+    return choose(sourced, prompts, recipe.rewards)
+
+
+def _read(prompts: Prompts) -> list[Sourced]:
+    rows = prompts.rows
+    assert rows is not None
     name = rows.repo.rpartition("/")[2] or "rows"
     spec = TaskSpec(
         name=name, title=name, source=rows.repo, paper="", licence="", notes="", num_rows=1,
@@ -160,24 +178,50 @@ def _read(rows: Rows, folder: Path | None) -> list[Problem]:
         hub=HubSource(rows.repo, rows.split, rows.revision, rows.config) if rows.repo else None,
         columns=Columns(question=(rows.question,), answer=(rows.answer,)),
     )  # fmt: skip
-    return [_problem(rows, row, f"{number:06d}", name) for number, row in enumerate(read_rows(spec, folder))]
+    folder = Path(prompts.data_dir) if prompts.data_dir else None
+    return [_sourced(rows, row, f"{number:06d}", name) for number, row in enumerate(read_rows(spec, folder))]
 
 
-def _problem(rows: Rows, row: Row, problem_id: str, task: str) -> Problem:
+def _sourced(rows: Rows, row: Row, problem_id: str, task: str) -> Sourced:
     question = _dig(row, rows.question)
-    if not isinstance(question, str):
+    if not isinstance(question, str) or spells_missing(question):
         raise UserError(
             f"{row.place}: {rows.question} is {question!r:.60}, not text; name another [prompts.rows] column"
         )
+    cuts = question.startswith(rows.question_prefix), question.endswith(rows.question_suffix)
     question = question.removeprefix(rows.question_prefix).removesuffix(rows.question_suffix).strip()
     if not question:
         raise UserError(f"{row.place}: the question is empty; mend the row")
+    answers, fault = _answers(rows, row)
+    problem = Problem(
+        key=ProblemKey(task, problem_id),
+        question=question,
+        gold=Gold(answers, kind=rows.answer_kind),
+        cluster=" ".join(question.split()),
+    )
+    return Sourced(problem, row.place, fault, cuts)
+
+
+def _answers(rows: Rows, row: Row) -> tuple[tuple[str, ...], str]:
+    """Return the answers, or why there are none."""
+    raw = _dig(row, rows.answer)
     try:
-        answers = normalize_gold(_dig(row, rows.answer), rows.gold_rule)
+        return normalize_gold(raw, rows.gold_rule), ""
     except UserError as error:
-        raise UserError(f"{row.place}: {error}") from None
-    key = ProblemKey(task, problem_id)
-    return Problem(key, question, Gold(answers, kind=rows.answer_kind), cluster=" ".join(question.split()))
+        if rows.gold_rule not in RULES:
+            raise
+        return (), str(error)
+
+
+def _cut_warnings(rows: Rows, sourced: Sequence[Sourced]) -> Iterator[str]:
+    """Yield a line for a prefix or suffix that questions do not have: they are then asked with what stands there."""
+    for index, key in enumerate(("question_prefix", "question_suffix")):
+        others = [item for item in sourced if not item.cuts[index]]
+        if others:
+            yield (
+                f"prompts.rows.{key} is that of {len(sourced) - len(others)} of {len(sourced)} questions; the first "
+                f"without it is at {others[0].place}: {others[0].problem.question!r:.60}"
+            )
 
 
 def _dig(row: Row, path: str) -> Any:
@@ -189,14 +233,6 @@ def _dig(row: Row, path: str) -> Any:
             found = ", ".join(map(str, row.values)) or "none"
             raise UserError(f"{row.place}: no column {path!r} at {part!r}; found: {found}") from None
     return value
-
-
-def _unique(problems: Iterable[Problem]) -> list[Problem]:
-    """Keep the first of equal questions: DAPO-Math-17k holds each a hundred times."""
-    first: dict[str, Problem] = {}
-    for problem in problems:
-        first.setdefault(" ".join(problem.question.split()), problem)
-    return list(first.values())
 
 
 def _split(

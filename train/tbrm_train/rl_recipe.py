@@ -42,7 +42,8 @@ class Rows:
 class Prompts:
     """Where prompts come from. `validation` of them are held out of training and measure progress.
 
-    `seed` decides generated questions and who is held out (the recipe's seed).
+    `seed` decides generated questions and who is held out (the recipe's seed). `bad_golds`: what becomes of questions
+    whose gold cannot be trained on (see `gold_check`).
     """
 
     source: str
@@ -52,6 +53,7 @@ class Prompts:
     data_dir: str | None = None
     rows: Rows | None = None
     seed: int | None = None
+    bad_golds: Literal["refuse", "leave_out"] = "refuse"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each reasoning-gym dataset, its own
 
 

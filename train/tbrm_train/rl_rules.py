@@ -170,6 +170,10 @@ def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         stage > 0 or not recipe.deepspeed.offload,
         ("offloading needs zero_stage 1 or more"),
     )
+    count, needed, held = recipe.prompts.num_prompts, recipe.rollout.prompts_per_step, recipe.prompts.validation
+    left = needed if count is None else max(0, count - held)
+    said = f"leaves {left} prompts for training beside prompts.validation={held}"
+    yield "prompts.num_prompts", count, left >= needed, f"{said}, but rollout.prompts_per_step is {needed}"
     source, has_rows = recipe.prompts.source, recipe.prompts.rows is not None
     yield "prompts.source", source, (source == "rows") == has_rows, "a table [prompts.rows] belongs to source 'rows'"
     for dataset in recipe.prompts.options:

@@ -1,6 +1,7 @@
 """Golds as datasets store them, to the answers that the grader reads; on invented rows and on the real ones."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ from tbrm_bench.grading import normalize_gold
         ("71,300", "latex", ("71300",)),
         (r"\$6,\!400", "latex", (r"\$6400",)),
         ("(2,7)", "latex", ("(2,7)",)),
+        ("$1,234", "latex", ("$1234",)),
+        ([2.0, None, float("nan"), Decimal("3.00")], "latex", ("2", "3")),
+        ("7 + 7 = 14, so\n#### 1,014", "gsm8k", ("1014",)),
         ("3.1e12", "minerva", (r"3.1 \times 10^{12}",)),
         ("2e-9", "minerva", (r"2 \times 10^{-9}",)),
         ("-2./7", "minerva", (r"-\frac{2}{7}",)),

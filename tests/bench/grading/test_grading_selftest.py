@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tbrm_bench.grading import grade, normalize_gold
-from tbrm_bench.grading.selftest import self_test, surface_forms
+from tbrm_bench.grading.selftest import self_test, surface_forms, unearnable_golds
 from tbrm_bench.records import Gold, Status
 
 INVENTED = [
@@ -34,6 +34,12 @@ def test_there_are_at_least_six_forms_and_no_two_alike() -> None:
 def test_a_gold_that_cannot_be_read_is_reported() -> None:
     failures = self_test([Gold((r"\frac{1}{0}",)), Gold((r"\boxed{3",))])
     assert {failure.gold.answers[0] for failure in failures} == {r"\boxed{3"}
+
+
+def test_golds_that_no_answer_can_earn_are_found_without_grading_every_form() -> None:
+    assert unearnable_golds(INVENTED) == {}
+    solution, broken = Gold(("7 + 7 = 14\n#### 14",)), Gold((r"\frac{1",))
+    assert set(unearnable_golds([*INVENTED, solution, broken, broken])) == {solution, broken}
 
 
 def real_golds(folder: Path) -> Iterator[tuple[str, Gold]]:
