@@ -53,7 +53,7 @@ def check_targets(
     wanted = config.get("target_modules")
     if not wanted or not adapted or wanted == "all-linear":
         return
-    stray = sorted(module for module in adapted if not is_target(config, module))
+    stray = sorted(module for module in adapted if not is_target(config, module) and not _is_tied(config, module))
     if stray:
         raise UserError(
             f"the adapter holds weights for {_some(stray)}, which its {settings.file} does not target "
@@ -140,6 +140,11 @@ def is_target(config: Mapping[str, Any], module: str) -> bool:
     if isinstance(wanted, str):
         return re.fullmatch(wanted, module) is not None
     return module in wanted or (_ends_in(module, wanted) and _is_in_layers(config, module))
+
+
+def _is_tied(config: Mapping[str, Any], module: str) -> bool:
+    """Whether a module is a head that PEFT adapts because its embedding is."""
+    return bool(config.get("ensure_weight_tying")) and f"{module}.weight".endswith(HEADS)
 
 
 def _is_in_layers(config: Mapping[str, Any], module: str) -> bool:
