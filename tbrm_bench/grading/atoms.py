@@ -11,7 +11,7 @@ from tbrm_bench.grading import functions, units
 from tbrm_bench.grading.limits import MAX_POWER_BITS
 from tbrm_bench.grading.scripts import script_name
 from tbrm_bench.grading.tokens import Token, Unreadable, tokenize
-from tbrm_bench.grading.tree import Tree, items_of, name_of
+from tbrm_bench.grading.tree import Tree, Written, items_of, name_of
 from tbrm_bench.grading.vocabulary import (
     ACCENTS,
     CONSTANTS,
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 def number(text: str) -> Tree:
     """Return the exact tree of a number as written: 12, .5, 4.5e33."""
     mantissa, _, exponent = text.lower().partition("e")
-    value = Fraction(mantissa.rstrip(".") or "0")
+    value = Written(Fraction(mantissa.rstrip(".") or "0"), -len(mantissa.partition(".")[2]))
     if not exponent:
         return ("n", value)
     if len(exponent) > 6 or abs(int(exponent)) * 4 > MAX_POWER_BITS:
         if len(exponent) > 12:
             raise Unreadable("exponent too large")
         return ("*", ("n", value), ("^", ("n", Fraction(10)), ("n", Fraction(int(exponent)))))
-    return ("n", value * Fraction(10) ** int(exponent))
+    return ("n", Written(value * Fraction(10) ** int(exponent), value.last + int(exponent)))
 
 
 def atom(parser: "Parser") -> Tree:

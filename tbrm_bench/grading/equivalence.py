@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 from tbrm_bench.grading import words
 from tbrm_bench.grading.compare import Comparer, Policy
-from tbrm_bench.grading.latex import clean
+from tbrm_bench.grading.latex import clean, split_top_level
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numeric import Verdict
 from tbrm_bench.grading.parse import readings
-from tbrm_bench.grading.tree import Tree
+from tbrm_bench.grading.rounding import approximates
+from tbrm_bench.grading.tree import Tree, symbols
 from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
 from tbrm_bench.records import Gold
 
@@ -37,6 +38,7 @@ _BARE_UNIT = re.compile(
 _CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _POINT = re.compile(r"[A-Z]\s*\(")
+_APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
@@ -133,7 +135,7 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     known = read_gold(gold)
     verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
-        return _by_sympy(request["answer"], gold)
+        return _side_by_side(request["answer"], gold, known)
     return verdict, rule
 
 
@@ -211,6 +213,26 @@ def _gold_unit(unit: str) -> tuple[Any, Any]:
     if power.isdigit():
         return tuple((name, count * int(power)) for name, count in dimensions), factor ** int(power)
     return dimensions, factor
+
+
+def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
+    """Judge "5 = 6 = \\int ..." by every side that is read here, since math-verify judges one side and no other."""
+    cleaned = clean(answer)
+    sides = split_top_level(_APPROXIMATELY.sub("=", cleaned), "=")
+    if known.trees is None or len(known.trees) > 1 or known.trees[0][0] in ("list", "rel", "chain") or len(sides) < 2:
+        return _by_sympy(answer, gold)
+    comparer = Comparer(known.policy, precise=True)
+    wanted = known.trees[0]
+    read = [trees[0] for side in sides if (trees := readings(side))]
+    values = [tree for tree in read if tree[0] != "text" and not symbols(tree)]
+    verdicts = [comparer.item(wanted, value)[0] for value in values]
+    if _APPROXIMATELY.search(cleaned) is None:
+        return (False, "equation") if False in verdicts else _by_sympy(answer, gold)
+    symbolic = [side for side in sides if not readings(side)]
+    if not all(_by_sympy(side, gold)[0] for side in symbolic):
+        return False, "approximation"
+    known_equal = [wanted] if symbolic else []
+    return approximates(comparer, wanted, known_equal + values, [True] * len(known_equal) + verdicts), "approximation"
 
 
 def _by_sympy(answer: str, gold: Gold) -> Verdict:

@@ -8,7 +8,7 @@ from tbrm_bench.grading.pool import GraderPool
 from tbrm_bench.records import FinishReason, Gold, Grade
 
 # Name and version: a change that can turn a verdict raises the number.
-GRADER = "tbrm-1"
+GRADER = "tbrm-2"
 
 _shared = GraderPool(num_workers=1)  # nothing starts before it is needed; a forked child gets its own
 

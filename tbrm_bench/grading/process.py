@@ -24,6 +24,11 @@ START_LIMIT_S = 120.0  # imports on a busy machine
 WALL_FACTOR = 4  # wall seconds a request may take for each processor second: the cores may be an engine's
 RETRIED = ("worker_died", "memory_limit")
 
+# A child that is forked while a worker starts would keep the pipe whose end tells Popen that the worker runs: the start
+# would then last as long as the child. So a fork waits for a start, some milliseconds, in whatever thread it is.
+_starting = threading.RLock()
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
+
 
 class Answer(NamedTuple):
     """A worker's verdict: equal, not equal, or undecided (None) for the reason that `rule` names."""
@@ -112,14 +117,15 @@ class WorkerProcess:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:
             # Unbuffered: a fork of the caller must hold no half-written question that it would send once more.
-            self._process = subprocess.Popen(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
+            with _starting:
+                self._process = subprocess.Popen(
+                    command,
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                )
         except OSError as error:
             return Answer(None, f"exception:{type(error).__name__}")
         self._buffer = b""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tbrm_bench.grading import numeric
 from tbrm_bench.grading.intervals import as_set, same_set
 from tbrm_bench.grading.numeric import Verdict
+from tbrm_bench.grading.rounding import approximates
 from tbrm_bench.grading.shapes import is_curve, is_implicit, may_rename, same_letter
 from tbrm_bench.grading.tree import Tree, symbols
 
@@ -88,7 +89,10 @@ def _one_sided(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
 
 
 def _any_side(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
-    """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree."""
+    """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree.
+
+    In an approximation one of them must, and the others be what it rounds to.
+    """
     operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
     if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
         return False, "relation"
@@ -99,5 +103,5 @@ def _any_side(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
         return comparer.item(gold, sides[-1])[0], "equation"
     verdicts = [comparer.item(gold, side)[0] for side in values]
     if "approx" in operators:
-        return (True if True in verdicts else None if None in verdicts else False), "approximation"
+        return approximates(comparer, gold, values, verdicts), "approximation"
     return (False if False in verdicts else None if None in verdicts else True), "equation"

@@ -13,6 +13,8 @@ from tbrm_bench.grading.tree import Tree
 from tbrm_bench.grading.vocabulary import GREEK
 from tbrm_bench.grading.words import NUMBER_WORDS
 
+_NUMBER_ALONE = re.compile(r"(?<![\w^-])\d")
+
 
 def subscripted(base: Tree, name: str) -> Tree:
     """Return a symbol with an index, or digits in a base."""
@@ -78,6 +80,8 @@ def unit(cursor: Cursor) -> units.Unit:
     while True:
         token = cursor.peek()
         if token.kind == "TEXT" or (token.kind == "WORD" and (power < 0 or units.is_unit_word(token.value))):
+            if _NUMBER_ALONE.search(token.value):  # 5 \\text{ or 6}: another value and no unit
+                raise Unreadable("a number in a unit")
             cursor.next()
             exponent = _unit_exponent(cursor)
             if exponent != 1 and not token.value.isalpha():  # m/s^2, km h^{-1}: the exponent is the last word's

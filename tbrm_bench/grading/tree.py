@@ -1,6 +1,6 @@
 """The shapes of a read answer: nested tuples whose first element names the shape.
 
-    ("n", Fraction)                    a number, exact: 0.5, 12, 4.5e33
+    ("n", Fraction)                    a number, exact: 0.5, 12, 4.5e33; Written, where it was read
     ("c", name)                        a constant: pi, e, i, inf, R, empty
     ("s", name)                        a symbol: x, x_0, lambda_red, f(x)
     ("+", a, b, ...) ("*", a, b, ...)  ("/", a, b)  ("-", a)  ("^", a, b)  ("root", a, n)
@@ -23,6 +23,28 @@ from fractions import Fraction
 from typing import Any
 
 Tree = tuple[Any, ...]
+
+
+class Written(Fraction):
+    """A number as written: 0.330 is 33/100 with its last digit at 10^-3. It equals the number that it is."""
+
+    __slots__ = ("last",)
+    last: int  # the power of ten of its last digit
+
+    def __new__(cls, value: Fraction, last: int) -> "Written":
+        """Keep the place of the last digit beside the value."""
+        self = super().__new__(cls, value)
+        self.last = last
+        return self
+
+    def __neg__(self) -> "Written":
+        """Return the number with the other sign, written to the same digit."""
+        return Written(Fraction.__neg__(self), self.last)
+
+    def __repr__(self) -> str:
+        """Return what its value is shown as: terms are put in order by it."""
+        return f"Fraction({self.numerator}, {self.denominator})"
+
 
 ZERO: Tree = ("n", Fraction(0))
 ONE: Tree = ("n", Fraction(1))

@@ -11,8 +11,8 @@ caller's memory.
 Requests are {"op": "grade"}, is this answer that gold; "equal", do these two vote together; "second", what does another
 grader say; "score", what does a scorer of the caller's own say. Each gets its reply at once, so that the caller knows
 which one it was when this process ends. A request over its processor seconds is ended by the kernel (ITIMER_PROF with
-the default action), whatever code runs at that moment. Memory beyond the limit raises MemoryError here. Importing SymPy
-or a scorer counts against no limit: while that lasts the caller is told `loading`.
+the default action), whatever code runs at that moment. Memory beyond the limit raises MemoryError here. Importing
+mpmath, SymPy or a scorer counts against no limit, however cold the disk: while that lasts the caller is told `loading`.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def main() -> None:
     _confine(parent_pid, memory_limit_mb)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no reply
-    import tbrm_bench.grading.votes  # noqa: F401  # and with it all that a verdict needs but SymPy
+    import tbrm_bench.grading.votes  # noqa: F401  # and with it all that a verdict needs but mpmath and SymPy
 
     _reply(replies, None, "ready")
     for line in sys.stdin:
@@ -72,7 +72,7 @@ def _library(request: dict[str, Any]) -> str:
     """Return the module whose import counts against no limit."""
     if request["op"] == "score":
         return scorer.module_of(request)
-    return "math_verify" if request.get("symbolic") else "json"
+    return "math_verify" if request.get("symbolic") else "mpmath"
 
 
 def _decide(request: dict[str, Any]) -> Reply:

@@ -62,7 +62,9 @@ def check_agreement(board: Board, rows: Sequence[Row]) -> None:
         )
         for name, value in first.items():
             if other[name] != value:
+                advice = "grade both runs by one version with `tbench grade` and add them again"
                 raise UserError(
                     f"{row.name} is not comparable with {measured[0].name} on board {board.name}: {name} is "
-                    f"{json.dumps(other[name])[:60]}, there {json.dumps(value)[:60]}; run it alike, or take one off"
+                    f"{json.dumps(other[name])[:60]}, there {json.dumps(value)[:60]}; "
+                    f"{advice if name == 'grader' else 'run it alike'}, or take one off"
                 )

@@ -140,7 +140,7 @@ def planned(
         clean_names(loaded, assets.architecture)
         drop_matching(loaded, drop)
         _drop_buffers(loaded, assets, question)
-        used_base = lora.apply(checkpoint, loaded, base=base, alpha=lora_alpha)
+        used_base = lora.apply(checkpoint, loaded, base=base, alpha=lora_alpha, assets=assets, question=question)
         tied = resolve_ties(loaded, assets.ties, _tied_by_class(loaded, assets, question))
         if not loaded.tensors:
             raise UserError(f"{checkpoint.root} holds no weights of a model")

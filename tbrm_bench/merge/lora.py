@@ -8,14 +8,25 @@ W + alpha/r B A, with alpha/sqrt(r) for rank-stabilised ones (arXiv:2312.03732).
 that is 0 or not there, and kinds of adapters for which the sum is not the model, are errors.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge import plain
+from tbrm_bench.merge.assets import Assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType, to_float
+from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.layouts import plain as plain_layout
+from tbrm_bench.merge.lora_fit import (
+    check_ranks,
+    check_saved,
+    check_targets,
+    check_ties,
+    is_transposed,
+    names_another_base,
+)
 from tbrm_bench.merge.lora_settings import Settings, local_base, read_settings
 from tbrm_bench.merge.lowrank import LowRank
 from tbrm_bench.merge.plan import Loaded, Parts, Piece
@@ -48,10 +59,19 @@ def find_base(checkpoint: Checkpoint, base: Path | None) -> Path | None:
     return base
 
 
-def apply(checkpoint: Checkpoint, loaded: Loaded, *, base: Path | None, alpha: float | None) -> Path | None:
+def apply(
+    checkpoint: Checkpoint,
+    loaded: Loaded,
+    *,
+    base: Path | None,
+    alpha: float | None,
+    assets: Assets,
+    question: Question,
+) -> Path | None:
     """Merge adapters in place; return the base's folder if weights came from it.
 
-    Raises UserError for a scale that is not known, several adapters, and kinds that are not sums (DoRA).
+    Raises UserError for a scale that is not known, several adapters, kinds that are not sums (DoRA), and an adapter
+    that does not fit its config or its base.
     """
     if checkpoint.format != "lora" and not any("lora_" in name or name.startswith(PREFIX) for name in loaded.tensors):
         return None
@@ -63,13 +83,46 @@ def apply(checkpoint: Checkpoint, loaded: Loaded, *, base: Path | None, alpha: f
     used = None
     if checkpoint.format == "lora" or not own:
         used = base
-        own = _load_base(checkpoint, loaded, base) | own
+        replaced = own | saved
+        own = _load_base(checkpoint, loaded, base)
+        if settings is not None:
+            _check_replaced(loaded, settings, replaced, own, base)
+        own = own | replaced
     loaded.tensors = own | saved
     loaded.shared = {_clean(alias): _clean(name) for alias, name in loaded.shared.items()}
+    if settings is not None:
+        check_ranks(settings, {module: _rank(pair) for module, pair in pairs.items()})
+        shapes = {name: parts.shape for name, parts in loaded.tensors.items()}
+        check_targets(settings, pairs.keys(), shapes, lambda: _class_names(question))
+        if assets.ties is not False and assets.architecture.endswith(("ForCausalLM", "LMHeadModel")):
+            names = saved if used is None else replaced
+            check_ties(settings, pairs.keys(), names.keys(), loaded.tensors.keys())
     for module, pair in pairs.items():
         assert settings is not None
-        _add(loaded, module, pair, settings)
+        _add(loaded, module, pair, settings.scale(module, _rank(pair)), is_transposed(settings, module, assets.config))
     return used
+
+
+def _check_replaced(
+    loaded: Loaded, settings: Settings, replaced: dict[str, Parts], own: dict[str, Parts], base: Path | None
+) -> None:
+    check_saved(
+        settings,
+        {name: parts.shape for name, parts in replaced.items()},
+        {name: parts.shape for name, parts in own.items()},
+    )
+    if base is not None and (warning := names_another_base(settings, base)) is not None:
+        loaded.warnings.append(warning)
+
+
+def _class_names(question: Question) -> Collection[str] | None:
+    answer = question.answer()
+    return answer.names.keys() if isinstance(answer, Expected) else None
+
+
+def _rank(pair: dict[str, Parts]) -> int:
+    first = pair.get("lora_A") or pair["lora_embedding_A"]
+    return first.shape[0] if first.shape else 0
 
 
 def parse(name: str) -> Part:
@@ -129,7 +182,7 @@ def _load_base(checkpoint: Checkpoint, loaded: Loaded, base: Path | None) -> dic
     return below.tensors
 
 
-def _add(loaded: Loaded, module: str, pair: dict[str, Parts], settings: Settings) -> None:
+def _add(loaded: Loaded, module: str, pair: dict[str, Parts], scale: float, transposed: bool) -> None:
     name = f"{module}.weight"
     target = loaded.tensors.get(name)
     if target is None:
@@ -145,12 +198,12 @@ def _add(loaded: Loaded, module: str, pair: dict[str, Parts], settings: Settings
     rank = first.shape[0]
     a = to_float(read_all(output_tensor(name, first, first.dtype)), first.dtype).reshape(first.shape)
     b = to_float(read_all(output_tensor(name, second, second.dtype)), second.dtype).reshape(second.shape)
-    left, right = (a.T, b.T) if is_embedding or settings.fan_in_fan_out else (b, a)
+    left, right = (a.T, b.T) if is_embedding or transposed else (b, a)
     if second.shape[1] != rank or (left.shape[0], right.shape[1]) != target.shape:
         raise UserError(
             f"the adapter of {module} is {second.shape} times {first.shape}, its weight {target.shape}; "
             "is it the base that was trained on?"
         )
-    delta = LowRank(left, right, settings.scale(module, rank))
+    delta = LowRank(left, right, scale)
     pieces = tuple(Piece(piece.tensor, piece.start) for piece in target.pieces)
     loaded.tensors[name] = Parts(target.shape, target.dtype, pieces, target.grid, delta)

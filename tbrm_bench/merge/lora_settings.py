@@ -8,30 +8,48 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.assets import read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
 
+T = TypeVar("T")
 # Their start changed the base too: the adapter's file alone does not make the model.
-CHANGED_BASES = ("pissa", "olora", "corda", "loftq")
+CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
+# Kinds of LoRA whose update is not alpha/r B A, or that act on other things than modules.
+OTHER_KINDS = (
+    "target_parameters", "layer_replication", "megatron_config", "trainable_token_indices", "lora_bias", "use_qalora",
+    "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides the factor before B A."""
+    """What decides the factor before B A, and the config that says which modules it is for."""
 
     alpha: float
     rank: int | None
+    file: Path  # where it is said
     alphas: dict[str, float] = field(default_factory=dict)  # pattern of module names -> alpha
+    ranks: dict[str, int | None] = field(default_factory=dict)  # likewise
     is_stabilised: bool = False
     fan_in_fan_out: bool = False
+    config: dict[str, Any] = field(default_factory=dict)  # adapter_config.json, empty where there is none
 
     def scale(self, module: str, rank: int) -> float:
         """Return alpha/r, or alpha/sqrt(r), of a module whose A has `rank` rows."""
-        alpha = next((alpha for key, alpha in self.alphas.items() if re.match(rf"(.*\.)?({key})$", module)), self.alpha)
+        alpha = _by_pattern(self.alphas, module, self.alpha)
         return alpha / (math.sqrt(rank) if self.is_stabilised else rank)
+
+    def rank_of(self, module: str) -> int | None:
+        """Return the rank that a module has by the config; None where it does not say one."""
+        return _by_pattern(self.ranks, module, self.rank)
+
+
+def _by_pattern(patterns: dict[str, T], module: str, default: T) -> T:
+    """Return the value of the first pattern that a module's name ends in, as PEFT does."""
+    return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
 
 
 def local_base(folder: Path) -> Path | None:
@@ -52,6 +70,7 @@ def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
     """Return the settings; raises UserError if alpha is not known or the adapter is of a kind that is not a sum."""
     meta, config, where = _files(checkpoint)
     _check_kind(checkpoint, config)
+    _check_agreement(meta, config, where)
     if alpha is None:
         alpha = _alpha(meta) or _alpha(config)
     if alpha is None:
@@ -61,17 +80,34 @@ def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
         )
     if not math.isfinite(alpha) or alpha == 0:
         raise UserError(f"lora alpha is {alpha:g}; give what training used, for instance --lora-alpha 32")
-    patterns = config.get("alpha_pattern") or {}
-    if not isinstance(patterns, dict) or not all(isinstance(value, int | float) for value in patterns.values()):
-        raise UserError(f"{where}: alpha_pattern is no table of numbers")
     rank = meta.get("r", config.get("r"))
     return Settings(
         alpha=alpha,
         rank=rank if isinstance(rank, int) else None,
-        alphas=patterns,
+        file=where,
+        alphas=_patterns(config, "alpha_pattern", where),
+        ranks=_patterns(config, "rank_pattern", where),
         is_stabilised=bool(config.get("use_rslora")),
         fan_in_fan_out=bool(config.get("fan_in_fan_out")),
+        config=config,
     )
+
+
+def _patterns(config: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
+    patterns = config.get(key) or {}
+    if not isinstance(patterns, dict) or not all(isinstance(value, int | float) for value in patterns.values()):
+        raise UserError(f"{where}: {key} is no table of numbers")
+    return patterns
+
+
+def _check_agreement(meta: dict[str, Any], config: dict[str, Any], where: Path) -> None:
+    """Raise UserError if verl's file and PEFT's disagree: one of them belongs to another adapter. 0 says nothing."""
+    for key in ("r", "lora_alpha"):
+        if meta.get(key) and config.get(key) and meta[key] != config[key]:
+            raise UserError(
+                f"lora_train_meta.json says {key} = {meta[key]}, {where} says {config[key]}; remove the one that is "
+                "not of this adapter"
+            )
 
 
 def _files(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any], Path]:
@@ -94,7 +130,7 @@ def _check_kind(checkpoint: Checkpoint, config: dict[str, Any]) -> None:
         raise UserError(f"{checkpoint.root} holds an adapter of type {kind}; only LORA is merged here, use PEFT")
     if config.get("use_dora"):
         raise UserError(f"{checkpoint.root} holds a DoRA adapter, which is not a sum; use PEFT's merge_and_unload()")
-    for key in ("target_parameters", "layer_replication", "megatron_config", "trainable_token_indices"):
+    for key in OTHER_KINDS:
         if config.get(key):
             raise UserError(f"{checkpoint.root} holds an adapter with {key}, which is not merged here; use PEFT")
     start = config.get("init_lora_weights")

@@ -64,7 +64,7 @@ def test_a_run_comes_back_as_it_was(hub: HubServer, tmp_path: Path) -> None:
     with RunStore.open_reader(run) as one, RunStore.open_reader(back) as other:
         assert one.lock_hash == other.lock_hash
         assert list(one.problems()) == list(other.problems())
-        assert one.graders() == other.graders() == ["tbrm-0", "tbrm-1"]
+        assert one.graders() == other.graders() == ["tbrm-0", GRADER]
         assert one.tasks() == other.tasks()
     result, changes = regrade(back)
     assert changes == []
@@ -489,6 +489,6 @@ def test_a_dataset_is_made_of_every_task(hub: HubServer, tmp_path: Path, monkeyp
     row = other[1]
     sample = make_sample(0, SampleKey("other", "p/1", 0))
     assert (row["problem_id"], row["sample_index"], row["text"]) == ("p/1", 0, sample.text)
-    assert (row["status"], row["extracted"], row["grader"]) == ("wrong", "-7", "tbrm-1")
+    assert (row["status"], row["extracted"], row["grader"]) == ("wrong", "-7", GRADER)
     assert row["gold"] == ["1"]
     assert row["token_ids"] == list(sample.token_ids) == [2**32 - 1]

@@ -158,9 +158,9 @@ def test_p_values_of_pairs_are_those_of_a_comparison(tmp_path: Path) -> None:
 def test_500_rows_are_ranked_at_once(tmp_path: Path) -> None:
     board = make_board(tmp_path)
     rows = [measured(board, f"m{number}", share=1 - number / 500) for number in range(500)]
-    start = time.perf_counter()
+    start = time.process_time()
     ranks = rank_ranges(rows)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert ranks[0][0] == 1 < ranks[-1][0] <= ranks[-1][1] == 500
 
 

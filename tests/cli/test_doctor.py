@@ -82,9 +82,9 @@ def test_a_package_that_fails_or_dies_is_told_in_one_line(code: str, level: str,
 def test_a_package_that_hangs_is_given_up_also_if_it_has_started_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tbrm_bench.diagnosis.IMPORT_LIMIT_S", 0.5)
     started = time.monotonic()
-    finding = _probe("x", "import os, time; os.fork(); time.sleep(8)")
+    finding = _probe("x", "import os, time; os.fork(); time.sleep(600)")
     assert (finding.level, "took more than" in finding.detail) == ("broken", True)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 300, "it was waited for"
 
 
 def test_a_package_that_is_installed_and_cannot_be_imported_is_broken(tmp_path: Path) -> None:

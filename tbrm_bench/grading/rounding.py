@@ -1,0 +1,117 @@
+r"""An approximation with several sides: one is the gold, and every other one is what the gold rounds to.
+
+    \frac13 \approx 0.333          both are 1/3: 0.333 is what it rounds to at the last digit of 0.333
+    0.333 \approx 0.34             0.34 is not what either rounds to
+    5 \text{ m} \approx 16.4 \text{ ft}    a length, converted
+
+So a row of numbers joined by such signs is right for one gold at most. A number written out has a last digit; 22/7 and
+2\sqrt2 are exact and have none: they are the gold, or what a gold with a decimal point was rounded from. Only a number
+alone, with its sign, its power of ten and its unit, counts as written out: of a sum or a product of decimals nobody
+knows the last digit, and a guess could be stretched to cover any value.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from tbrm_bench.grading.exact import exact
+from tbrm_bench.grading.shapes import either, peel
+from tbrm_bench.grading.tree import Tree, Written, number, walk
+from tbrm_bench.grading.units import DEGREE, NO_UNIT
+
+if TYPE_CHECKING:
+    from tbrm_bench.grading.compare import Comparer
+
+MAX_EXPONENT = 300  # of the last digit: beyond, a float is 0 or infinite
+_ROWS = ("br", "set", "list", "ratio", "mat")
+
+
+def approximates(
+    comparer: "Comparer", gold: Tree, sides: Sequence[Tree], verdicts: Sequence[bool | None]
+) -> bool | None:
+    """Return whether a side is the gold and all others round to it, given how each compares; None while it is open."""
+    if None in verdicts:
+        return None
+    anchors = [gold, *(side for side, is_equal in zip(sides, verdicts, strict=True) if is_equal)]
+    if len(anchors) == 1:
+        return False
+    others = [side for side, is_equal in zip(sides, verdicts, strict=True) if not is_equal]
+    fits = [_rounds_to_any(comparer, anchors, side) for side in others]
+    return False if False in fits else None if None in fits else True
+
+
+def _rounds_to_any(comparer: "Comparer", anchors: Sequence[Tree], side: Tree) -> bool | None:
+    verdict: bool | None = _is_rounded_from(comparer, anchors[0], side)
+    for anchor in anchors:
+        verdict = either(verdict, rounds_to(comparer, anchor, side))
+    return verdict
+
+
+def rounds_to(comparer: "Comparer", exact_side: Tree, rounded: Tree) -> bool | None:
+    """Return whether `exact_side`, rounded at the last digit of `rounded`, is `rounded`."""
+    if rounded[0] in _ROWS:
+        pairs = _entries(exact_side, rounded)
+        verdicts = [either(comparer.item(*pair)[0], rounds_to(comparer, *pair)) for pair in pairs]
+        return False if False in verdicts or not pairs else None if None in verdicts else True
+    half = _half_unit(rounded)
+    if half is None:
+        return False
+    unit = peel(exact_side)[1]
+    if unit == NO_UNIT and comparer.policy.unit != NO_UNIT:
+        exact_side = ("q", exact_side, comparer.policy.unit)
+    if peel(rounded)[1] == DEGREE and unit != DEGREE and ("c", "pi") in walk(exact_side):
+        half *= math.pi / 180  # these are compared in radians
+    # The tolerance is meant for the scale of what stands in the gold's place, here the rounded side.
+    return _within(comparer, half).item(rounded, exact_side)[0]
+
+
+def _is_rounded_from(comparer: "Comparer", gold: Tree, side: Tree) -> bool | None:
+    """Return whether a gold that has decimals is what an exact side rounds to: 2.83 from 2\\sqrt2."""
+    half = _half_unit(gold)
+    if half in (None, 0.5) or _half_unit(side) is not None or any(map(_is_decimal, walk(side))):
+        return False
+    assert half is not None
+    return _within(comparer, half).item(gold, side)[0]
+
+
+def _within(comparer: "Comparer", half: float) -> "Comparer":
+    policy = dataclasses.replace(comparer.policy, absolute_tolerance=half, relative_tolerance=0.0)
+    return dataclasses.replace(comparer, policy=policy)
+
+
+def _entries(left: Tree, right: Tree) -> list[tuple[Tree, Tree]]:
+    """Return the entries of two rows or matrices of one shape side by side; none if their shapes differ."""
+    if left[0] != right[0] or left[0] not in _ROWS:
+        return []
+    if left[0] == "mat":
+        if [len(row) for row in left[1]] != [len(row) for row in right[1]]:
+            return []
+        return [pair for rows in zip(left[1], right[1], strict=True) for pair in zip(*rows, strict=True)]
+    skip = 3 if left[0] == "br" else 1  # its brackets
+    return (
+        list(zip(left[skip:], right[skip:], strict=True))
+        if left[1:skip] == right[1:skip] and len(left) == len(right)
+        else []
+    )
+
+
+def _half_unit(tree: Tree) -> float | None:
+    """Return half a unit of the last digit of a number written out, on its own unit's scale; None for any other."""
+    value, _ = peel(tree)
+    if value[0] == "-":
+        value = value[1]
+    shift = 0
+    if value[0] == "*" and len(value) == 3 and value[2][:2] == ("^", number(10)):
+        power = exact(value[2][2])
+        if power is None or power.denominator != 1:
+            return None
+        value, shift = value[1], int(power)
+    if value[0] != "n" or not isinstance(value[1], Written) or abs(value[1].last + shift) > MAX_EXPONENT:
+        return None
+    return float(Fraction(10) ** (value[1].last + shift) / 2)
+
+
+def _is_decimal(tree: Tree) -> bool:
+    return tree[0] == "n" and isinstance(tree[1], Written) and tree[1].last != 0
