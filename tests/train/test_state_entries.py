@@ -39,7 +39,12 @@ def make_model(family: str, folder: Path) -> Path:
     shutil.copytree(builtin_model_dir("tiny"), folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
     tiny = json.loads((builtin_model_dir("tiny") / "config.json").read_text())
     vocabulary = {key: tiny[key] for key in ("vocab_size", "eos_token_id", "pad_token_id")}
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     shape |= {"num_key_value_heads": 2, "max_position_embeddings": 4096, "bos_token_id": None}
     per_layer = {"vocab_size_per_layer_input": tiny["vocab_size"]} if family == "gemma4_text" else {}
     torch.manual_seed(0)
@@ -90,8 +95,8 @@ def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
         for number in range(8):
             question = f"What is {number + 1} + 2? " + "Think well. " * (170 + 5 * number)
             stream.write(json.dumps({"q": question, "a": str(number + 3)}) + "\n")
-    rows = ("prompts.source=rows", f"prompts.data_dir={tmp_path}", "prompts.rows.files=['rows.jsonl']")
-    rows += ("prompts.rows.question=q", "prompts.rows.answer=a")
+    rows = ["prompts.source=rows", f"prompts.data_dir={tmp_path}", "prompts.rows.files=['rows.jsonl']"]
+    rows += ["prompts.rows.question=q", "prompts.rows.answer=a"]
     words = (f"output={tmp_path / 'run'}", f"deepspeed.dtype={dtype}", f"deepspeed.zero_stage={stage}")
     done = runs.train("tiny-tbrm", *words, *rows, *STILL, "rollout.probe_tolerance=0.5")
     assert done.codes == [0], done.err
