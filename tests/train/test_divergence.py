@@ -44,10 +44,10 @@ ALL = [
 
 def check(runs: Runs, output: Path, part: str, kind: str, stage: int, dtype: str, world_size: int) -> None:
     """Spoil the second of three steps in the last process alone, and see what is left of the training."""
-    words = (f"output={output}", f"deepspeed.zero_stage={stage}", f"deepspeed.dtype={dtype}", *COMMON)
+    words = [f"output={output}", f"deepspeed.zero_stage={stage}", f"deepspeed.dtype={dtype}", *COMMON]
     spoilt = {"TEST_GRADIENT": f"{part} {kind} 2 {world_size - 1}"}
     recipe = "tiny-ppo" if part == "critic" else "tiny-tbrm"
-    words += ("rollout.probe_tolerance=0.2",)
+    words.append("rollout.probe_tolerance=0.2")
     done = runs.train(recipe, *words, world_size=world_size, environment=spoilt)
     assert done.codes == [1] * world_size, done.err
     line = error_of(done)
