@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tbrm_bench.resources import builtin_model_dir
+from tbrm_train.policy import Policy, load_model, make_batch
 from tbrm_train.state_entries import kept_buffers, state_entries
 
 Runs = Any  # of conftest.py
@@ -29,6 +30,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **{"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8},
         "num_key_value_heads": 4,
     },
+    # Its routers jitter in training mode, by default.
+    "phimoe": {"num_local_experts": 4, "attention_dropout": 0.1},
 }
 
 
@@ -105,6 +108,15 @@ def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
     assert line["log_ratio"] == 0
     assert line["kl"] == 0
     assert line["loss"] > 0, "something was computed"
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_scores_are_not_left_to_chance(checkpointing: bool, tmp_path: Path) -> None:
+    folder = make_model("phimoe", tmp_path / "model")
+    model = load_model(folder, dtype="float32", gradient_checkpointing=checkpointing)
+    policy, batch = Policy(model, temperature=1.0), make_batch([((5, 6), tuple(range(7, 40)))], device="cpu")
+    assert torch.equal(policy(batch).logprobs, policy(batch).logprobs)
+    assert any(module.training for module in model.modules()) == checkpointing, "it would not checkpoint"
 
 
 def test_buffers_keep_dtype_and_value_where_a_whole_module_is_cast() -> None:
