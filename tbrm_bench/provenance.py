@@ -33,6 +33,20 @@ PACKAGES = (
 )
 # Keys of config.json that say where a model came from, not what it computes.
 VOLATILE_KEYS = ("_name_or_path", "transformers_version")
+# Where a tokenizer is stored: tokenizer.json holds the vocabulary where it is there, else the others do.
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json"),
+)
+VOCABULARY_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+TOKENIZER_ORIGIN_KEYS = (*VOLATILE_KEYS, "name_or_path", "tokenizer_file", "special_tokens_map_file")
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +93,27 @@ def config_fingerprint(model_dir: Path) -> str:
     if not isinstance(config, dict):
         raise UserError(f"{file} is not a table of settings; give the folder of a Hugging Face model")
     return digest({key: value for key, value in config.items() if key not in VOLATILE_KEYS})
+
+
+def tokenizer_fingerprint(model_dir: Path) -> str:
+    """Return the digest of the files that make a folder's tokenizer, JSON by its values; a missing file counts as such.
+
+    Raises UserError for one that cannot be read.
+    """
+    names = TOKENIZER_FILES if (model_dir / "tokenizer.json").is_file() else (*TOKENIZER_FILES, *VOCABULARY_FILES)
+    found: dict[str, str] = {}
+    for file in (model_dir / name for name in names):
+        if not file.is_file():
+            continue
+        try:
+            data = file.read_bytes()
+            content: Any = json.loads(data, parse_constant=str) if file.suffix == ".json" else None
+            if isinstance(content, dict):
+                content = digest({key: content[key] for key in content.keys() - set(TOKENIZER_ORIGIN_KEYS)})
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{file} cannot be read: {error}; download or write it again") from error
+        found[file.name] = content if isinstance(content, str) else hashlib.sha256(data).hexdigest()
+    return digest(found)
 
 
 def _cpu_name() -> str:
