@@ -243,7 +243,7 @@ def test_other_versions_are_told_and_not_refused(killed: Killed, runs: Runs, tmp
     (output / INPUTS).write_text(json.dumps(stored))
     done = runs.train("tiny-tbrm", *given.words(output))
     assert done.codes == [0], done.err
-    assert f"warning: {output} was started by other versions: versions.torch 1.0, now {torch.__version__}" in done.err
+    assert f"warning: {output} was started with other versions: torch 1.0, now {torch.__version__}" in done.err
     assert files(output) == killed.straight
 
 

@@ -135,7 +135,7 @@ def _check_inputs(recipe: RlRecipe, given: Given, processes: Processes) -> tuple
     if stored is not None:
         check_same(output, stored, found)
         changed = other_versions(stored, found)
-        return None, [f"{output} was started by other versions: {'; '.join(changed)}"] if changed else []
+        return None, [f"{output} was started with other versions: {'; '.join(changed)}"] if changed else []
     last = last_checkpoint(output)
     if last is None and not (output / VALUES).exists():
         return found, []

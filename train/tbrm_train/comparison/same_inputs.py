@@ -66,5 +66,5 @@ def input_notes(finished: Sequence[Run]) -> list[str]:
     for name, inputs in known[1:]:
         changed = other_versions(known[0][1], inputs)
         if changed:
-            notes.append(f"{known[0][0]} and {name} were trained by different versions: {'; '.join(changed)}")
+            notes.append(f"{known[0][0]} and {name} were trained with different versions: {'; '.join(changed)}")
     return notes
