@@ -4,7 +4,7 @@
 
     {"schema": 1, "from_step": 0,
      "facts": {"model": {"weights": "3f2a...", "config": "90ab..."}, "tokenizer": "77c0...", "prompts": {...}},
-     "about": {"model": "/models/step-000050", "grader": "tbrm-1", "versions": {"torch": "2.13.0"}}}
+     "about": {"grader": "tbrm-1", "versions": {"torch": "2.13.0"}, "model": "/models/step-000050"}}
 
 A difference of `facts` is refused: the reference would be another model, V* that of other questions, one ranking of two
 models. Versions, in `about`, are only told: they may move the last bits of a step. `from_step` is more than 0 where a
@@ -23,7 +23,7 @@ from tbrm_bench.grading import GRADER
 from tbrm_bench.plan import Plan
 from tbrm_bench.problems import golds_hash, rows_hash
 from tbrm_bench.prompts import prompts_hash
-from tbrm_bench.provenance import config_fingerprint, digest, tokenizer_fingerprint, versions
+from tbrm_bench.provenance import config_fingerprint, digest, versions
 from tbrm_bench.records import Sampling
 from tbrm_bench.store import diff_locks, write_text_atomically
 from tbrm_bench.weights import weights_fingerprint
@@ -47,13 +47,14 @@ class Inputs:
 def make_inputs(
     model_dir: Path,
     *,
+    tokenizer: str,
     prompts: PromptSet,
     sampling: Sampling,
     strict_boxed: bool,
     evaluation: Plan | None,
     reads_weights: bool = True,
 ) -> Inputs:
-    """Return the inputs as they are now; without `reads_weights` those of the model are None.
+    """Return the inputs as they are now; `tokenizer` is its digest, without `reads_weights` the weights are None.
 
     Raises UserError if the model's files cannot be read.
     """
@@ -62,7 +63,7 @@ def make_inputs(
             "weights": weights_fingerprint(model_dir) if reads_weights else None,
             "config": config_fingerprint(model_dir),
         },
-        "tokenizer": tokenizer_fingerprint(model_dir),
+        "tokenizer": tokenizer,
         "prompts": {
             "train": _prompt_facts(prompts.train),
             "validation": _prompt_facts(prompts.validation),
@@ -72,7 +73,7 @@ def make_inputs(
         },
         "evaluation": _task_facts(evaluation) if evaluation else {},
     }
-    about = {"model": str(model_dir), "grader": GRADER, "versions": _versions()}
+    about = {"grader": GRADER, "versions": _versions()}
     # As they are read back: tuples are lists in JSON.
     return Inputs(json.loads(json.dumps(facts)), about)
 

@@ -12,6 +12,7 @@ from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.plan import Plan
 from tbrm_bench.prompts import load_tokenizer, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.provenance import tokenizer_fingerprint
 from tbrm_bench.records import Sampling
 from tbrm_train.checkpoint import INPUTS, VALUES, last_checkpoint
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
@@ -41,14 +42,19 @@ class Given:
 
     def inputs(self, *, reads_weights: bool = True) -> Inputs:
         """Return what the training is made of; the model's weights are read through only when asked for."""
-        return make_inputs(
+        inputs = make_inputs(
             self.model.path,
+            tokenizer=tokenizer_fingerprint(self.model.path),
             prompts=self.prompts,
             sampling=self.sampling,
             strict_boxed=self.protocol.strict_boxed,
             evaluation=self.evaluation,
             reads_weights=reads_weights,
         )
+        # Where a link pointed to; what is downloaded lies in a folder named by its commit.
+        local = Path(self.model.name).expanduser()
+        place = local.resolve() if local.is_dir() else self.model.path
+        return replace(inputs, about={**inputs.about, "model": str(place)})
 
 
 def load_given(recipe: RlRecipe) -> Given:
