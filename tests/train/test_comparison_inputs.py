@@ -125,7 +125,7 @@ def test_trainings_of_two_models_are_not_ranked_and_unknown_ones_are_told(compar
     file.write_text(json.dumps(stored))
     code, err = comparison("--arms", "tbrm,grpo", "--seeds", "1")
     assert code == 2
-    assert "tbrm seed 1 was trained on another input than grpo seed 1: prompts.train.golds is " in err
+    assert "tbrm seed 1 and grpo seed 1 were trained on different inputs: prompts.train.golds is " in err
     file.unlink()
     code, err = comparison("--arms", "tbrm,grpo", "--seeds", "1")
     assert code == 0, err

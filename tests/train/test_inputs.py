@@ -5,19 +5,23 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tbrm_bench.errors import UserError
 from tbrm_bench.provenance import tokenizer_fingerprint
 from tbrm_bench.resources import builtin_model_dir, data_dir
 from tbrm_bench.store.lock import read_run_file
 from tbrm_bench.weights import weights_fingerprint
+from tbrm_train import session
 from tbrm_train.checkpoint import INPUTS, VALUES
 from tbrm_train.data import load_source
-from tbrm_train.inputs import read_inputs
+from tbrm_train.engine import Processes
+from tbrm_train.inputs import Inputs, read_inputs
 from tbrm_train.rl_recipe import Prompts
 
 Runs = Any  # of conftest.py
@@ -116,13 +120,13 @@ CHANGES: dict[str, tuple[Callable[[Given], None], str]] = {
     ),
     "what the protocol accepts": (
         lambda given: edit(given.folder / "own.toml", "strict_boxed = false", "strict_boxed = true"),
-        "prompts.strict_boxed is true, was false",
+        "prompts.strict_boxed is true, it was false",
     ),
     "golds": (lambda given: edit_rows(given, lambda n, row: {**row, "a": "7"}), "prompts.train.golds is "),
     "questions": (ask_reversed, "prompts.train.tokens is "),
     "one row fewer": (
         lambda given: edit_rows(given, lambda n, row: {**row, "q": "1" if n < 2 else row["q"]}),
-        "prompts.train.number is 19, was 20",
+        "prompts.train.number is 19, it was 20",
     ),
 }
 
@@ -372,3 +376,18 @@ def test_the_fingerprint_of_a_tokenizer_is_its_content(tmp_path: Path) -> None:
     assert tokenizer_fingerprint(model) == whole, "spelling, order and origin decide nothing"
     edit_json(model / "tokenizer.json", decoder=None)
     assert tokenizer_fingerprint(model) != whole
+
+
+def test_processes_that_read_different_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault: another machine has another model under the same path."""
+    facts: dict[str, Any] = {"model": {"weights": "a" * 64, "config": "c" * 64}, "tokenizer": "t" * 64}
+    given: Any = SimpleNamespace(inputs=lambda reads_weights: Inputs(facts, {}))
+
+    def agree(**model: str | None) -> Inputs:
+        other = Inputs({**facts, "model": {**facts["model"], **model}}, {})
+        monkeypatch.setattr(session, "gather", lambda mine, processes, whole: [*mine, (other, None)])
+        return session._agreed_inputs(tmp_path, given, Processes(0, 2, "cpu"))[0]
+
+    assert agree(weights=None).facts == facts, "a second process of the same machine reads no weights"
+    with pytest.raises(UserError, match=r"model\.weights is bbbbbbbbbbbb in process 1 and aaaaaaaaaaaa in process 0"):
+        agree(weights="b" * 64)

@@ -133,19 +133,19 @@ def read_inputs(output: Path) -> Inputs | None:
         raise RunFailed(f"{file} cannot be read ({type(error).__name__}); put it back or give output=DIR") from None
 
 
-def differences(then: Facts, now: Facts) -> list[str]:
-    """Return a line for every input that differs: `model.weights is 3f2a81c09d41, was 90ab12cc34de`."""
-    return [f"{field} is {_short(new)}, was {_short(old)}" for field, old, new in diff_locks(then, now)]
+def differences(one: Facts, other: Facts) -> list[tuple[str, str, str]]:
+    """Return (`model.weights`, value in the one, value in the other), both shortened, for all that differs."""
+    return [(field, _short(first), _short(second)) for field, first, second in diff_locks(one, other)]
 
 
 def check_same(output: Path, stored: Inputs, found: Inputs) -> None:
     """Raise UserError that names an input of a training which has changed since it was started."""
     changes = differences(stored.facts, found.facts)
-    if changes:
+    for field, then, now in changes[:1]:
         more = f" (and {len(changes) - 1} more inputs)" if len(changes) > 1 else ""
         raise UserError(
-            f"{output} was started with another input: {changes[0]}{more}{moved(stored, found)}; restore it, or give "
-            "another folder, output=DIR"
+            f"{output} was started with another input: {field} is {now}, it was {then}{more}{moved(stored, found)}; "
+            "restore it, or give another folder, output=DIR"
         )
 
 

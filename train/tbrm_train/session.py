@@ -166,9 +166,10 @@ def _agreed_inputs(output: Path, given: Given, processes: Processes) -> tuple[In
         everyone.append(item)
     found, stored = everyone[0]
     for rank, (other, _) in enumerate(everyone):
-        for line in differences(_filled(other.facts, found.facts), found.facts):
+        for field, ours, theirs in differences(found.facts, _filled(other.facts, found.facts)):
             raise UserError(
-                f"process {rank} reads another input than process 0: {line} there; give all machines the same files"
+                f"processes read different inputs: {field} is {theirs} in process {rank} and {ours} in process 0; give "
+                "all machines the same files"
             )
     return found, stored
 

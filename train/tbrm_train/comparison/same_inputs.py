@@ -27,10 +27,10 @@ def check_inputs(plan: Plan, run: Run, tell: Callable[[str], None]) -> None:
     except (UserError, ImportError) as error:
         tell(f"the inputs are not checked against those of {first[0]}: {error}")
         return
-    for line in differences(first[1].facts, found.facts):
+    for field, then, now in differences(first[1].facts, found.facts):
         raise UserError(
             f"the trainings in {plan.output} share their inputs, but one has changed since {first[0]} was trained: "
-            f"{line}{moved(first[1], found)}; restore it, or give another folder, --out DIR"
+            f"{field} is {now}, it was {then}{moved(first[1], found)}; restore it, or give another folder, --out DIR"
         )
 
 
@@ -42,10 +42,10 @@ def check_stored(plan: Plan) -> tuple[str, Inputs] | None:
         if inputs is None:
             continue
         first = first or (name, inputs)
-        for line in differences(first[1].facts, inputs.facts):
+        for field, ours, theirs in differences(first[1].facts, inputs.facts):
             raise UserError(
-                f"{name} was trained on another input than {first[0]}: {line}{moved(first[1], inputs)}; "
-                f"remove {folder} to train it again, or give another folder, --out DIR"
+                f"{name} and {first[0]} were trained on different inputs: {field} is {theirs} and {ours}; remove "
+                f"{folder} to train it again, or give another folder, --out DIR"
             )
     return first
 
