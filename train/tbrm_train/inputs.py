@@ -54,15 +54,16 @@ def make_inputs(
     evaluation: Plan | None,
     reads_weights: bool = True,
 ) -> Inputs:
-    """Return the inputs as they are now; `tokenizer` is its digest, without `reads_weights` the weights are None.
+    """Return the inputs as they are now; `tokenizer` is its digest, without `reads_weights` the weights may be None.
 
     Raises UserError if the model's files cannot be read.
     """
+    # A plan has read them already.
+    weights = evaluation.lock["model"]["weights"] if evaluation else None
+    if weights is None and reads_weights:
+        weights = weights_fingerprint(model_dir)
     facts = {
-        "model": {
-            "weights": weights_fingerprint(model_dir) if reads_weights else None,
-            "config": config_fingerprint(model_dir),
-        },
+        "model": {"weights": weights, "config": config_fingerprint(model_dir)},
         "tokenizer": tokenizer,
         "prompts": {
             "train": _prompt_facts(prompts.train),

@@ -58,6 +58,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
             warn(warning)
         last = last_checkpoint(output)
         check_values(session)
+        session.store_inputs()
         first = 0 if last is None else _resume(session, last)
         clock = Clock()
         with MetricsLog(recipe, first_step=first + (last is not None), writes=session.is_first) as log:

@@ -80,12 +80,18 @@ class Session:
     rollouts: Rollouts
     rewarder: Rewarder | GymRewarder
     prompt_ids: Mapping[tuple[str, ...], tuple[int, ...]]
+    news: Inputs | None  # what is to be stored of the inputs
     warnings: tuple[str, ...]
 
     @property
     def is_first(self) -> bool:
         """True in the one process that writes files."""
         return self.processes.rank == 0
+
+    def store_inputs(self) -> None:
+        """Write down what the training is made of; called before the first step, when everything has been loaded."""
+        if self.news is not None and self.is_first:
+            write_inputs(Path(self.recipe.output), self.news)
 
 
 @contextmanager
@@ -113,9 +119,6 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
             else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
         )
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
-        # Only now: what could not be loaded has not been started.
-        if news is not None and processes.rank == 0:
-            write_inputs(Path(recipe.output), news)
         yield Session(
             recipe,
             processes,
@@ -126,6 +129,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
             rollouts,
             rewarder,
             prompt_ids,
+            news,
             (*warnings, *prompts.warnings),
         )
 
