@@ -25,7 +25,7 @@ from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.budget import Meter
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 
 RECIPE, META, BEST, INPUTS, VALUES = "recipe.toml", "meta.json", "best", "inputs.json", "values.json"
 NAME = re.compile(r"step-(\d{6,})")
@@ -58,7 +58,7 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
             write_text_atomically(stored, recipe_toml(recipe))
         return []
     # Where the content of what a recipe names is known, its names may change: it is checked when it has been read.
-    changes = recipe_changes(recipe, load_rl_recipe(stored), by_content=(output / INPUTS).is_file())
+    changes = recipe_changes(recipe, read_stored_recipe(stored), by_content=(output / INPUTS).is_file())
     if changes:
         more = f" (and {len(changes) - 1} more keys)" if len(changes) > 1 else ""
         raise UserError(f"{output} was started by another recipe: {changes[0]}{more}; give another folder, output=DIR")

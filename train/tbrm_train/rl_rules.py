@@ -59,6 +59,11 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
     return recipe
 
 
+def read_stored_recipe(path: Path) -> RlRecipe:
+    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now."""
+    return from_table(read_toml(path), RlRecipe, place=str(path))
+
+
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
     """Return the recipe's kind without looking at anything else; raises UserError if it has none of ours."""
     kind = read_toml(path, overrides=overrides).get("kind")

@@ -19,7 +19,7 @@ from tbrm_train.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
 from tbrm_train.comparison.arms import Arm, make_arms
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 from tbrm_train.task_scores import is_scored
 
 BUDGETS = {
@@ -129,7 +129,7 @@ def check_folder(plan: Plan) -> None:
         # As in a training's own folder: names may change where the content of what they name is known.
         started = [path.parent for path in file.parents[1].glob(f"runs/{arm.name}/seed-*/{RECIPE}")]
         by_content = all((run / INPUTS).is_file() for run in started)
-        changes = recipe_changes(arm.recipe, load_rl_recipe(file), by_content=by_content) if file.is_file() else []
+        changes = recipe_changes(arm.recipe, read_stored_recipe(file), by_content=by_content) if file.is_file() else []
         if changes:
             raise UserError(
                 f"{plan.output} compares another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
