@@ -161,11 +161,12 @@ def point_best(output: Path) -> Checkpoint | None:
     checkpoints = list_checkpoints(output)
     scored = [item for item in checkpoints if item.score == item.score]
     best = max(scored, key=lambda item: (item.score, -item.step), default=None)
-    if best is not None:
-        beside = output / "checkpoints" / f".{BEST}"
+    link = output / "checkpoints" / BEST
+    if best is not None and not (link.is_symlink() and link.readlink().name == best.path.name):
+        beside = link.with_name(f".{BEST}")
         beside.unlink(missing_ok=True)
         beside.symlink_to(best.path.name)
-        beside.replace(output / "checkpoints" / BEST)
+        beside.replace(link)
     return best
 
 
