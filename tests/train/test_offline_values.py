@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_train.checkpoint import VALUES
 from tbrm_train.losses.astarpo import soft_value
-from tbrm_train.offline_values import VALUES, read_values, value_table
+from tbrm_train.offline_values import read_values, value_table
 from tbrm_train.rl_rules import load_rl_recipe
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"

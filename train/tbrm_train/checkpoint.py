@@ -25,9 +25,9 @@ from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.budget import Meter
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 
-RECIPE, META, BEST = "recipe.toml", "meta.json", "best"
+RECIPE, META, BEST, INPUTS, VALUES = "recipe.toml", "meta.json", "best", "inputs.json", "values.json"
 NAME = re.compile(r"step-(\d{6,})")
 # What torch's writer says where the system would say that the disk is full.
 WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
@@ -57,7 +57,8 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
             output.mkdir(parents=True, exist_ok=True)
             write_text_atomically(stored, recipe_toml(recipe))
         return []
-    changes = recipe_changes(recipe, load_rl_recipe(stored))
+    # Where the content of what a recipe names is known, its names may change: it is checked when it has been read.
+    changes = recipe_changes(recipe, read_stored_recipe(stored), by_content=(output / INPUTS).is_file())
     if changes:
         more = f" (and {len(changes) - 1} more keys)" if len(changes) > 1 else ""
         raise UserError(f"{output} was started by another recipe: {changes[0]}{more}; give another folder, output=DIR")
@@ -163,17 +164,24 @@ def write_checkpoint(
     return path
 
 
-def prune(output: Path, *, keep_last: int) -> None:
-    """Point `best` at the best score and remove all but the last ones and that one; rank 0 alone."""
+def point_best(output: Path) -> Checkpoint | None:
+    """Point `best` at the checkpoint with the best score and return it, None if none has a score; rank 0 alone."""
     checkpoints = list_checkpoints(output)
     scored = [item for item in checkpoints if item.score == item.score]
     best = max(scored, key=lambda item: (item.score, -item.step), default=None)
-    if best is not None:
-        beside = output / "checkpoints" / f".{BEST}"
+    link = output / "checkpoints" / BEST
+    if best is not None and not (link.is_symlink() and link.readlink().name == best.path.name):
+        beside = link.with_name(f".{BEST}")
         beside.unlink(missing_ok=True)
         beside.symlink_to(best.path.name)
-        beside.replace(output / "checkpoints" / BEST)
-    for item in checkpoints[:-keep_last]:
+        beside.replace(link)
+    return best
+
+
+def prune(output: Path, *, keep_last: int) -> None:
+    """Point `best` at the best score and remove all but the last ones and that one; rank 0 alone."""
+    best = point_best(output)
+    for item in list_checkpoints(output)[:-keep_last]:
         if best is None or item.path != best.path:
             # Renamed first: a half-removed folder must not look whole.
             trash = item.path.with_name(f".{item.path.name}")

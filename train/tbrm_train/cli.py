@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tbrm_bench.errors import MissingExtra
+from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_train.cli_compare import compare
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _train_sft(path: Path, overrides: list[str]) -> Path:
 
 
 def _train_rl(path: Path, overrides: list[str]) -> Path | None:
-    from tbrm_train.checkpoint import is_finished, last_checkpoint, locked, open_output
+    from tbrm_train.checkpoint import is_finished, last_checkpoint, locked, open_output, point_best
     from tbrm_train.hub_push import pushing
     from tbrm_train.rl_rules import load_rl_recipe
     from tbrm_train.task_scores import is_scored
@@ -83,6 +83,8 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
     with locked(Path(recipe.output)):
         last = last_checkpoint(Path(recipe.output))
         if last is not None and is_finished(recipe, last) and is_scored(recipe, last.path):
+            _check_finished(recipe)
+            point_best(Path(recipe.output))
             print(f"{recipe.output} is trained to step {last.step} already", file=sys.stderr)
             with pushing(recipe, _warn):  # what an earlier start could not push
                 return last.path
@@ -90,6 +92,25 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
             print(f"going on from {last.path}", file=sys.stderr)
         with _live_table() as observer:
             return _run(recipe, observer)
+
+
+def _check_finished(recipe: "RlRecipe") -> None:
+    """Refuse to call a training done that was made of other inputs; warn where they cannot be read any more."""
+    from tbrm_train.inputs import check_same, read_inputs
+
+    output = Path(recipe.output)
+    stored = read_inputs(output)
+    if stored is None:
+        return
+    try:
+        _need("torch", "transformers")
+        from tbrm_train.session import load_given
+
+        found = load_given(recipe).inputs()
+    except UserError as error:
+        _warn(f"{output} is finished, but not checked against the inputs that are there now: {error}")
+        return
+    check_same(output, stored, found)
 
 
 def _run(recipe: "RlRecipe", observer: "Callable[[Step], None]") -> Path | None:

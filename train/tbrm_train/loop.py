@@ -12,14 +12,22 @@ from functools import partial
 from pathlib import Path
 
 from tbrm_train.budget import PAID_PHASES, Meter
-from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, meter_of, prune, write_checkpoint
+from tbrm_train.checkpoint import (
+    Checkpoint,
+    check_world_size,
+    last_checkpoint,
+    meter_of,
+    point_best,
+    prune,
+    write_checkpoint,
+)
 from tbrm_train.data import step_prompts
 from tbrm_train.divergence import batch_kept
 from tbrm_train.export import write_model
 from tbrm_train.hub_push import pushing
 from tbrm_train.metrics_log import MetricsLog
 from tbrm_train.objectives import Trajectory
-from tbrm_train.offline_values import check_left, read_values, store_values
+from tbrm_train.offline_values import check_left, check_values, store_values, values_of
 from tbrm_train.processes import Clock, barrier, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
 from tbrm_train.rl_recipe import RlRecipe
@@ -47,9 +55,11 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
     """
     output, num_steps = Path(recipe.output), recipe.optimizer.steps
     with pushing(recipe, warn, is_first=int(os.environ.get("RANK", "0")) == 0) as push, open_session(recipe) as session:
-        for warning in session.prompts.warnings if session.is_first else ():
+        for warning in session.warnings if session.is_first else ():
             warn(warning)
         last = last_checkpoint(output)
+        check_values(session)
+        session.store_inputs()
         first = 0 if last is None else _resume(session, last)
         clock = Clock()
         with MetricsLog(recipe, first_step=first + (last is not None), writes=session.is_first) as log:
@@ -62,7 +72,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
             meter = meter_of(recipe, last)
             sync(session)
             if last is not None:
-                _score(session, last.path)
+                _score(session, last.path, warn)
             else:
                 with clock.phase("validation"):
                     metrics = _validate(session, log, 0) if recipe.evaluation.every is not None else {}
@@ -94,7 +104,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                         path = _checkpoint(session, step, metrics.get("validation/avg", math.nan), meter)
                         push(path)
                     with clock.phase("evaluation"):
-                        _score(session, path)
+                        _score(session, path, warn)
                 if is_last:
                     break
     final = last_checkpoint(output)
@@ -116,6 +126,9 @@ def _paid_seconds(session: Session, clock: Clock) -> float:
 def _resume(session: Session, last: Checkpoint) -> int:
     check_world_size(last, session.processes.world_size)
     restore_generators(session.learner.load(last.path / "state"))
+    if session.is_first:
+        # A kill may have come between the checkpoint and its link.
+        point_best(Path(session.recipe.output))
     return last.step
 
 
@@ -142,11 +155,8 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
     ]
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
     if session.learner.objective.needs_values:
-        values = read_values(Path(recipe.output)).values
-        names = [batch[place].sample.key.problem_id for place in kept]
-        trajectories = [
-            replace(item, optimal_value=values[name]) for item, name in zip(trajectories, names, strict=True)
-        ]
+        values = values_of(session, [batch[place].sample.key.problem_id for place in kept])
+        trajectories = [replace(item, optimal_value=value) for item, value in zip(trajectories, values, strict=True)]
     return trajectories, {
         "reward": sum(rewards) / len(rewards),
         **outcome_rates(batch),
@@ -195,7 +205,7 @@ def _checkpoint(session: Session, step: int, score: float, meter: Meter) -> Path
     return path
 
 
-def _score(session: Session, path: Path) -> None:
+def _score(session: Session, path: Path, warn: Callable[[str], None]) -> None:
     if session.is_first:
-        score_tasks(session.recipe, path, session.rollouts.engine)
+        score_tasks(session.recipe, path, session.rollouts.engine, warn)
     barrier(session.processes)

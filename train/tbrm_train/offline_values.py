@@ -4,10 +4,10 @@
 
 with `algorithm.value_beta`. Only prompts that the training will ask are sampled, as many at a time as a step asks, with
 seeds of their own. The values are stored after each batch, `values.json`, and belong to the run: one that was killed
-goes on with the prompts that are missing. Their tokens are part of the algorithm's cost and are logged as those of
-step 0.
+goes on with the prompts that are missing. Each belongs to its question, whose digest is stored with it: an id may be a
+row's number. Their tokens are part of the algorithm's cost and are logged as those of step 0.
 
-Example of the file: {"prompts": 2, "tokens": 431, "values": {"000017": 0.98, "000004": 0.0}}
+Example of the file: {"prompts": 1, "tokens": 431, "values": {"000017": 0.98}, "questions": {"000017": "3f2a..."}}
 """
 
 import json
@@ -15,28 +15,33 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tbrm_bench.errors import RunFailed
+from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.store.files import write_text_atomically
 from tbrm_train.budget import Meter
+from tbrm_train.checkpoint import VALUES, last_checkpoint
 from tbrm_train.data import TrainingPrompt, step_prompts
 from tbrm_train.folder import disk_errors
+from tbrm_train.inputs import question_digest
 from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
 from tbrm_train.rewards import Rewarded, settle
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.session import Session, sample
 
-VALUES = "values.json"
 OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The prompts done so far, the tokens that it took, and V* by problem id."""
+    """The prompts done so far, the tokens that it took, V* by problem id, and the digest of each one's question.
+
+    No digests in files of before they were stored.
+    """
 
     prompts: int = 0
     tokens: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    questions: Mapping[str, str] = field(default_factory=dict)
 
 
 def value_table(rewards: Iterable[tuple[str, float]], beta: float) -> dict[str, float]:
@@ -52,12 +57,50 @@ def read_values(output: Path) -> Stored:
     try:
         stored = json.loads((output / VALUES).read_text(encoding="utf-8"))
         values = {str(name): float(value) for name, value in stored["values"].items()}
-        return Stored(int(stored["prompts"]), int(stored["tokens"]), values)
+        questions = {str(name): str(text) for name, text in stored.get("questions", {}).items()}
+        return Stored(int(stored["prompts"]), int(stored["tokens"]), values, questions)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(
             f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can make "
             "it again; put it back or start in a new folder, output=DIR"
         ) from None
+
+
+def check_values(session: Session) -> None:
+    """Raise UserError if what is stored is not of the questions that this training asks; RunFailed if it is lost."""
+    output = Path(session.recipe.output)
+    if not session.learner.objective.needs_values:
+        return
+    if not (output / VALUES).exists() and last_checkpoint(output) is None:
+        return
+    stored = read_values(output)
+    for item in _asked(session)[: stored.prompts]:
+        name, ours = item.problem.key.problem_id, question_digest(item)
+        theirs = stored.questions.get(name, ours) if name in stored.values else "none"
+        if theirs != ours:
+            raise UserError(
+                f"{output / VALUES} holds V* of other questions than this training asks: the digest of {name} is "
+                f"{ours}, stored is {theirs}; restore the rows, or start in a new folder, output=DIR"
+            )
+
+
+def values_of(session: Session, names: Iterable[str]) -> list[float]:
+    """Return V* of problems by their ids; raises RunFailed for one that has none."""
+    output = Path(session.recipe.output)
+    values = read_values(output).values
+    try:
+        return [values[name] for name in names]
+    except KeyError as error:
+        raise RunFailed(
+            f"{output / VALUES} holds no V* of problem {error}; start in a new folder, output=DIR"
+        ) from None
+
+
+def _asked(session: Session) -> list[TrainingPrompt]:
+    """Return the prompts that the training will ask, each once, in the order in which it first asks them."""
+    recipe, prompts = session.recipe, session.prompts.train
+    count = min(len(prompts), recipe.optimizer.steps * recipe.rollout.prompts_per_step)
+    return [prompts[place] for place, _ in step_prompts(prompts, seed=recipe.seed, step=0, count=count)]
 
 
 def check_left(meter: Meter, recipe: RlRecipe) -> None:
@@ -77,23 +120,23 @@ def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, flo
 
     Raises RunFailed when too many samples of a batch could not be graded, as a step does.
     """
-    recipe, prompts, output = session.recipe, session.prompts.train, Path(session.recipe.output)
+    recipe, output = session.recipe, Path(session.recipe.output)
     if not session.learner.objective.needs_values:
         return {}
     count = recipe.rollout.prompts_per_step
-    num_asked = min(len(prompts), recipe.optimizer.steps * count)
-    asked = [prompts[place] for place, _ in step_prompts(prompts, seed=recipe.seed, step=0, count=num_asked)]
+    asked = _asked(session)
     stored = read_values(output) if (output / VALUES).exists() else Stored()
-    for start in range(stored.prompts, num_asked, count):
+    for start in range(stored.prompts, len(asked), count):
         chosen = asked[start : start + count]
         batch = sample(session, [(item, OFFLINE_EPOCH) for item in chosen], recipe.algorithm.value_samples)
         tokens = sum(len(item.sample.token_ids) for item in batch)
         values = {**stored.values, **_values(recipe, chosen, batch)}
-        stored = Stored(stored.prompts + len(chosen), stored.tokens + tokens, values)
+        questions = {**stored.questions, **{item.problem.key.problem_id: question_digest(item) for item in chosen}}
+        stored = Stored(stored.prompts + len(chosen), stored.tokens + tokens, values, questions)
         if session.is_first:
             with disk_errors(output):
                 write_text_atomically(output / VALUES, json.dumps(asdict(stored)) + "\n")
-        tell(f"V* of {stored.prompts:,} of {num_asked:,} prompts")
+        tell(f"V* of {stored.prompts:,} of {len(asked):,} prompts")
     barrier(session.processes)
     return {"tokens/generated": stored.tokens}
 

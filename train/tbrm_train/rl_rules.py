@@ -31,6 +31,8 @@ FREE_KEYS = (
     *("output", "checkpoints.every", "checkpoints.keep_last", "checkpoints.push_to", "logging"),
     *("rewards.workers", "rewards.time_limit_s", "rewards.max_failed_share", "rollout.probe_tolerance"),
 )
+# Names of things whose content decides: another path to the same is no other recipe.
+NAMES = ("model", "prompts.protocol", "prompts.data_dir", "evaluation.protocol")
 
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
@@ -57,6 +59,11 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
     return recipe
 
 
+def read_stored_recipe(path: Path) -> RlRecipe:
+    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now."""
+    return from_table(read_toml(path), RlRecipe, place=str(path))
+
+
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
     """Return the recipe's kind without looking at anything else; raises UserError if it has none of ours."""
     kind = read_toml(path, overrides=overrides).get("kind")
@@ -75,10 +82,14 @@ def recipe_toml(recipe: RlRecipe) -> str:
     return "\n".join(_toml_lines(asdict(recipe), ""))
 
 
-def recipe_changes(ours: RlRecipe, theirs: RlRecipe) -> list[str]:
-    """Return a line for every key that decides the weights and differs: `optimizer.steps: 5, not 4`."""
+def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False) -> list[str]:
+    """Return a line for every key that decides the weights and differs: `optimizer.steps: 5, not 4`.
+
+    With `by_content` the keys that name a model, a protocol or a folder do not count: `inputs` compares what they name.
+    """
+    free = (*FREE_KEYS, *NAMES) if by_content else FREE_KEYS
     mine, other = flat_keys(asdict(ours)), flat_keys(asdict(theirs))
-    keys = [key for key in mine | other if not is_key_of(key, FREE_KEYS)]
+    keys = [key for key in mine | other if not is_key_of(key, free)]
     return [f"{key}: {mine.get(key)!r}, not {other.get(key)!r}" for key in keys if mine.get(key) != other.get(key)]
 
 

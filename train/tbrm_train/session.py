@@ -1,29 +1,77 @@
 """Everything a training needs, loaded once and checked against each other before the first step."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tbrm_bench.engines.positions import position_limit, regime, use_long_factors
 from tbrm_bench.errors import UserError
+from tbrm_bench.fingerprints import tokenizer_fingerprint
 from tbrm_bench.model_door import open_model
 from tbrm_bench.models import Model
+from tbrm_bench.plan import Plan
 from tbrm_bench.prompts import check_ids, prompt_warnings, stop_token_ids
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Sampling
 from tbrm_bench.tokenizer import open_tokenizer
+from tbrm_train.checkpoint import INPUTS, VALUES, last_checkpoint
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
 from tbrm_train.gym import is_gym
 from tbrm_train.gym_rewards import GymRewarder
+from tbrm_train.inputs import Inputs, check_same, differences, make_inputs, other_versions, read_inputs, write_inputs
 from tbrm_train.learner import Learner
 from tbrm_train.policy import Critic, Policy, load_model
 from tbrm_train.processes import gather
 from tbrm_train.rewards import Rewarded, Rewarder
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rollout import Rollouts, make_rollouts
-from tbrm_train.task_scores import check_positions, longest_task
+from tbrm_train.task_scores import check_positions, longest_task, plan_tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a recipe names, found and read, before any model is loaded."""
+
+    model: Model
+    tokenizer: Any
+    prompts: PromptSet
+    protocol: Protocol
+    sampling: Sampling
+    evaluation: Plan | None
+
+    def inputs(self, *, reads_weights: bool = True) -> Inputs:
+        """Return what the training is made of; the model's weights are read through only when asked for."""
+        inputs = make_inputs(
+            self.model.path,
+            tokenizer=tokenizer_fingerprint(self.tokenizer, self.model.path),
+            prompts=self.prompts,
+            sampling=self.sampling,
+            strict_boxed=self.protocol.strict_boxed,
+            evaluation=self.evaluation,
+            reads_weights=reads_weights,
+        )
+        # Where a link pointed to; what is downloaded lies in a folder named by its commit.
+        local = Path(self.model.name).expanduser()
+        place = local.resolve() if local.is_dir() else self.model.path
+        return replace(inputs, about={**inputs.about, "model": str(place)})
+
+
+def load_given(recipe: RlRecipe) -> Given:
+    """Find and read what a recipe names; raises UserError for what cannot be trained on."""
+    model, check = open_model(recipe.model)
+    loaded = open_tokenizer(model.path)
+    tokenizer = loaded.tokenizer
+    prompts = load_prompts(recipe, tokenizer, model.context_length)
+    protocol = load_protocol(recipe.prompts.protocol)
+    check_ids((item.prompt for item in (*prompts.train, *prompts.validation)), tokenizer, model.config)
+    notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
+    prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *notes, *prompts.warnings))
+    sampling = _sampling(recipe, protocol, tokenizer, model)
+    return Given(model, tokenizer, prompts, protocol, sampling, plan_tasks(recipe, model.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +87,29 @@ class Session:
     rollouts: Rollouts
     rewarder: Rewarder | GymRewarder
     prompt_ids: Mapping[tuple[str, ...], tuple[int, ...]]
+    news: Inputs | None  # what is to be stored of the inputs
+    warnings: tuple[str, ...]
 
     @property
     def is_first(self) -> bool:
         """True in the one process that writes files."""
         return self.processes.rank == 0
 
+    def store_inputs(self) -> None:
+        """Write down what the training is made of; called before the first step, when everything has been loaded."""
+        if self.news is not None and self.is_first:
+            write_inputs(Path(self.recipe.output), self.news)
+
 
 @contextmanager
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
     """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
-    model, check = open_model(recipe.model)
-    loaded = open_tokenizer(model.path)
-    tokenizer = loaded.tokenizer
-    prompts = load_prompts(recipe, tokenizer, model.context_length)
-    protocol = load_protocol(recipe.prompts.protocol)
-    check_ids((item.prompt for item in (*prompts.train, *prompts.validation)), tokenizer, model.config)
-    notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
-    prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *notes, *prompts.warnings))
-    longest = max(prompts.longest + recipe.rollout.max_tokens, longest_task(recipe))
-    has_long_factors = _has_long_factors(recipe, model, longest)
+    given = load_given(recipe)
+    model, prompts, protocol = given.model, given.prompts, given.protocol
+    longest = max(prompts.longest + recipe.rollout.max_tokens, longest_task(given.evaluation))
+    has_long_factors = _has_long_factors(given, longest)
     processes = start_processes(recipe.deepspeed)
+    news, warnings = _check_inputs(recipe, given, processes)
     with ExitStack() as stack:
         # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
         rollouts = stack.enter_context(
@@ -77,9 +127,70 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
             if is_gym(recipe.prompts.source)
             else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
         )
-        sampling = _sampling(recipe, protocol, tokenizer, model)
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
-        yield Session(recipe, processes, tokenizer, prompts, sampling, learner, rollouts, rewarder, prompt_ids)
+        yield Session(
+            recipe,
+            processes,
+            given.tokenizer,
+            prompts,
+            given.sampling,
+            learner,
+            rollouts,
+            rewarder,
+            prompt_ids,
+            news,
+            (*warnings, *prompts.warnings),
+        )
+
+
+def _check_inputs(recipe: RlRecipe, given: Given, processes: Processes) -> tuple[Inputs | None, list[str]]:
+    """Return the inputs that are to be written, None if they are already, and what there is to warn of.
+
+    Raises UserError, in every process alike, if processes read different inputs, or others than the training started
+    with.
+    """
+    output = Path(recipe.output)
+    found, stored = _agreed_inputs(output, given, processes)
+    if stored is not None:
+        check_same(output, stored, found)
+        changed = other_versions(stored, found)
+        return None, [f"{output} was started with other versions: {'; '.join(changed)}"] if changed else []
+    last = last_checkpoint(output)
+    if last is None and not (output / VALUES).exists():
+        return found, []
+    return replace(found, from_step=last.step if last else 0), [
+        f"{output} was started before inputs were stored: nothing shows that model, tokenizer, prompts and golds are "
+        f"still those of its first steps. {INPUTS} will hold them as they are now, and later starts are held to that"
+    ]
+
+
+def _agreed_inputs(output: Path, given: Given, processes: Processes) -> tuple[Inputs, Inputs | None]:
+    """Return the first process's inputs and what is stored, in all processes. Weights are read once a machine."""
+    mine: tuple[Inputs, Inputs | None] | UserError
+    try:
+        inputs = given.inputs(reads_weights=os.environ.get("LOCAL_RANK", "0") == "0")
+        mine = inputs, read_inputs(output) if processes.rank == 0 else None
+    except UserError as error:
+        mine = error
+    everyone = []
+    for item in gather([mine], processes, whole=True):
+        if isinstance(item, UserError):
+            raise item
+        everyone.append(item)
+    found, stored = everyone[0]
+    for rank, (other, _) in enumerate(everyone):
+        for field, ours, theirs in differences(found.facts, _filled(other.facts, found.facts)):
+            raise UserError(
+                f"processes read different inputs: {field} is {theirs} in process {rank} and {ours} in process 0; give "
+                "all machines the same files"
+            )
+    return found, stored
+
+
+def _filled(facts: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts with the others' weights where this process did not read them."""
+    model = facts["model"]
+    return {**facts, "model": {**model, "weights": model["weights"] or others["model"]["weights"]}}
 
 
 @contextmanager
@@ -108,12 +219,12 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes, has_long
         learner.close()
 
 
-def _has_long_factors(recipe: RlRecipe, model: Model, longest: int) -> bool:
+def _has_long_factors(given: Given, longest: int) -> bool:
     """Whether the rollout engine gives a longrope model its long factors throughout, as the trainer then must too."""
-    limit = position_limit(model.config, "hf")
+    limit = position_limit(given.model.config, "hf")
     if limit is None:
         return False
-    check_positions(recipe, regime(limit, longest + 1))  # one more, as `make_rollouts` has
+    check_positions(given.evaluation, regime(limit, longest + 1))  # one more, as `make_rollouts` has
     return longest + 1 > limit
 
 

@@ -20,6 +20,7 @@ from tbrm_bench.metrics.training_seeds import SeededDifference, SeededMean, seed
 from tbrm_train.checkpoint import last_checkpoint
 from tbrm_train.comparison.plan import Plan, Run
 from tbrm_train.metrics_log import VALIDATION
+from tbrm_train.task_scores import is_scored
 
 VALIDATION_TASK = "validation"
 # By task, arm and seed.
@@ -68,6 +69,8 @@ def read_scores(plan: Plan, finished: Sequence[Run]) -> Scores:
         assert last is not None
         tasks = {VALIDATION_TASK: _validation(run, last.step)}
         if plan.base.evaluation.tasks:
+            if not is_scored(run.arm.recipe, last.path):
+                raise RunFailed(f"{last.path} was changed after it was evaluated; give the same command again")
             evaluated = read_run(run.output / "eval" / last.path.name)
             locks[run.name] = evaluated.lock
             tasks |= evaluated.tasks

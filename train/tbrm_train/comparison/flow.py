@@ -18,8 +18,9 @@ from tbrm_train.comparison.curves import MeanCurve, Point, curves_csv, mean_curv
 from tbrm_train.comparison.figure import learning_curves_svg
 from tbrm_train.comparison.finals import ArmScore, PairRow, arm_scores, pair_rows, read_scores
 from tbrm_train.comparison.ledger import Ledger, mean_ledger, passes_of, read_ledger, read_shape
-from tbrm_train.comparison.plan import RESULT, Plan, Run, open_folder
+from tbrm_train.comparison.plan import RESULT, Plan, Run, check_folder, open_folder
 from tbrm_train.comparison.runs import Launch, Outcome, Tell, train_all
+from tbrm_train.comparison.same_inputs import check_inputs, check_stored, input_notes
 from tbrm_train.folder import disk_errors
 
 REPORT, FIGURE, CURVES = "comparison.md", "curves.svg", "curves.csv"
@@ -54,14 +55,17 @@ class Result:
 def compare(plan: Plan, launch: Launch, tell: Tell) -> Result:
     """Train what is not finished, then write and return the comparison.
 
-    Raises UserError for a folder that is not this comparison's, RunFailed if no training could be finished; those that
-    were finished stay, and the same call goes on.
+    Raises UserError for a folder that is not this comparison's or whose trainings had other inputs, RunFailed if no
+    training could be finished; those that were finished stay, and the same call goes on.
     """
+    check_folder(plan)
+    check_inputs(plan, plan.runs[0], tell)
     open_folder(plan)
     outcomes = train_all(plan, launch, tell)
     finished = [outcome.run for outcome in outcomes if outcome.status != "failed"]
     if not finished:
         raise RunFailed(f"none of {len(outcomes)} trainings was finished; the first failed with: {outcomes[0].reason}")
+    check_stored(plan)
     result = _gather(plan, outcomes, finished)
     _write(result)
     return result
@@ -102,6 +106,7 @@ def _notes(plan: Plan, outcomes: Sequence[Outcome], finished: Sequence[Run]) -> 
             "one seed: differences are those of these trained models, nothing is known of the variance between "
             "trainings, and no arm is called better (--seeds 3 or more)"
         )
+    notes += input_notes(finished)
     for run in finished:
         last, limits = last_checkpoint(run.output), run.arm.recipe.budget
         meter = meter_of(run.arm.recipe, last)

@@ -15,11 +15,11 @@ from pathlib import Path
 from tbrm_bench.errors import UserError
 from tbrm_bench.store.files import write_text_atomically
 from tbrm_bench.tomlio import did_you_mean
-from tbrm_train.checkpoint import is_finished, last_checkpoint
+from tbrm_train.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
 from tbrm_train.comparison.arms import Arm, make_arms
 from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_toml
+from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 from tbrm_train.task_scores import is_scored
 
 BUDGETS = {
@@ -120,21 +120,26 @@ def budget_words(budget: str | None) -> list[str]:
     return [f"{BUDGETS[name]}={int(number) if whole else number}"]
 
 
-def open_folder(plan: Plan) -> None:
-    """Make the comparison's folder and store the arms, or join the one that is there.
-
-    Raises UserError if the folder is another thing, or if an arm of this name has another recipe there.
-    """
+def check_folder(plan: Plan) -> None:
+    """Raise UserError if the folder is another thing, or if an arm of this name has another recipe there."""
     if not (plan.output / ARMS).is_dir():
         check_free(plan.output)
     for arm in plan.arms:
         file = plan.arm_file(arm)
-        changes = recipe_changes(arm.recipe, load_rl_recipe(file)) if file.is_file() else []
+        # As in a training's own folder: names may change where the content of what they name is known.
+        started = [path.parent for path in file.parents[1].glob(f"runs/{arm.name}/seed-*/{RECIPE}")]
+        by_content = all((run / INPUTS).is_file() for run in started)
+        changes = recipe_changes(arm.recipe, read_stored_recipe(file), by_content=by_content) if file.is_file() else []
         if changes:
             raise UserError(
                 f"{plan.output} compares another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
                 f"another name to the arm"
             )
+
+
+def open_folder(plan: Plan) -> None:
+    """Make the comparison's folder and store the arms, or join the one that is there; raises as `check_folder`."""
+    check_folder(plan)
     for arm in plan.arms:
         file = plan.arm_file(arm)
         with disk_errors(plan.output):

@@ -15,6 +15,7 @@ from typing import Literal
 
 from tbrm_train.checkpoint import last_checkpoint, locked
 from tbrm_train.comparison.plan import Plan, Run
+from tbrm_train.comparison.same_inputs import check_inputs
 from tbrm_train.folder import disk_errors
 
 PR_SET_PDEATHSIG = 1
@@ -33,7 +34,10 @@ class Outcome:
 
 
 def train_all(plan: Plan, launch: Launch, tell: Tell) -> list[Outcome]:
-    """Train what is not finished yet, in the plan's order; raises UserError if another comparison works there."""
+    """Train what is not finished yet, in the plan's order.
+
+    Raises UserError if another comparison works there, or if an input has changed since the first training.
+    """
     with locked(plan.output):
         return [_train(plan, run, number, launch, tell) for number, run in enumerate(plan.runs, start=1)]
 
@@ -43,6 +47,7 @@ def _train(plan: Plan, run: Run, number: int, launch: Launch, tell: Tell) -> Out
     if run.is_finished():
         tell(f"{place}: kept, {run.output} is finished")
         return Outcome(run, "kept")
+    check_inputs(plan, run, tell)
     tell(f"{place}: {'goes on' if last_checkpoint(run.output) else 'starts'}")
     with disk_errors(plan.output):
         run.output.parent.mkdir(parents=True, exist_ok=True)
