@@ -14,7 +14,7 @@ likely:
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.records import Sample
@@ -36,6 +36,19 @@ def _causes(dtype: str) -> str:
         return "its activations overflow in float16, or its weights hold NaN or infinity; use --set dtype=bfloat16"
     fix = "" if dtype == "float32" else " or try --set dtype=float32"
     return f"its weights hold NaN or infinity, or overflow in {dtype}; check the model's files{fix}"
+
+
+def refuse_nans(core: Any, dtype: str) -> None:
+    """Look at what the core of a vLLM engine hands over, in this process or another, before a sample is made of it."""
+    get_output = core.get_output
+
+    def checked() -> Any:
+        outputs = get_output()
+        if any(output.num_nans_in_logits for output in outputs.outputs):
+            raise not_finite(dtype)
+        return outputs
+
+    core.get_output = checked
 
 
 def withhold_repeats(batches: Iterable[list[Sample]], *, dtype: str) -> Iterator[list[Sample]]:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
-from tbrm_bench.engines.finite import not_finite
+from tbrm_bench.engines.finite import not_finite, refuse_nans
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite, RunFailed, UserError
 from tbrm_bench.records import FinishReason, Sample, SampleRequest
 from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
@@ -114,7 +114,7 @@ class VllmEngine:
             self.llm = LLM(**self._options(), tokenizer=folder, tokenizer_mode=mode)
         self._check_tokenizer(folder)
         self.is_checked = False
-        _refuse_nans(self.llm.llm_engine.engine_core, self.dtype)
+        refuse_nans(self.llm.llm_engine.engine_core, self.dtype)
         return self
 
     def __exit__(
@@ -274,19 +274,6 @@ def _return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; musl and macOS have none
     if trim is not None:
         trim(0)
-
-
-def _refuse_nans(core: Any, dtype: str) -> None:
-    """Look at what the engine's core hands over, in this process or another, before a sample is made of it."""
-    get_output = core.get_output
-
-    def checked() -> Any:
-        outputs = get_output()
-        if any(output.num_nans_in_logits for output in outputs.outputs):
-            raise not_finite(dtype)
-        return outputs
-
-    core.get_output = checked
 
 
 def _lost_requests(lost: Mapping[str, int]) -> RunFailed:
