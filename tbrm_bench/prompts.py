@@ -18,7 +18,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.protocols import QUESTION, ChatFormat, Protocol
 from tbrm_bench.records import Problem, Prompt
 from tbrm_bench.tokenizer import open_tokenizer
-from tbrm_bench.turns import control_warnings, turn_end, turn_warnings
+from tbrm_bench.turns import control_warnings, token_names, turn_end, turn_warnings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -67,8 +67,8 @@ def prompt_warnings(
     stop_ids = tuple(sorted({*named, *added}))
     if added:
         yield (
-            f"the chat template ends an answer with {_tokens(tokenizer, added)}, which is not among the stops that the "
-            f"model's files and the protocol name ({_tokens(tokenizer, sorted(named))}); it is a stop too"
+            f"the chat template ends an answer with {token_names(tokenizer, added)}, which is not among the stops that "
+            f"the model's files and the protocol name ({token_names(tokenizer, sorted(named))}); it is a stop too"
         )
     if protocol.chat is not None and tokenizer.chat_template:
         yield from turn_warnings(tokenizer, protocol.chat, stop_ids)
@@ -99,8 +99,8 @@ def check_ids(prompts: Iterable[Prompt], tokenizer: Tokenizer, config: Mapping[s
     for prompt in prompts:
         if size is not None and (highest := max(prompt.token_ids, default=0)) >= size:
             raise UserError(
-                f"the prompt of {prompt.key.task} {prompt.key.problem_id} holds {_tokens(tokenizer, [highest])} with "
-                f"the id {highest}, but the model's vocabulary has {size} (vocab_size in config.json); use the "
+                f"the prompt of {prompt.key.task} {prompt.key.problem_id} holds {token_names(tokenizer, [highest])} "
+                f"with the id {highest}, but the model's vocabulary has {size} (vocab_size in config.json); use the "
                 "tokenizer that the model was trained with, or resize its embeddings"
             )
 
@@ -172,15 +172,11 @@ def _adds_bos(tokenizer: Tokenizer) -> bool:
     return bool(ids) and ids[0] == tokenizer.bos_token_id
 
 
-def _tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    return ", ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids)))) or "none"
-
-
 def _named_stops(tokenizer: Tokenizer, model_dir: Path, protocol: Protocol) -> set[int]:
     """Return the stops that the protocol, the model's files and the tokenizer name."""
     found = {token: tokenizer.convert_tokens_to_ids(token) for token in protocol.stop_tokens}
     # Of a token that it does not have, a tokenizer gives None or the id of its unknown one.
-    ids = {index for token, index in found.items() if index is not None and _tokens(tokenizer, [index]) == token}
+    ids = {index for token, index in found.items() if index is not None and token_names(tokenizer, [index]) == token}
     if protocol.model_eos:
         # As transformers and vLLM have it: the two files may disagree, and then the first one is right.
         ids |= _eos_ids(model_dir / "generation_config.json") or _eos_ids(model_dir / "config.json")
@@ -210,4 +206,4 @@ def _eos_ids(path: Path) -> set[int]:
     ids = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(token) is int for token in ids):
         raise UserError(f"{path}: eos_token_id is {found!r}; it must be a token id or a list of them")
-    return set(ids)
+    return {token for token in ids if token >= 0}  # some old configs have -1 for "none"

@@ -9,7 +9,7 @@ A model writes what its template writes. Where the EOS of its files is another t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +79,10 @@ def turn_warnings(tokenizer: Tokenizer, chat: ChatFormat, stop_ids: tuple[int, .
         return
     ending = (turns.ending or "").strip()
     if ending and not set(stop_ids) & set(_ids(tokenizer, ending)):
-        names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(list(stop_ids)))) or "no token"
-        yield f"the chat template ends an answer with {ending[:40]!r}, which does not stop it; {names} does"
+        yield (
+            f"the chat template ends an answer with {ending[:40]!r}, which does not stop it; "
+            f"{token_names(tokenizer, stop_ids)} does"
+        )
     if chat.add_generation_prompt and (warning := _opening_warning(turns)):
         yield warning
     yield from control_warnings(tokenizer, turns.text, "the chat template")
@@ -100,6 +102,19 @@ def control_warnings(tokenizer: Tokenizer, text: str, source: str) -> Iterator[s
             f"control tokens of {source} are not single ids in this tokenizer ({', '.join(split[:6])}); if the model "
             "was trained with single ids, add them to tokenizer.json"
         )
+
+
+def token_names(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    """Return the tokens of ids for people, `none` of no ids; an id that the tokenizer does not have is a number."""
+    return ", ".join(_token_name(tokenizer, index) for index in ids) or "none"
+
+
+def _token_name(tokenizer: Tokenizer, index: int) -> str:
+    try:
+        name = tokenizer.convert_ids_to_tokens(index)
+    except (IndexError, OverflowError, KeyError, ValueError, TypeError):
+        name = None
+    return str(index) if name is None else str(name)
 
 
 def _opening_warning(turns: Turns) -> str | None:

@@ -199,7 +199,7 @@ def test_ids_beyond_the_vocabulary_are_said(tmp_path: Path) -> None:
     assert not list(prompt_warnings(tokenizer, tmp_path, PROTOCOL, {"vocab_size": len(tokenizer)}))
     (warning,) = prompt_warnings(tokenizer, tmp_path, PROTOCOL, {"text_config": {"vocab_size": len(tokenizer) - 1}})
     assert "<think>" in warning
-    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 9999]}')
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 9999, -1]}')
     (warning,) = prompt_warnings(tokenizer, tmp_path, PROTOCOL, {"vocab_size": len(tokenizer)})
     assert "[9999]" in warning
 
