@@ -69,6 +69,9 @@ def train(words: list[str], kill: list[Any] | None, outputs: list[Path]) -> None
     first = os.environ.get("TEST_GRADING_HANGS_FROM")
     if first:
         hang_grading(int(first))
+    spoilt = os.environ.get("TEST_GRADIENT")
+    if spoilt:
+        spoil_gradient(*spoilt.split())
     limit = os.environ.get("TEST_FILE_LIMIT")
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
@@ -131,6 +134,36 @@ def hang_grading(first_step: int) -> None:
 
     for module, name in (("tbrm_train.loop", "_roll_out"), ("tbrm_train.offline_values", "sample")):
         setattr(import_module(module), name, hanging(getattr(import_module(module), name)))
+
+
+def spoil_gradient(part: str, kind: str, step: str, rank: str) -> None:
+    """Spoil what the policy or the critic learns in a step, in one process, and leave its loss as it is.
+
+    `nan`: all gradients are NaN. `large`: they are finite, and too large to be squared. `weights`: the gradients are
+    right, and one weight becomes NaN after the step.
+    """
+    engine: Any = import_module("tbrm_train.engine")
+    backward, update = engine.TrainingEngine.backward, engine.TrainingEngine.step
+    steps: dict[int, int] = {}
+
+    def is_due(self: Any) -> bool:
+        mine = type(self.module).__name__.lower() == part and os.environ.get("RANK", "0") == rank
+        return mine and steps.get(id(self), 0) == int(step) - 1
+
+    def spoilt(self: Any, loss: Any, *, last: bool) -> None:
+        nothing = loss - loss.detach()
+        if is_due(self) and kind != "weights":
+            loss = loss + (nothing.abs().sqrt() if kind == "nan" else 1e30 * nothing)
+        backward(self, loss, last=last)
+
+    def counted(self: Any, **options: Any) -> float:
+        norm: float = update(self, **options)
+        if is_due(self) and kind == "weights":
+            next(iter(self.module.parameters())).data[0, 0] = float("nan")
+        steps[id(self)] = steps.get(id(self), 0) + 1
+        return norm
+
+    engine.TrainingEngine.backward, engine.TrainingEngine.step = spoilt, counted
 
 
 def hang(given: dict[str, Any]) -> float:

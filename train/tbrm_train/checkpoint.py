@@ -99,12 +99,20 @@ def is_finished(recipe: RlRecipe, last: Checkpoint) -> bool:
     return last.step >= recipe.optimizer.steps or meter_of(recipe, last).is_spent
 
 
-def diverged(recipe: RlRecipe, what: str) -> RunFailed:
+class Diverged(RunFailed):
+    """Numbers of a training are not finite; `facts` are what is known of the loss and the gradients."""
+
+    def __init__(self, message: str, facts: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+def diverged(recipe: RlRecipe, what: str, facts: dict[str, Any] | None = None) -> Diverged:
     """Return the error of a training whose numbers are not finite; it names the last good checkpoint."""
     last = last_checkpoint(Path(recipe.output))
     good = f"the last good checkpoint is {last.path}" if last else "no checkpoint was written yet"
     rate = recipe.optimizer.learning_rate
-    return RunFailed(f"{what}; lower optimizer.learning_rate {rate} and start in a new folder ({good})")
+    return Diverged(f"{what}; lower optimizer.learning_rate {rate} and start in a new folder ({good})", facts or {})
 
 
 def check_world_size(checkpoint: Checkpoint, world_size: int) -> None:

@@ -13,6 +13,7 @@ A loss is to be the rank's share of the whole batch's loss: gradients are summed
 import contextlib
 import datetime
 import logging
+import math
 import os
 import socket
 import warnings
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tbrm_bench.errors import MissingExtra, RunFailed
+from tbrm_train.finite import Alarm, NotFiniteError, norm_of
 from tbrm_train.rl_recipe import DeepSpeed, Optimizer
+from tbrm_train.state_entries import cast_parameters, kept_buffers, state_entries
 
 if TYPE_CHECKING:
     import torch
@@ -92,15 +95,20 @@ class TrainingEngine:
         import torch
 
         self.settings = settings
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        self.alarm = Alarm(named.items())
+        trained = list(named.values())
         matrices = [parameter for parameter in trained if parameter.ndim >= 2]
         others = [parameter for parameter in trained if parameter.ndim < 2]
         groups = [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
         # Fused: no temporary copies of the weights, which would be the peak of a step.
         adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps, fused=True)
+        # What DeepSpeed does with a norm that is not finite depends on its version, the stage and the dtype.
+        adam.register_step_pre_hook(self._refuse)
         config = _config(settings, max_grad_norm=optimizer.max_grad_norm)
-        self._engine, *_ = _import_deepspeed().initialize(model=module, optimizer=adam, config=config)
+        self._engine: Any = None
+        self._engine = _initialize(module, optimizer=adam, config=config)
 
     @property
     def module(self) -> Any:
@@ -123,7 +131,10 @@ class TrainingEngine:
             self._engine.step()
 
     def step(self, *, learning_rate: float) -> float:
-        """Clip, update, forget the gradients; return their norm before clipping, over the whole model."""
+        """Clip, update, forget the gradients; return their norm before clipping, over the whole model.
+
+        A norm that is not finite, the same in all processes, means that nothing was updated and the engine is spent.
+        """
         import torch
 
         for group in self._engine.optimizer.param_groups:
@@ -131,9 +142,20 @@ class TrainingEngine:
         norm = None
         if self.settings.zero_stage == 0:
             gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-        self._engine.step()
-        return float(norm if norm is not None else self._engine.get_global_grad_norm())
+            norm = float(torch.nn.utils.get_total_norm(gradients))
+            if not math.isfinite(norm):
+                return norm
+        try:
+            self._engine.step()
+        except NotFiniteError:
+            return math.nan
+        return norm if norm is not None else norm_of(self._engine.get_global_grad_norm())
+
+    def _refuse(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Run before AdamW moves anything; DeepSpeed has settled the norm of all processes by then."""
+        norm = getattr(getattr(self._engine, "optimizer", None), "_global_grad_norm", None)
+        if norm is not None and not math.isfinite(norm_of(norm)):
+            raise NotFiniteError
 
     def save(self, folder: Path, state: dict[str, Any]) -> None:
         """Write weights, optimiser and `state` (of this process) into the folder; all processes call it."""
@@ -150,11 +172,14 @@ class TrainingEngine:
         state: dict[str, Any] = client["tbrm"]
         return state
 
-    def parameters(self) -> Iterator[tuple[str, "torch.Tensor"]]:
-        """Yield every parameter whole, by name; all processes walk together, each seeing all values."""
-        for name, parameter in self.module.named_parameters():
-            with gathered(parameter, self.settings):
-                whole = parameter.detach()
+    def entries(self) -> Iterator[tuple[str, "torch.Tensor"]]:
+        """Yield every entry of the module's state whole, by name; all processes walk together, each seeing all values.
+
+        Parameters and the buffers that belong to a checkpoint, such as the bias of a router; tied ones come once.
+        """
+        for name, entry in state_entries(self.module):
+            with gathered(entry, self.settings):
+                whole = entry.detach()
                 # Under ZeRO-3 the values go when the context ends, and a receiver may keep them for longer.
                 yield name, whole.clone() if self.settings.zero_stage == 3 else whole
 
@@ -174,10 +199,11 @@ class FrozenModule:
         module.requires_grad_(False)
         self._engine = None
         if settings.zero_stage == 3:
-            self._engine, *_ = _import_deepspeed().initialize(model=module, config=_config(settings, max_grad_norm=0.0))
+            self._engine = _initialize(module, config=_config(settings, max_grad_norm=0.0))
         self.module = module if self._engine is None else self._engine.module
         if self._engine is None:
-            module.to(device=device, dtype=getattr(torch, settings.dtype))
+            cast_parameters(module, getattr(torch, settings.dtype))
+            module.to(device)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the forward pass without gradients."""
@@ -192,10 +218,10 @@ class FrozenModule:
         from safetensors.torch import save_file
 
         weights: dict[str, torch.Tensor] = {}
-        for name, parameter in self.module.named_parameters():
-            with gathered(parameter, self.settings):
+        for name, entry in state_entries(self.module):
+            with gathered(entry, self.settings):
                 if is_first:
-                    weights[name] = parameter.detach().cpu().clone()
+                    weights[name] = entry.detach().cpu().clone()
         if is_first:
             folder.mkdir()
             save_file(weights, folder / "weights.safetensors")
@@ -207,31 +233,41 @@ class FrozenModule:
 
         weights = load_file(folder / "weights.safetensors")
         with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                with gathered(parameter, self.settings, writer=0):
-                    parameter.data.copy_(weights[name])
+            for name, entry in state_entries(self.module):
+                with gathered(entry, self.settings, writer=0):
+                    # Buffers are not in files of older versions; they are the model's own then.
+                    if name in weights or isinstance(entry, torch.nn.Parameter):
+                        entry.data.copy_(weights[name])
 
     def copy_from(self, engine: TrainingEngine) -> None:
         """Take over the weights of an engine with the same module; all processes call it."""
         import torch
 
-        mine = dict(self.module.named_parameters())
+        mine = dict(state_entries(self.module))
         with torch.no_grad():
-            for name, source in engine.parameters():
+            for name, source in engine.entries():
                 with gathered(mine[name], self.settings, writer=0):
                     mine[name].data.copy_(source)
 
 
 @contextlib.contextmanager
-def gathered(parameter: Any, settings: DeepSpeed, *, writer: int | None = None) -> Iterator[None]:
-    """Hold a parameter whole on every process; what rank `writer` writes into it is kept."""
-    if settings.zero_stage < 3:
+def gathered(entry: Any, settings: DeepSpeed, *, writer: int | None = None) -> Iterator[None]:
+    """Hold a parameter whole on every process; what rank `writer` writes into it is kept. Buffers are never divided."""
+    import torch
+
+    if settings.zero_stage < 3 or not isinstance(entry, torch.nn.Parameter):
         yield
         return
     import deepspeed
 
-    with deepspeed.zero.GatheredParameters([parameter], modifier_rank=writer):
+    with deepspeed.zero.GatheredParameters([entry], modifier_rank=writer):
         yield
+
+
+def _initialize(module: Any, **options: Any) -> Any:
+    with kept_buffers(module):
+        engine, *_ = _import_deepspeed().initialize(model=module, **options)
+    return engine
 
 
 def _config(settings: DeepSpeed, *, max_grad_norm: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tbrm_train.advantages import group_metrics
 from tbrm_train.checkpoint import diverged
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
+from tbrm_train.finite import is_finite
 from tbrm_train.known import Known, whole_batch
 from tbrm_train.losses.ppo import value_loss
 from tbrm_train.losses.share import Mean, Metrics, Share, add_metrics, mean
@@ -45,17 +46,17 @@ class Learner:
         """Update on a whole batch, the same in every process; return the step's metrics.
 
         `spent` is the share of the budget that went into the steps before; the schedule falls with it. Raises
-        RunFailed, before the weights change, if the loss is not finite.
+        Diverged, before the weights change, if loss or gradients are not finite in any process.
         """
         told, norms = [group_metrics_once(trajectories, self.processes)], []
         parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
         known = self._prepare(trajectories, parts)
         for part in parts:
             told += self._accumulate(trajectories, part, known, step)
-            norms.append(self.policy.step(learning_rate=self._rate(self.recipe.optimizer.learning_rate, step, spent)))
+            norms.append(self._update("policy", self.recipe.optimizer.learning_rate, step, spent))
             if self.critic is not None:
-                rate = self._rate(self.recipe.optimizer.critic_learning_rate, step, spent)
-                told.append({"critic/grad_norm": mean(torch.tensor([self.critic.step(learning_rate=rate)]))})
+                norm = self._update("critic", self.recipe.optimizer.critic_learning_rate, step, spent)
+                told.append({"critic/grad_norm": mean(torch.tensor([norm]))})
         resets = self.recipe.algorithm.reference_reset_every
         if self.reference is not None and resets is not None and step % resets == 0:
             self.reference.copy_from(self.policy)
@@ -101,7 +102,7 @@ class Learner:
     def _accumulate(
         self, trajectories: Sequence[Trajectory], part: Sequence[int], known: Known, step: int
     ) -> list[Metrics]:
-        """Add up the gradients of one update; raises RunFailed if the loss is not finite in any process."""
+        """Add up the gradients of one update; raises Diverged if they or the loss are not finite in any process."""
         plan = self._plan(trajectories, part)
         num_tokens = sum(len(trajectories[place].response) for place in part)
         told: list[Metrics] = []
@@ -134,9 +135,10 @@ class Learner:
                 total += float(critic_loss.detach()) * weight
                 self.critic.backward(critic_loss * weight, last=is_last)
             told += [metrics] if micro else []
-        self._check(total, step)
         # A sum over processes, of every update: not a mean.
-        return [*told, {"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))}]
+        told.append({"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))})
+        self._check(total, told, step)
+        return told
 
     def _critic_loss(self, batch: TokenBatch, numbers: Known, share: Share) -> tuple[Tensor, Metrics]:
         assert self.critic is not None
@@ -150,10 +152,43 @@ class Learner:
             value_clip=self.recipe.algorithm.value_clip,
         )
 
-    def _check(self, loss: float, step: int) -> None:
-        total = sum_all([loss], self.processes)[0]
-        if not math.isfinite(total):
-            raise diverged(self.recipe, f"the loss of step {step} is {total}")
+    def _check(self, loss: float, told: Sequence[Metrics], step: int) -> None:
+        """Raise Diverged, in all processes, if one of them has met a number that is not finite."""
+        mine = (loss, {name: engine.alarm.take() for name, engine in self._engines().items()})
+        everyone = gather([mine], self.processes)
+        total = sum(part for part, _ in everyone)
+        broken = {name: sorted({key for _, found in everyone for key in found[name]}) for name in self._engines()}
+        named = [f"{keys[0].removeprefix('model.')} of the {name}" for name, keys in broken.items() if keys]
+        if math.isfinite(total) and not named:
+            return
+        what = f"the loss of step {step} is {total}"
+        if math.isfinite(total):
+            what = f"in step {step} the gradient of {' and '.join(named)} is not finite, while the loss is {total:.4g}"
+        terms = self._total(add_metrics(told))
+        raise diverged(self.recipe, what, {"loss": total, "terms": terms, "not_finite": broken})
+
+    def _update(self, name: str, peak: float, step: int, spent: float) -> float:
+        """Let an engine step; return the norm of its gradients. Raises Diverged, before it moves, if that is no number.
+
+        Gradients that are finite one by one can still be too large to be squared and added.
+        """
+        norm = self._engines()[name].step(learning_rate=self._rate(peak, step, spent))
+        if not math.isfinite(norm):
+            what = f"the norm of the {name}'s gradients in step {step} is {norm}"
+            raise diverged(self.recipe, what, {"norms": {name: norm}})
+        return norm
+
+    def _engines(self) -> dict[str, TrainingEngine]:
+        return {"policy": self.policy} | ({} if self.critic is None else {"critic": self.critic})
+
+    def check_weights(self, step: int) -> None:
+        """Raise Diverged if trained weights are not finite, which a few probes need not see; all processes call it."""
+        for name, engine in self._engines().items():
+            trained = {key for key, parameter in engine.module.named_parameters() if parameter.requires_grad}
+            broken = [key for key, entry in engine.entries() if key in trained and not is_finite(entry)]
+            if broken:
+                what = f"{broken[0].removeprefix('model.')} of the {name} is not finite after step {step}"
+                raise diverged(self.recipe, what, {"weights_not_finite": {name: broken}})
 
     def _total(self, metrics: Metrics) -> dict[str, float]:
         """Return the means over all processes."""
@@ -205,9 +240,9 @@ class Learner:
         return [part.tolist() for part in torch.split(scores.logprobs, list(batch.lengths))]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the policy's weights under their Hugging Face names; all processes walk together."""
-        for parameter, tensor in self.policy.parameters():
-            name = parameter.removeprefix("model.")
+        """Yield the policy's weights and stored buffers under their Hugging Face names; all processes walk together."""
+        for entry, tensor in self.policy.entries():
+            name = entry.removeprefix("model.")
             yield name, tensor
             # vLLM on a CPU keeps a packed copy of tied logits, which only this name refreshes.
             if name == self.tied_name:

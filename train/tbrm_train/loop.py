@@ -14,6 +14,7 @@ from pathlib import Path
 from tbrm_train.budget import PAID_PHASES, Meter
 from tbrm_train.checkpoint import Checkpoint, check_world_size, last_checkpoint, meter_of, prune, write_checkpoint
 from tbrm_train.data import step_prompts
+from tbrm_train.divergence import batch_kept
 from tbrm_train.export import write_model
 from tbrm_train.hub_push import pushing
 from tbrm_train.metrics_log import MetricsLog
@@ -76,9 +77,10 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 with clock.phase("rollout"):
                     batch = _roll_out(session, step)
                 trajectories, metrics = _reward(session, batch, step)
-                with clock.phase("update"):
+                kept = partial(batch_kept, session, batch, trajectories, step)
+                with kept(), clock.phase("update"):
                     metrics |= session.learner.learn(trajectories, step=step, spent=meter.share)
-                with clock.phase("sync"):
+                with kept(), clock.phase("sync"):
                     metrics |= sync(session, trajectories)
                 meter.add(metrics, _paid_seconds(session, clock))
                 is_last = step == num_steps or meter.is_spent
@@ -87,7 +89,8 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                         metrics |= _validate(session, log, step)
                 record(step, metrics)
                 if _due(step, recipe.checkpoints.every, is_last):
-                    with clock.phase("checkpoint"):
+                    with kept(), clock.phase("checkpoint"):
+                        session.learner.check_weights(step)
                         path = _checkpoint(session, step, metrics.get("validation/avg", math.nan), meter)
                         push(path)
                     with clock.phase("evaluation"):

@@ -101,17 +101,22 @@ def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> 
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{model_dir} cannot be loaded for training: {' '.join(str(error).split())[:200]}") from None
     model.config.use_cache = False
-    # Checkpointing works in training mode alone; dropout, which that mode would start, would make policy and reference
-    # differ by chance.
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
+    # Training mode would start dropout and the jitter of routers, which make policy and reference differ by chance.
+    model.eval()
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        for module in model.modules():
+            _checkpoint_without_chance(module)
     return model
+
+
+def _checkpoint_without_chance(module: nn.Module) -> None:
+    """Set a layer that checkpoints, and not its children, to training mode, without which it would not checkpoint."""
+    if getattr(module, "gradient_checkpointing", False):
+        module.training = True
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and ("drop" in name or "jitter" in name):
+                setattr(module, name, 0.0)
 
 
 def _hidden(decoder: Any, batch: TokenBatch) -> Tensor:

@@ -17,6 +17,9 @@ from typing import Any, Literal
 
 from tbrm_bench.records import AnswerKind
 
+# Rollout engines round logits to their dtype, of which one of 20 moves in steps of 0.125 in bfloat16; trainers do not.
+PROBE_TOLERANCE = {"float32": 0.01, "bfloat16": 0.05}
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -87,7 +90,7 @@ class Rollout:
     max_tokens: int
     engine: Literal["vllm", "hf"] = "vllm"
     temperature: float = 1.0
-    probe_tolerance: float = 0.01
+    probe_tolerance: float | None = None  # nats a token; what PROBE_TOLERANCE has for the dtype without it
     max_num_seqs: int | None = None
     gpu_memory: float = 0.4
 
@@ -197,6 +200,12 @@ class RlRecipe:
     def batch_size(self) -> int:
         """Trajectories a step, over all processes."""
         return self.rollout.prompts_per_step * self.rollout.samples_per_prompt
+
+    @property
+    def probe_tolerance(self) -> float:
+        """The mean difference, in nats a token, up to which rollout engine and trainer hold the same model."""
+        chosen = self.rollout.probe_tolerance
+        return PROBE_TOLERANCE[self.deepspeed.dtype] if chosen is None else chosen
 
     @property
     def data_seed(self) -> int:

@@ -208,7 +208,7 @@ def _positive(recipe: RlRecipe) -> dict[str, float]:
         "algorithm.clip_high": recipe.algorithm.clip_high,
         "algorithm.value_clip": recipe.algorithm.value_clip,
         "rollout.temperature": recipe.rollout.temperature,
-        "rollout.probe_tolerance": recipe.rollout.probe_tolerance,
+        "rollout.probe_tolerance": recipe.probe_tolerance,
         "rewards.time_limit_s": recipe.rewards.time_limit_s,
         "optimizer.critic_learning_rate": recipe.optimizer.critic_learning_rate,
         "optimizer.max_grad_norm": recipe.optimizer.max_grad_norm,

@@ -46,7 +46,7 @@ def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
     """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is told every step.
 
     The process's own random state and number of threads are left as they were. Raises UserError if the folder is
-    taken, RunFailed if it cannot be written or the loss is not finite.
+    taken, RunFailed if it cannot be written or loss, gradients or weights are not finite.
     """
     _quiet_libraries()
     import torch
@@ -85,9 +85,18 @@ def _optimize(model: Any, tokenizer: Any, recipe: SftRecipe, log: Callable[[int,
             raise RunFailed(f"the loss of step {step + 1} is {loss.item()}; lower optimizer.learning_rate {rate}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
+        if not math.isfinite(norm):
+            raise RunFailed(
+                f"the norm of the gradients of step {step + 1} is {norm}, while the loss is {loss.item():.4g}; lower "
+                f"optimizer.learning_rate {settings.learning_rate}"
+            )
         optimizer.step()
         log(step, loss.item())
+    broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if broken:
+        rate = settings.learning_rate
+        raise RunFailed(f"{broken[0]} is not finite after the last step; lower optimizer.learning_rate {rate}")
 
 
 def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:

@@ -7,6 +7,7 @@ from tbrm_bench.errors import RunFailed
 from tbrm_train.checkpoint import diverged
 from tbrm_train.objectives import Trajectory
 from tbrm_train.processes import largest
+from tbrm_train.rl_recipe import PROBE_TOLERANCE
 from tbrm_train.rollout import Continuation, probe_differences
 from tbrm_train.session import Session
 
@@ -27,13 +28,16 @@ def sync(session: Session, trajectories: Sequence[Trajectory] = ()) -> dict[str,
     mean = largest(sum(differences) / len(differences), session.processes)
     if not all(math.isfinite(logprob) for row in ours for logprob in row):
         raise diverged(session.recipe, "the policy's log-probabilities are not finite")
-    rollout = session.recipe.rollout
+    recipe, dtype = session.recipe, session.recipe.deepspeed.dtype
     # Written so that a NaN stops too.
-    if not mean <= rollout.probe_tolerance:
+    if not mean <= recipe.probe_tolerance:
+        usual, cause = PROBE_TOLERANCE[dtype], "it does not sample from the policy"
+        if dtype == "bfloat16" and mean <= usual:
+            cause = f"bfloat16 alone makes such differences: give rollout.probe_tolerance={usual}"
         raise RunFailed(
-            f"after the weight sync the {rollout.engine} engine's log-probabilities differ from the trainer's by "
-            f"{mean:.2g} nats a token on a probe, more than rollout.probe_tolerance={rollout.probe_tolerance}; it does "
-            "not sample from the policy"
+            f"after the weight sync the {recipe.rollout.engine} engine's log-probabilities differ from the trainer's "
+            f"by {mean:.2g} nats a token on a probe, more than rollout.probe_tolerance={recipe.probe_tolerance}; "
+            f"{cause}"
         )
     return {"probe/mean": mean, "probe/max": largest(max(differences), session.processes)}
 
