@@ -89,7 +89,7 @@ def test_a_checkpoint_of_an_untrained_model_is_the_model(
     assert torch.equal(logits(written, dtype), logits(source, dtype))
 
 
-@pytest.mark.parametrize(("dtype", "stage"), [("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3), ("float32", 0)])
+@pytest.mark.parametrize(("dtype", "stage"), [("bfloat16", 1), ("bfloat16", 3), ("float32", 0)])
 def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
     dtype: str, stage: int, runs: Runs, tmp_path: Path
 ) -> None:
@@ -100,14 +100,15 @@ def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
             stream.write(json.dumps({"q": question, "a": str(number + 3)}) + "\n")
     rows = ["prompts.source=rows", f"prompts.data_dir={tmp_path}", "prompts.rows.files=['rows.jsonl']"]
     rows += ["prompts.rows.question=q", "prompts.rows.answer=a"]
+    rows += ["rollout.prompts_per_step=2", "rollout.samples_per_prompt=2"]
     words = (f"output={tmp_path / 'run'}", f"deepspeed.dtype={dtype}", f"deepspeed.zero_stage={stage}")
     done = runs.train("tiny-tbrm", *words, *rows, *STILL, "rollout.probe_tolerance=0.5")
     assert done.codes == [0], done.err
     (line,) = [json.loads(text) for text in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert line["tokens/trained"] / 16 > 2048
+    assert line["tokens/trained"] / 4 > 2048
     assert line["log_ratio"] == 0
     assert line["kl"] == 0
-    assert line["loss"] > 0, "something was computed"
+    assert line["entropy"] > 0, "something was computed"
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
