@@ -295,9 +295,11 @@ def test_two_names_that_become_one_are_refused(actor: Path, tmp_path: Path) -> N
 
 
 def test_the_scale_of_an_adapter_is_its_papers() -> None:
-    assert Settings(alpha=32, rank=16).scale("x", 16) == 2
-    assert Settings(alpha=32, rank=16, is_stabilised=True).scale("x", 16) == 32 / math.sqrt(16)
-    settings = Settings(alpha=32, rank=16, alphas={"q_proj": 8, "layers.1.v_proj": 4})
+    assert Settings(alpha=32, rank=16, file=Path("adapter_config.json")).scale("x", 16) == 2
+    assert Settings(alpha=32, rank=16, file=Path("adapter_config.json"), is_stabilised=True).scale(
+        "x", 16
+    ) == 32 / math.sqrt(16)
+    settings = Settings(alpha=32, rank=16, file=Path("adapter_config.json"), alphas={"q_proj": 8, "layers.1.v_proj": 4})
     assert settings.scale("model.layers.0.self_attn.q_proj", 16) == 0.5
     assert settings.scale("model.layers.1.v_proj", 4) == 1
     assert settings.scale("model.layers.11.v_proj", 4) == 8
