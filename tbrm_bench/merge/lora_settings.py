@@ -30,7 +30,7 @@ class Settings:
 
     alpha: float
     rank: int | None
-    file: Path  # where it is said
+    file: Path = Path("adapter_config.json")  # where it is said
     alphas: dict[str, float] = field(default_factory=dict)  # pattern of module names -> alpha
     ranks: dict[str, int | None] = field(default_factory=dict)  # likewise
     is_stabilised: bool = False
