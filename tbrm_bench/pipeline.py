@@ -8,6 +8,7 @@ grader; a run that is killed anywhere goes on from what is stored.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,13 +99,15 @@ def _generate(plan: Plan, store: RunStore, grading: "Grading", progress: Progres
     progress.enter("loading the model")
     with plan.engine as engine:
         progress.enter("generating")
-        generated = engine.generate(_requests(plan, store))
-        for samples in withhold_repeats(generated, dtype=str(engine.identity()["dtype"])):
-            store.add_samples(samples)
-            progress.sampled(samples)
-            for sample in samples:
-                grading.submit(sample)
-            grading.collect(wait=False)
+        dtype = str(engine.identity()["dtype"])
+        # Closed before the engine is left, which could not give up requests any more.
+        with closing(engine.generate(_requests(plan, store))) as generated:
+            for samples in withhold_repeats(generated, dtype=dtype):
+                store.add_samples(samples)
+                progress.sampled(samples)
+                for sample in samples:
+                    grading.submit(sample)
+                grading.collect(wait=False)
 
 
 def _requests(plan: Plan, store: RunStore) -> Iterator[SampleRequest]:

@@ -7,7 +7,7 @@ neighbours.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Return what goes into the lock: name, version, dtype, device kind, tensor_parallel."""
         ...
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         """Yield one Sample a request, as they finish, in lists that are not empty."""
         ...
 

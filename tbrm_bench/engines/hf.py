@@ -8,7 +8,7 @@ library's own processors.
 
 import importlib.metadata
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -88,7 +88,7 @@ class HfEngine:
         """Drop the model."""
         self.model = None
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         """Yield samples batch by batch, in the order of the requests."""
         for sampling, group in itertools.groupby(requests, key=lambda request: request.sampling):
             while batch := list(itertools.islice(group, self.config.max_num_seqs or DEFAULT_BATCH_SIZE)):

@@ -13,7 +13,7 @@ and their kin read the config alone.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -64,7 +64,7 @@ class EnginePerTask:
         """Return the lock's fields, which all the engines share."""
         return next(iter(self.engines.values())).identity()
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         """Yield samples as the engine of their task does; requests of one engine should be neighbours."""
         for engine, group in itertools.groupby(requests, key=lambda request: self.engines[request.key.task]):
             with engine:

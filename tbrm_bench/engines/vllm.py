@@ -21,7 +21,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -180,7 +180,7 @@ class VllmEngine:
             options["max_num_seqs"] = config.max_num_seqs
         return options
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         """Yield what finished, a quarter of a second later at most; no more than two full batches wait inside vLLM."""
         assert self.llm is not None, "use the engine as a context manager"
         engine = self.llm.llm_engine

@@ -164,7 +164,7 @@ def test_requests_are_drawn_lazily(
 
     samples = engine.generate(endless())
     assert next(samples)
-    samples.close()  # type: ignore[attr-defined]
+    samples.close()
     assert drawn <= 1024
 
 
@@ -174,7 +174,7 @@ def test_the_engine_is_usable_after_a_generation_was_left(
     wanted = requests(prompts, stop_ids, temperature=0.0)
     samples = vllm_engine.generate(wanted)
     next(samples)
-    samples.close()  # type: ignore[attr-defined]
+    samples.close()
     assert len(by_key(vllm_engine.generate(wanted))) == len(wanted)
 
 

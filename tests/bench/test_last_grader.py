@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -180,7 +180,7 @@ class Answers:
     def identity(self) -> Mapping[str, str | int]:
         return self.inner.identity()
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         for request in requests:
             text = TEXTS[request.key.sample_index % 2].replace("%s", self.golds[ProblemKey(*request.key[:2])])
             yield [Sample(request.key, request.seed, text, (1,), "stop", len(request.prompt_token_ids))]

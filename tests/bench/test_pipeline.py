@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +37,7 @@ class Loaded:
     def identity(self) -> Any:
         return self.engine.identity()
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         for samples in self.engine.generate(requests):
             left = len(samples) if self.fail_after is None else self.fail_after - self.num_generated
             self.num_generated += len(samples[:left])

@@ -96,7 +96,7 @@ def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
     """Of prompts of different lengths; log_ratio is the sum over a response, kl never cancels."""
     with (tmp_path / "rows.jsonl").open("w") as stream:
         for number in range(8):
-            question = f"What is {number + 1} + 2? " + "Think well. " * (190 + 5 * number)
+            question = f"What is {number + 1} + 2? " + "Think well. " * (220 + 5 * number)
             stream.write(json.dumps({"q": question, "a": str(number + 3)}) + "\n")
     rows = ["prompts.source=rows", f"prompts.data_dir={tmp_path}", "prompts.rows.files=['rows.jsonl']"]
     rows += ["prompts.rows.question=q", "prompts.rows.answer=a"]

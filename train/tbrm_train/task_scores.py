@@ -8,7 +8,7 @@ it was measured on: where a checkpoint has others by now, as after a step that w
 
 import functools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -125,7 +125,7 @@ class _Lent:
     def identity(self) -> Mapping[str, str | int]:
         return self.engine.identity()
 
-    def generate(self, requests: Iterable[SampleRequest]) -> Iterator[list[Sample]]:
+    def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
         return self.engine.generate(requests)
 
     def __enter__(self) -> Self:
