@@ -39,7 +39,17 @@ NORMS = {
     "olmo2": ("post_attention", "post_feedforward"),
     **dict.fromkeys(GEMMA, ("input", "post_attention", "pre_feedforward", "post_feedforward")),
 }
-LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+# The numbers of a rotary table by its kind: those that it must have, those that it may have.
+ROPES: dict[str, tuple[set[str], set[str]]] = {
+    "default": (set(), set()),
+    "linear": ({"factor"}, set()),
+    "dynamic": ({"factor"}, set()),
+    "yarn": (
+        {"factor", "original_max_position_embeddings"},
+        {"attention_factor", "attn_factor", "beta_fast", "beta_slow"},  # the second is DeepSeek-R1-0528-Qwen3-8B's
+    ),
+    "llama3": ({"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}, set()),
+}
 
 
 def names_and_shapes(config: dict[str, Any]) -> tuple[Shapes, dict[str, str]] | None:
@@ -131,10 +141,11 @@ def _is_rope(value: object) -> bool:
         return True
     if not isinstance(value, dict) or not _is_number(value.get("rope_theta", 1.0)):
         return False
-    kind, options = value.get("rope_type"), value.keys() - {"rope_type", "rope_theta"}
-    if kind == "llama3":
-        return options == set(LLAMA3_ROPE) and all(_is_number(value[key]) for key in LLAMA3_ROPE)
-    return kind == "default" and not options
+    kinds = {str(value[key]) for key in ("rope_type", "type") if key in value}  # the second is the older name
+    if len(kinds) != 1 or (kind := kinds.pop()) not in ROPES:
+        return False
+    (needed, allowed), options = ROPES[kind], value.keys() - {"rope_type", "type", "rope_theta"}
+    return needed <= options <= needed | allowed and all(_is_number(value[key]) for key in options)
 
 
 def _is_rope_of_kinds(value: object) -> bool:

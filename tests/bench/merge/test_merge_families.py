@@ -14,6 +14,12 @@ from tbrm_bench.merge.families import CLASSES, GEMMA, names_and_shapes
 SLIDING = {"use_sliding_window": False, "sliding_window": 16, "max_window_layers": 1}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 16, "rope_theta": 500000.0}  # fmt: skip
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+ROPES: list[dict[str, Any]] = [
+    {"rope_scaling": YARN}, {"rope_scaling": YARN | {"attn_factor": 0.8782488562869419}, "rope_theta": 1e6},
+    {"rope_scaling": {"type": "linear", "factor": 2.0}}, {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+    {"rope_parameters": YARN | {"rope_theta": 1e6, "beta_fast": 32, "beta_slow": 1}},
+]  # fmt: skip
 OF_FAMILY: dict[str, list[dict[str, Any]]] = {
     "qwen2": [SLIDING, {"head_dim": 6}, {"layer_types": ["full_attention"] * 2, "num_hidden_layers": 2}],
     "qwen3": [SLIDING, {"head_dim": 10}, {"attention_bias": True}, {"attention_bias": False}],
@@ -38,6 +44,8 @@ OF_FAMILY: dict[str, list[dict[str, Any]]] = {
     "olmo2": [{"attention_bias": True}, {"rope_scaling": None, "rope_theta": 500000}],
 }  # fmt: skip
 OF_FAMILY["llama"] += [{"is_llama_config": True, "rope_interleaved": False, "transformers.js_config": {"dtype": "q4"}}]
+for name in ("qwen2", "qwen3", "llama", "mistral"):
+    OF_FAMILY[name] += [rope | {"head_dim": 64} for rope in ROPES]  # of which YaRN's ramp needs some
 ALWAYS: dict[str, dict[str, Any]] = {
     "qwen3": {"head_dim": 4}, "gemma2": {"head_dim": 10}, "gemma3_text": {"head_dim": 4}, "phi3": {"pad_token_id": None}
 }  # fmt: skip
@@ -117,6 +125,8 @@ def test_a_size_that_the_config_leaves_out_is_never_guessed(family: str) -> None
         ("phi3", {"attention_bias": True}),
         ("olmo2", {"mlp_bias": True}),
         ("llama", {"rope_interleaved": True}),
+        ("llama", {"rope_scaling": {"type": "linear"}}),
+        ("llama", {"rope_scaling": {"type": "linear", "rope_type": "yarn", "factor": 2.0}}),
     ],
 )
 def test_so_is_what_the_other_families_may_have(family: str, change: dict[str, Any]) -> None:
