@@ -78,7 +78,10 @@ def prompt_warnings(
         return
     if beyond := [token for token in stop_ids if token >= size]:
         yield f"the stop ids {beyond} are beyond the model's vocabulary of {size} (vocab_size); it never writes them"
-    highest, token = max((index, token) for token, index in tokenizer.get_vocab().items())
+    # Special tokens that no prompt holds are left over from a kin of the model: Gemma 3's image token, a pad token.
+    special = {index for index, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special}
+    ids = ((index, token) for token, index in tokenizer.get_vocab().items() if index not in special)
+    highest, token = max(ids, default=(0, ""))
     if highest >= size:
         yield (
             f"the tokenizer's ids reach to {highest} ({token!r}), the model's vocabulary has {size} (vocab_size); a "

@@ -12,7 +12,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, trainers
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.hf import HfEngine
@@ -189,6 +189,20 @@ def test_a_file_that_is_no_tokenizer_is_named(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Abacus"}}')
     with pytest.raises(UserError, match=r"no tokenizer can be loaded from .*tokenizer\.json"):
         open_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("label", "model_type"), [("PreTrainedTokenizerFast", "qwen2"), ("LlamaTokenizerFast", "llama")]
+)
+def test_the_folder_for_an_engine_has_this_tokenizer_and_a_config(folder: Path, label: str, model_type: str) -> None:
+    """vLLM asks for a config beside a tokenizer; where there is none it logs an error and waits."""
+    loaded = open_tokenizer(named(folder, label, model_type))
+    made = loaded.engine_dir()
+    assert made is not None
+    AutoConfig.from_pretrained(made)
+    tokenizer = AutoTokenizer.from_pretrained(made)
+    assert_follows(tokenizer, read(folder))
+    assert type(tokenizer) is type(loaded.tokenizer)
 
 
 def test_vllm_has_the_same_tokenizer(vllm_engine: VllmEngine) -> None:
