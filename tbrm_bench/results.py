@@ -21,11 +21,13 @@ from tbrm_bench.grading.names import grader_name
 from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.result_json import proof_of, result_from_json, result_to_json
-from tbrm_bench.score import score_run, stored_evidence
+from tbrm_bench.score import described, score_run, stored_evidence
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.lock import RUN_JSON, read_run_file
 from tbrm_bench.store.run_store import DATABASE
 
+# What a result is called after; the rest of `about` may be mended by hand.
+NAMED = ("model", "commit", "protocol")
 WAY_OUT = "run `tbench grade` on the run, or finish it with `tbench eval`"
 # Two versions of a numerical library may differ in the last digits.
 REL_TOLERANCE, ABS_TOLERANCE = 1e-9, 1e-12
@@ -113,7 +115,7 @@ def _grader(store: RunStore) -> str:
 
 def _is_proved(result: RunResult, store: RunStore) -> bool:
     """Whether the scores were computed from exactly what the store holds under the grader that was used last."""
-    if not result.proof or result.lock_hash != store.lock_hash or result.grader != _grader(store):
+    if not result.proof or _other_origin(result, store):
         return False
     return result.proof == proof_of(result, stored_evidence(store, result.grader))
 
@@ -123,10 +125,8 @@ def _disagreement(result: RunResult, store: RunStore, computed: RunResult | None
 
     `computed` is what the store gives, if the caller knows it already.
     """
-    if reason := _lock_disagreement(result, store.lock_hash):
+    if reason := _other_origin(result, store):
         return reason
-    if result.grader != _grader(store):
-        return f"its grader is {result.grader}, the one used last is {_grader(store)}"
     theirs, ours = [score.task for score in result.tasks], store.tasks()
     if theirs != ours:
         return f"it has the tasks {', '.join(theirs)}, the run has {', '.join(ours)}"
@@ -136,6 +136,18 @@ def _disagreement(result: RunResult, store: RunStore, computed: RunResult | None
             return reason
     same = _is_close(*(json.loads(result_to_json(one))["macro"] for one in (result, computed)))
     return None if same else "its mean over the tasks is not that of their scores"
+
+
+def _other_origin(result: RunResult, store: RunStore) -> str | None:
+    if reason := _lock_disagreement(result, store.lock_hash):
+        return reason
+    if result.grader != _grader(store):
+        return f"its grader is {result.grader}, the one used last is {_grader(store)}"
+    about = described(store, result.grader)
+    for name in NAMED:
+        if result.about.get(name) != about.get(name):
+            return f"its {name} is {result.about.get(name)}, the run's is {about.get(name)}"
+    return None
 
 
 def _lock_disagreement(result: RunResult, lock_hash: str) -> str | None:

@@ -75,7 +75,7 @@ def score_run(store: RunStore, *, grader: str, vote_classes: VoteClasses) -> Run
         grader=grader,
         tasks=tuple(scores),
         macro=macro_score(scores),
-        about=_about(store, grader),
+        about=described(store, grader),
     )
     return dataclasses.replace(result, proof=proof_of(result, evidence.digest()))
 
@@ -114,7 +114,7 @@ def _clusters(store: RunStore, task: str) -> dict[str, str]:
     return {problem.key.problem_id: problem.cluster for problem in store.problems(task)}
 
 
-def _about(store: RunStore, grader: str) -> dict[str, Any]:
+def described(store: RunStore, grader: str) -> dict[str, Any]:
     """Return what describes the run, as it was graded last."""
     about = dict(store.about)
     return about | {"strict_boxed": is_strict_boxed(grader)} if "strict_boxed" in about else about

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.hub import Upload
 from tbrm_bench.hub.client import holds_token
 from tbrm_bench.pipeline import RESULTS
@@ -78,6 +78,10 @@ def _export(run_dir: Path, folder: Path, name: str, run: RunFile, result: RunRes
         query = "SELECT grader FROM grades GROUP BY grader ORDER BY grader = ?, max(rowid)"  # the one shown at the end
         graders = tuple(grader for (grader,) in connection.execute(query, (result.grader,)))
         targets = connection.execute("SELECT task, num_samples FROM targets ORDER BY position").fetchall()
+        if (scored := [(task.task, task.num_samples) for task in result.tasks]) != targets:
+            raise RunFailed(
+                f"{run_dir} grew while it was read, from {scored} to {targets}; push it when it is complete"
+            )
         problems = _export_problems(connection, folder, run_folder(name) + PROBLEMS)
         tasks = {
             task: _TaskExport(connection, folder, name, task, result.grader).run(num_samples)

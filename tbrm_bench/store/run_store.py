@@ -23,6 +23,7 @@ from tbrm_bench.store.lock import (
     refuse_another_lock,
     write_run_file,
 )
+from tbrm_bench.store.owner import owned
 
 DATABASE = "samples.sqlite"
 OWN_FILES = (RUN_JSON, WRITER_LOCK, DATABASE)
@@ -63,7 +64,8 @@ class RunStore:
                     write_run_file(run_dir, RunFile(lock, about))
                 run = read_run_file(run_dir)
                 refuse_another_lock(run_dir, run.lock, lock)
-                return cls(run_dir, run, schema.connect_writer(run_dir / DATABASE), writer)
+                connection = owned(schema.connect_writer(run_dir / DATABASE), run_dir / DATABASE, run, is_writer=True)
+                return cls(run_dir, run, connection, writer)
             except BaseException:
                 writer.__exit__(None, None, None)
                 raise
@@ -81,7 +83,7 @@ class RunStore:
         """Open an existing run for reading; it may be written to at the same time, or lie on a read-only medium."""
         run = read_run_file(run_dir)
         with told_to_people(run_dir):
-            return cls(run_dir, run, schema.connect_reader(run_dir / DATABASE))
+            return cls(run_dir, run, owned(schema.connect_reader(run_dir / DATABASE), run_dir / DATABASE, run))
 
     def __enter__(self) -> Self:
         return self
@@ -101,9 +103,8 @@ class RunStore:
             for problem in problems:
                 row = schema.problem_row(problem, position)
                 inserted = connection.execute(schema.INSERT_PROBLEM, row).rowcount
-                assert inserted or self._stored_problem(problem) == problem, (
-                    f"{problem.key} differs from the stored one"
-                )
+                if not inserted and self._stored_problem(problem) != problem:
+                    raise schema.of_other_rows(self.run_dir / DATABASE, problem.key)
                 position += inserted
             for task, number in num_samples.items():
                 connection.execute(

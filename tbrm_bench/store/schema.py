@@ -125,6 +125,14 @@ def nothing_yet(file: Path, which: str) -> UserError:
     return UserError(f"{file.parent} holds {which} {file.name}: nothing was generated yet; start the run first")
 
 
+def of_other_rows(file: Path, key: ProblemKey) -> UserError:
+    """Return what is wrong with a database whose problem of this name is not the one that its lock stands for."""
+    return UserError(
+        f"{file} holds another problem {'/'.join(key)} than the task's rows: it is of another run; put back the file "
+        "that belongs here, or move it aside to generate anew"
+    )
+
+
 def _connect_reader(file: Path, mode: str) -> sqlite3.Connection:
     uri = f"{file.resolve().as_uri()}?{mode}"
     with _closed_on_error(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:

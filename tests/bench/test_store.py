@@ -102,7 +102,7 @@ def test_problems_are_stored_once_and_tasks_keep_their_order(tmp_path: Path) -> 
             store.put_problems(others, {"a": 1})
         assert list(store.problems()) == [*PROBLEMS, *others]
         assert store.tasks() == ["toy", "a"]
-        with pytest.raises(AssertionError, match="differs"):
+        with pytest.raises(UserError, match="another problem toy/p0 than"):
             store.put_problems([dataclasses.replace(PROBLEMS[0], question="another")], {})
 
 
