@@ -36,6 +36,7 @@ def approximates(
     """Return whether a side is the gold and all others round to it, given how each compares; None while it is open."""
     if None in verdicts:
         return None
+    sides = [_without_remark(side) for side in sides]
     first = next((unit for side in sides if (unit := peel(side)[1]) not in _NO_SCALE), None)
     is_bare = peel(gold)[1] == comparer.policy.unit == NO_UNIT
     equal = [
@@ -50,6 +51,11 @@ def approximates(
     others = [side for side in sides if side not in equal]
     fits = [_fits(comparer, golds, equal, side) for side in others]
     return False if False in fits else None if None in fits else True
+
+
+def _without_remark(side: Tree) -> Tree:
+    """Return 33 % for "33 % of the class": the words are no unit of it."""
+    return side[1] if side[0] == "q" and side[1][0] == "q" and side[1][2] in (PERCENT, DEGREE) else side  # type: ignore[no-any-return]
 
 
 def _in_unit_of(comparer: "Comparer", gold: Tree, side: Tree) -> Tree:

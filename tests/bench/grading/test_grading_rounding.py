@@ -38,6 +38,7 @@ RIGHT = [
     ("60", r"\frac{\pi}{3} \approx 60^\circ"),
     ("35", r"\frac{7}{20} \approx 35\%"),
     ("33.3", r"\frac13 \approx 33.3\%"),
+    (r"\frac{1}{3}", r"\frac13 \approx 33.3\% \text{ of the class}"),
     ("5", r"5 \text{ m} \approx 16.4 \text{ ft}"),
     ("2.83", r"2.83 \text{ (to 2 decimal places)}"),
     ("5", r"5 \text{ (mod 7)}"),
