@@ -55,7 +55,7 @@ def approximates(
 
 def _without_remark(side: Tree) -> Tree:
     """Return 33 % for "33 % of the class": the words are no unit of it."""
-    return side[1] if side[0] == "q" and side[1][0] == "q" and side[1][2] in (PERCENT, DEGREE) else side  # type: ignore[no-any-return]
+    return side[1] if side[0] == "q" and side[1][0] == "q" and side[1][2] in (PERCENT, DEGREE) else side
 
 
 def _in_unit_of(comparer: "Comparer", gold: Tree, side: Tree) -> Tree:
