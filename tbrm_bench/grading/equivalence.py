@@ -243,7 +243,8 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
         return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
-    given = parse(f"${answer}$", extraction_config=configs, parsing_timeout=None)
+    # A $ inside of it would make two formulas, of which either could be the right one.
+    given = parse(f"${answer.replace('$', ' ')}$", extraction_config=configs, parsing_timeout=None)
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 from tbrm_bench.grading.exact import exact
 from tbrm_bench.grading.shapes import either, peel
 from tbrm_bench.grading.tree import Tree, Written, number, walk
-from tbrm_bench.grading.units import DEGREE, NO_UNIT
+from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, RADIAN
 
 if TYPE_CHECKING:
     from tbrm_bench.grading.compare import Comparer
 
 MAX_EXPONENT = 300  # of the last digit: beyond, a float is 0 or infinite
+_NO_SCALE = (NO_UNIT, PERCENT, DEGREE, RADIAN)
+_ANGLES = ("arcsin", "arccos", "arctan", "arccot")
 _ROWS = ("br", "set", "list", "ratio", "mat")
 
 
@@ -34,19 +36,51 @@ def approximates(
     """Return whether a side is the gold and all others round to it, given how each compares; None while it is open."""
     if None in verdicts:
         return None
-    anchors = [gold, *(side for side, is_equal in zip(sides, verdicts, strict=True) if is_equal)]
-    if len(anchors) == 1:
+    sides = [_without_remark(side) for side in sides]
+    first = next((unit for side in sides if (unit := peel(side)[1]) not in _NO_SCALE), None)
+    is_bare = peel(gold)[1] == comparer.policy.unit == NO_UNIT
+    equal = [
+        side
+        for side, is_equal in zip(sides, verdicts, strict=True)
+        # Of 5 m and 500 cm the first says what a gold without a unit counts, else both 5 and 500 would be right.
+        if is_equal and not (is_bare and peel(side)[1] not in (*_NO_SCALE, first))
+    ]
+    if not equal:
         return False
-    others = [side for side, is_equal in zip(sides, verdicts, strict=True) if not is_equal]
-    fits = [_rounds_to_any(comparer, anchors, side) for side in others]
+    golds = [gold, *(_in_unit_of(comparer, gold, side) for side in equal if is_bare)]
+    others = [side for side in sides if side not in equal]
+    fits = [_fits(comparer, golds, equal, side) for side in others]
     return False if False in fits else None if None in fits else True
 
 
-def _rounds_to_any(comparer: "Comparer", anchors: Sequence[Tree], side: Tree) -> bool | None:
-    verdict: bool | None = _is_rounded_from(comparer, anchors[0], side)
-    for anchor in anchors:
-        verdict = either(verdict, rounds_to(comparer, anchor, side))
+def _without_remark(side: Tree) -> Tree:
+    """Return 33 % for "33 % of the class": the words are no unit of it."""
+    return side[1] if side[0] == "q" and side[1][0] == "q" and side[1][2] in (PERCENT, DEGREE) else side
+
+
+def _in_unit_of(comparer: "Comparer", gold: Tree, side: Tree) -> Tree:
+    """Return a bare gold with the unit of a side that equals it by its number: 35 is 35 % where 35 % is said."""
+    value, unit = peel(side)
+    return ("q", gold, unit) if unit != NO_UNIT and comparer.value(gold, value)[0] else gold
+
+
+def _fits(comparer: "Comparer", golds: Sequence[Tree], equal: Sequence[Tree], side: Tree) -> bool | None:
+    verdict: bool | None = False
+    for gold in golds:
+        verdict = either(verdict, comparer.item(gold, _as_angle(gold, side))[0])
+        verdict = either(verdict, _is_rounded_from(comparer, gold, _as_angle(gold, side)))
+    for anchor in (*golds, *equal):
+        verdict = either(verdict, rounds_to(comparer, _as_angle(side, anchor), side))
     return verdict
+
+
+def _as_angle(other: Tree, tree: Tree) -> Tree:
+    """Return \\arctan\\frac34 in degrees where the other side is: an angle that carries no unit is in radians."""
+    if peel(other)[1] != DEGREE or peel(tree)[1] != NO_UNIT:
+        return tree
+    if not any(part[0] == "f" and part[1] in _ANGLES for part in walk(tree)):
+        return tree
+    return ("q", ("/", ("*", number(180), tree), ("c", "pi")), DEGREE)
 
 
 def rounds_to(comparer: "Comparer", exact_side: Tree, rounded: Tree) -> bool | None:

@@ -13,7 +13,12 @@ from tbrm_bench.grading.tree import Tree
 from tbrm_bench.grading.vocabulary import GREEK
 from tbrm_bench.grading.words import NUMBER_WORDS
 
-_NUMBER_ALONE = re.compile(r"(?<![\w^-])\d")
+# "or 6", "(or 6, or 7)", ", 6": another value; "out of 30", "(mod 7)", "(to 3 s.f.)", "(120 hours)": a remark.
+_ANOTHER_VALUE = re.compile(
+    r"(?:\b(?:or|and|maybe|perhaps|possibly|alternatively|else|also|either)\b[\s,:(]*(?:[a-z]+\.?\s+)?[-+~]?\.?\d"
+    r"|(?:^[\s=]*|[,;/(]\s*)[-+~]?\d[\d.,/]{0,40}\s*(?:$|[),;]|or\b|and\b))",
+    re.IGNORECASE,
+)
 
 
 def subscripted(base: Tree, name: str) -> Tree:
@@ -80,8 +85,8 @@ def unit(cursor: Cursor) -> units.Unit:
     while True:
         token = cursor.peek()
         if token.kind == "TEXT" or (token.kind == "WORD" and (power < 0 or units.is_unit_word(token.value))):
-            if _NUMBER_ALONE.search(token.value):  # 5 \\text{ or 6}: another value and no unit
-                raise Unreadable("a number in a unit")
+            if _ANOTHER_VALUE.search(token.value):
+                raise Unreadable("another value in a unit")
             cursor.next()
             exponent = _unit_exponent(cursor)
             if exponent != 1 and not token.value.isalpha():  # m/s^2, km h^{-1}: the exponent is the last word's

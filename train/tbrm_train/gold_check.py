@@ -8,6 +8,7 @@ and two golds of one question cannot both be right. None of this shows in a loss
     rows.jsonl:12   gold "3", as rows.jsonl:4 has gold "5" for the same question    -> refused
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from tbrm_bench.records import Gold, Problem, Status
 from tbrm_train.rl_recipe import Prompts, Rewards
 
 MAX_SHOWN = 3
+# What datasets write where there is no final answer (NuminaMath: proof, notfound): a box around it would earn 1.
+_PLACEHOLDER = re.compile(r"\s*(?:(?:proof|not[ _-]?found|n/a)\.?|[-–—?.…]+)\s*", re.IGNORECASE)  # noqa: RUF001
 
 
 class Sourced(NamedTuple):
@@ -86,6 +89,8 @@ def _faults(groups: Sequence[Sequence[Sourced]], rewards: Rewards) -> dict[str, 
         for item in items:
             gold = item.problem.gold
             reason = item.fault or (f"{_text(gold)}: {unearnable[gold]}" if gold in unearnable else "")
+            if not reason and _PLACEHOLDER.fullmatch(", ".join(gold.answers)):
+                reason = f"{_text(gold)}, which stands for no answer; if it is one, write it as \\text{{}}"
             if not reason and (items[0].place, item.place) in differ:
                 reason = f"{_text(gold)}; for the same question at {items[0].place} {_text(items[0].problem.gold)}"
             if reason:

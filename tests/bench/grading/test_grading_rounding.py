@@ -31,6 +31,19 @@ RIGHT = [
     (r"60^\circ", r"\frac{\pi}{3} \approx 1.047 \approx 60^\circ"),
     (r"(\frac{1}{3}, 2)", r"(\frac13, 2) \approx (0.333, 2)"),
     (r"\frac{1}{2}", r"\int_0^1 x\,dx \approx 0.5"),
+    (r"\frac{1}{3}", r"\frac13 \approx 0.333 \text{ (to 3 s.f.)}"),
+    (r"\arctan\frac{3}{4}", r"\arctan\frac34 \approx 0.6435 \approx 36.87^\circ"),
+    (r"36.87^\circ", r"\arctan(3/4) \approx 36.87^\circ"),
+    ("36.87", r"\arctan(3/4) \approx 36.87^\circ"),  # the question names the unit
+    ("60", r"\frac{\pi}{3} \approx 60^\circ"),
+    ("35", r"\frac{7}{20} \approx 35\%"),
+    ("33.3", r"\frac13 \approx 33.3\%"),
+    (r"\frac{1}{3}", r"\frac13 \approx 33.3\% \text{ of the class}"),
+    ("5", r"5 \text{ m} \approx 16.4 \text{ ft}"),
+    ("2.83", r"2.83 \text{ (to 2 decimal places)}"),
+    ("5", r"5 \text{ (mod 7)}"),
+    ("5", r"5 \text{ students out of 30}"),
+    ("5", r"5 \text{ days (120 hours)}"),
 ]
 WRONG = [
     ("5", r"5 \approx 7"),
@@ -55,6 +68,13 @@ WRONG = [
     ("5", r"5 = 6 = \int_0^1 5\,dx"),
     ("5", r"5 \text{ or 6}"),
     ("5", r"5 \text{ (or 6, or 7)}"),
+    ("5", r"5 \text{, 6}"),
+    ("5", r"5 \text{ (6)}"),
+    ("5", r"5 \text{ cm or maybe 6 cm}"),
+    ("0.35", r"35\% \approx 0.0035"),
+    (r"\arctan\frac{3}{4}", r"\arctan\frac34 \approx 36.9^\circ \approx 37.2^\circ"),
+    ("500", r"5 \text{ m} \approx 500 \text{ cm}"),  # 5 is what this is right for
+    (r"\text{even}", r"odd$$even"),
 ]
 
 
