@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_train.checkpoint import RECIPE, last_checkpoint, list_checkpoints, locked, open_output, prune, write_checkpoint
+from tbrm_train.checkpoint import (
+    RECIPE,
+    last_checkpoint,
+    list_checkpoints,
+    locked,
+    open_output,
+    prune,
+    write_checkpoint,
+)
 from tbrm_train.metrics_log import keep_lines
 from tbrm_train.rl_rules import load_rl_recipe, read_stored_recipe
 
