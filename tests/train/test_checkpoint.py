@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_train.checkpoint import last_checkpoint, list_checkpoints, locked, open_output, prune, write_checkpoint
+from tbrm_train.checkpoint import (
+    RECIPE,
+    last_checkpoint,
+    list_checkpoints,
+    locked,
+    open_output,
+    prune,
+    write_checkpoint,
+)
 from tbrm_train.metrics_log import keep_lines
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.rl_rules import load_rl_recipe, read_stored_recipe
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 Runs = Any  # of conftest.py
@@ -179,6 +187,7 @@ def test_a_damaged_checkpoint_is_named(meta: str, tmp_path: Path) -> None:
 def test_a_folder_of_another_recipe_is_refused_and_a_renamed_one_is_not(tmp_path: Path) -> None:
     output = f"output={tmp_path / 'run'}"
     assert open_output(load_rl_recipe(TINY, [output])) == []
+    (tmp_path / "run" / "values.json").touch()
     assert open_output(load_rl_recipe(TINY, [output, "checkpoints.keep_last=9"])) == []
     with pytest.raises(UserError) as error:
         open_output(load_rl_recipe(TINY, [output, "optimizer.learning_rate=1", "seed=4"]))
@@ -189,6 +198,16 @@ def test_a_folder_of_another_recipe_is_refused_and_a_renamed_one_is_not(tmp_path
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(UserError, match="already holds files"):
         open_output(load_rl_recipe(TINY, [f"output={tmp_path / 'mine'}"]))
+
+
+def test_a_start_that_was_refused_leaves_the_folder_to_the_corrected_command(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    open_output(load_rl_recipe(TINY, [f"output={output}", "rollout.max_tokens=9000"]))
+    with locked(output), pytest.raises(UserError, match="another process trains in"):
+        open_output(load_rl_recipe(TINY, [f"output={output}"]))  # it may be loading its model
+    corrected = load_rl_recipe(TINY, [f"output={output}"])
+    assert open_output(corrected) == []
+    assert read_stored_recipe(output / RECIPE) == corrected
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:

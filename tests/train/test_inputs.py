@@ -124,7 +124,7 @@ CHANGES: dict[str, tuple[Callable[[Given], None], str]] = {
     "golds": (lambda given: edit_rows(given, lambda n, row: {**row, "a": "7"}), "prompts.train.golds is "),
     "questions": (ask_reversed, "prompts.train.tokens is "),
     "one row fewer": (
-        lambda given: edit_rows(given, lambda n, row: {**row, "q": "1" if n < 2 else row["q"]}),
+        lambda given: edit_rows(given, lambda n, row: {"q": "What is 1?", "a": "1"} if n < 2 else row),
         "prompts.train.number is 19, it was 20",
     ),
 }

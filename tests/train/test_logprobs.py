@@ -10,14 +10,24 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tbrm_train import logprobs
-from tbrm_train.logprobs import TokenScores, token_scores
+from tbrm_train.logprobs import PLAIN, HeadForm, TokenScores, token_scores
 
 torch.set_num_threads(1)
 TINY = 1  # bytes: as many tiles as there can be
 
 
-def naive(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, temperature: float) -> TokenScores:
+def naive(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    temperature: float,
+    form: HeadForm = PLAIN,
+) -> TokenScores:
     logits = hidden @ weight.T if bias is None else hidden @ weight.T + bias
+    logits = logits * form.scale
+    if form.softcap is not None:
+        logits = form.softcap * torch.tanh(logits / form.softcap)
     logits = logits / temperature
     log_pi = logits.log_softmax(dim=-1)
     chosen = log_pi.gather(1, targets[:, None])[:, 0]
@@ -54,14 +64,15 @@ def test_gradients_pass_gradcheck(narrow: None, temperature: float, with_bias: b
 @given(
     st.integers(0, 7), st.integers(1, 600), st.sampled_from([1, 40_000, 1 << 30]), st.floats(0.2, 3.0),
     st.sampled_from([1e-3, 1.0, 60.0]), st.integers(0, 99),
+    st.sampled_from([HeadForm(), HeadForm(scale=0.125), HeadForm(softcap=2.0), HeadForm(3.0, 30.0)]),
 )  # fmt: skip
 def test_results_and_gradients_are_the_naive_ones(
-    num: int, vocab: int, limit: int, temperature: float, scale: float, seed: int
+    num: int, vocab: int, limit: int, temperature: float, scale: float, seed: int, form: HeadForm
 ) -> None:
     hidden, weight, bias, targets = inputs(num, vocab, seed=seed, scale=scale)
     mix = torch.randn(3, num, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    ours = token_scores(hidden, weight, targets, bias=bias, temperature=temperature, chunk_bytes=limit)
-    theirs = naive(hidden, weight, targets, bias, temperature)
+    ours = token_scores(hidden, weight, targets, bias=bias, form=form, temperature=temperature, chunk_bytes=limit)
+    theirs = naive(hidden, weight, targets, bias, temperature, form)
     size = 1 + float(theirs.logsumexp.detach().abs().max()) if num else 1.0
     for one, two in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-13 * size)

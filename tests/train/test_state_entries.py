@@ -89,6 +89,18 @@ def test_a_checkpoint_of_an_untrained_model_is_the_model(
     assert torch.equal(logits(written, dtype), logits(source, dtype))
 
 
+def test_a_generation_config_that_transformers_would_not_write_is_kept_as_it_is(runs: Runs, tmp_path: Path) -> None:
+    """Greedy with a temperature, as many folders on the Hub have it."""
+    source = tmp_path / "model"
+    shutil.copytree(builtin_model_dir("tiny"), source)
+    file = source / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False, "temperature": 0.9}))
+    done = runs.train("tiny-tbrm", f"model={source}", f"output={tmp_path / 'run'}", *STILL)
+    assert done.codes == [0], done.err
+    written = tmp_path / "run" / "checkpoints" / "step-000001" / file.name
+    assert written.read_bytes() == file.read_bytes()
+
+
 @pytest.mark.parametrize(("dtype", "stage"), [("bfloat16", 1), ("bfloat16", 3), ("float32", 0)])
 def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
     dtype: str, stage: int, runs: Runs, tmp_path: Path

@@ -28,6 +28,7 @@ from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 
 RECIPE, META, BEST, INPUTS, VALUES = "recipe.toml", "meta.json", "best", "inputs.json", "values.json"
+LOCK = ".lock"
 NAME = re.compile(r"step-(\d{6,})")
 # What torch's writer says where the system would say that the disk is full.
 WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
@@ -47,7 +48,8 @@ class Checkpoint:
 def open_output(recipe: RlRecipe) -> list[Checkpoint]:
     """Make the output folder or join the one that this recipe has started; return its checkpoints, oldest first.
 
-    Raises UserError if the folder belongs to something else or to another recipe.
+    A start that was refused before its first step leaves the folder to the next recipe. Raises UserError if the folder
+    belongs to something else or to another recipe.
     """
     output = Path(recipe.output)
     stored = output / RECIPE
@@ -55,6 +57,10 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
         check_free(output)
         with disk_errors(output):
             output.mkdir(parents=True, exist_ok=True)
+            write_text_atomically(stored, recipe_toml(recipe))
+        return []
+    if {file.name for file in output.iterdir()} <= {RECIPE, LOCK}:
+        with locked(output), disk_errors(output):
             write_text_atomically(stored, recipe_toml(recipe))
         return []
     # Where the content of what a recipe names is known, its names may change: it is checked when it has been read.
@@ -68,7 +74,7 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
 @contextlib.contextmanager
 def locked(output: Path) -> Iterator[None]:
     """Keep a second training out of the folder; the lock ends with the process, however it ends."""
-    with disk_errors(output), (output / ".lock").open("w") as stream:
+    with disk_errors(output), (output / LOCK).open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

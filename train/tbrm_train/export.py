@@ -1,11 +1,14 @@
 """The policy's weights as a Hugging Face folder: what engines load and `tbench eval` takes."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tbrm_train.learner import Learner
+
+GENERATION = "generation_config.json"
 
 
 def write_model(learner: Learner, tokenizer: Any, folder: Path, *, is_first: bool) -> None:
@@ -16,9 +19,15 @@ def write_model(learner: Learner, tokenizer: Any, folder: Path, *, is_first: boo
             weights[name] = tensor.cpu()
     if is_first:
         model = learner.policy.module.model
+        # Copied as it is: transformers writes no greedy one with a temperature, as many models have it.
+        source, generation = Path(model.name_or_path) / GENERATION, model.generation_config
         model.config.use_cache = True
         try:
+            if source.is_file():
+                model.generation_config = type(generation)()
             model.save_pretrained(folder, state_dict=weights)
         finally:
-            model.config.use_cache = False
+            model.config.use_cache, model.generation_config = False, generation
+        if source.is_file():
+            shutil.copyfile(source, folder / GENERATION)
         tokenizer.save_pretrained(folder)

@@ -1,6 +1,6 @@
 """log pi, logsumexp and entropy of response tokens, with gradients, without ever holding their logits.
 
-    logits = (hidden @ weight.T + bias) / temperature           (N, V), never in memory
+    logits = softcap(scale * (hidden @ weight.T + bias)) / temperature           (N, V), never in memory
     logprob = logit[a] - logsumexp        V(s) = logsumexp        entropy = logsumexp - E_pi logit
 
 Forward walks over tiles of the vocabulary and keeps a running maximum, sum and mean (Milakov and Gimelshein 2018,
@@ -10,6 +10,8 @@ accumulator of the weight's size. Working memory is `chunk_bytes`, and N * H num
 
 Logits are float32 where hidden states and weight are bfloat16: they are never rounded to bfloat16, where a logit of 20
 moves in steps of 0.125. With float64 inputs everything is float64, which is how the tests compare.
+
+Cohere and Granite scale their logits, Gemma 2 and 4 cap them, softly: cap * tanh(logit / cap).
 
 Example: hidden (2, 64), weight (151936, 64), targets [17, 9] -> logprobs [-1.2, -0.1], each number (2,).
 
@@ -45,12 +47,23 @@ class TokenScores(NamedTuple):
         return TokenScores(*(part.detach() for part in self))
 
 
+class HeadForm(NamedTuple):
+    """What a model does to the product of its output layer before it calls it logits."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+PLAIN = HeadForm()
+
+
 def token_scores(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
     *,
     bias: Tensor | None = None,
+    form: HeadForm = PLAIN,
     temperature: float = 1.0,
     chunk_bytes: int | None = None,
 ) -> TokenScores:
@@ -64,7 +77,7 @@ def token_scores(
     assert temperature > 0, f"temperature {temperature} has no log-probabilities"
     limit = chunk_bytes or CHUNK_BYTES.get(hidden.device.type, DEFAULT_CHUNK_BYTES)
     columns = max(MIN_COLUMNS, limit // (BYTES_PER_LOGIT * max(1, len(targets))))
-    return TokenScores(*_Scores.apply(hidden, weight, bias, targets, temperature, columns))  # type: ignore[no-untyped-call]
+    return TokenScores(*_Scores.apply(hidden, weight, bias, targets, form, temperature, columns))  # type: ignore[no-untyped-call]
 
 
 class _Scores(torch.autograd.Function):
@@ -75,15 +88,16 @@ class _Scores(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
+        form: HeadForm,
         temperature: float,
         columns: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Keep three numbers a token, and what it takes to compute the logits again."""
         with _exact(hidden):
-            tiles = _tiles(hidden, weight, bias, temperature, columns)
+            tiles = _tiles(hidden, weight, bias, form, temperature, columns)
             chosen, logsumexp, entropy = _running(tiles, targets, _accumulator(hidden.new_empty(len(targets))))
         ctx.save_for_backward(hidden, weight, bias, targets, logsumexp, entropy)
-        ctx.temperature, ctx.columns = temperature, columns
+        ctx.form, ctx.temperature, ctx.columns = form, temperature, columns
         ctx.set_materialize_grads(False)
         return chosen - logsumexp, logsumexp, entropy
 
@@ -100,10 +114,12 @@ class _Scores(torch.autograd.Function):
         on_weight = torch.empty_like(weight) if wants_weight else None
         on_bias = torch.empty_like(bias) if wants_bias else None
         with _exact(hidden):
-            for start, logits in _tiles(hidden, weight, bias, ctx.temperature, ctx.columns):
+            for start, logits in _tiles(hidden, weight, bias, ctx.form, ctx.temperature, ctx.columns):
                 end = start + logits.shape[1]
+                slope = _slope(logits, ctx.form, ctx.temperature)
                 signal = _on_logits(logits, start, targets, logsumexp[:, None], entropy[:, None], grads)
                 signal /= ctx.temperature
+                signal = signal if slope is None else signal.mul_(slope)
                 if on_hidden is not None:
                     on_hidden += _product(signal, weight[start:end])
                 if on_weight is not None:
@@ -111,18 +127,29 @@ class _Scores(torch.autograd.Function):
                 if on_bias is not None:
                     on_bias[start:end] = signal.sum(dim=0)
         on_hidden = None if on_hidden is None else on_hidden.to(hidden.dtype)
-        return on_hidden, on_weight, on_bias, None, None, None
+        return on_hidden, on_weight, on_bias, None, None, None, None
 
 
 def _tiles(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, columns: int
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, form: HeadForm, temperature: float, columns: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the logits of a few columns at a time, (N, C) to be overwritten, with the number of the first."""
     for start in range(0, len(weight), columns):
         logits = _product(hidden, weight[start : start + columns].T)
         if bias is not None:
             logits += bias[start : start + columns]
+        if form.scale != 1:
+            logits *= form.scale
+        if form.softcap is not None:
+            logits = logits.div_(form.softcap).tanh_().mul_(form.softcap)
         yield start, logits.div_(temperature) if temperature != 1 else logits
+
+
+def _slope(logits: Tensor, form: HeadForm, temperature: float) -> Tensor | float | None:
+    """Return d logit / d product of the output layer over a tile, both at temperature 1; None is 1 everywhere."""
+    if form.softcap is None:
+        return None if form.scale == 1 else form.scale
+    return (logits * (temperature / form.softcap)).square_().neg_().add_(1).mul_(form.scale)
 
 
 def _running(tiles: Iterator[tuple[int, Tensor]], targets: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

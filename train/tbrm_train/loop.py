@@ -59,7 +59,6 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
             warn(warning)
         last = last_checkpoint(output)
         check_values(session)
-        session.store_inputs()
         first = 0 if last is None else _resume(session, last)
         clock = Clock()
         with MetricsLog(recipe, first_step=first + (last is not None), writes=session.is_first) as log:
@@ -70,7 +69,9 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
                 observer(Step(step, num_steps, metrics, timings))
 
             meter = meter_of(recipe, last)
-            sync(session)
+            sync(session, is_first=last is None)
+            # From here on the folder is this training's: what was refused before has started nothing.
+            session.store_inputs()
             if last is not None:
                 _score(session, last.path, warn)
             else:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tbrm_bench.engines.hf import check_loaded
 from tbrm_bench.errors import UserError
+from tbrm_train.head import head_form
 from tbrm_train.logprobs import TokenScores, token_scores
 
 __all__ = ["Critic", "Policy", "TokenBatch", "TokenScores", "load_model", "make_batch"]
@@ -59,16 +60,24 @@ class Policy(nn.Module):
     """A causal language model that scores response tokens without holding all of their logits."""
 
     def __init__(self, model: Any, *, temperature: float) -> None:
-        """Take the model over."""
+        """Take the model over; raises UserError if its logits are made in a way that is not known here."""
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self.form = head_form(model)
 
     def forward(self, batch: TokenBatch) -> TokenScores:
         """Score every response token."""
         hidden = _hidden(self.model.get_decoder(), batch)  # (N, H)
-        head = self.model.get_output_embeddings().weight
-        return token_scores(hidden, head, batch.targets, temperature=self.temperature)
+        head = self.model.get_output_embeddings()
+        return token_scores(
+            hidden,
+            head.weight,
+            batch.targets,
+            bias=getattr(head, "bias", None),
+            form=self.form,
+            temperature=self.temperature,
+        )
 
 
 class Critic(nn.Module):

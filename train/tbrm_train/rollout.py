@@ -124,11 +124,17 @@ class HfRollouts(Rollouts):
         import torch
 
         own = dict(self.engine.model.state_dict(keep_vars=True))
+        filled = set()
         with torch.no_grad():
             for name, tensor in weights:
-                own.pop(name).data.copy_(tensor)
-        if own:
-            raise RunFailed(f"the trainer has no weights for {', '.join(list(own)[:3])} of the rollout engine's model")
+                if (
+                    name in own
+                ):  # `lm_head.weight` is not the name of every head, and one that is tied is filled already
+                    own[name].data.copy_(tensor)
+                    filled.add(id(own[name]))
+        left = [name for name, entry in own.items() if id(entry) not in filled]
+        if left:
+            raise RunFailed(f"the trainer has no weights for {', '.join(left[:3])} of the rollout engine's model")
 
     def logprobs(self, sequences: Sequence[Continuation]) -> list[list[float]]:
         """Return the log-probability of every response token, one sequence at a time."""
