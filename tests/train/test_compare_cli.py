@@ -48,12 +48,13 @@ class Forks:
     def __init__(self, runs: Runs) -> None:
         self.runs = runs
         self.kills: dict[str, tuple[str, int]] = {}
+        self.faults: dict[str, dict[str, str]] = {}
         self.launched: list[str] = []
 
     def __call__(self, words: Sequence[str], log: Path, tell: Tell, *, num_processes: int = 1) -> int:
         name = f"{log.parent.name}/{log.stem}"
         self.launched.append(name)
-        done = self.runs.tbench_train(words, kill=self.kills.get(name))
+        done = self.runs.tbench_train(words, kill=self.kills.get(name), environment=self.faults.get(name))
         with log.open("a") as stream:
             stream.write(done.err)
         return int(done.codes[0])
@@ -224,14 +225,22 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(cli: Cli, tmp_path: Path) -> 
     assert not (tmp_path / "x").exists()
 
 
-def test_a_training_that_cannot_start_is_told_by_its_own_words(forks: Forks, cli: Cli, tmp_path: Path) -> None:
-    words = [*WORDS, "--set", "grpo:rollout.prompts_per_step=40", "--out", tmp_path / "x"]
+def test_a_training_that_fails_is_told_by_its_own_words(forks: Forks, cli: Cli, tmp_path: Path) -> None:
+    words = [*WORDS, "--out", tmp_path / "x"]
     words[words.index("2")] = "1"
+    forks.faults = {"grpo/seed-1": {"TEST_GRADIENT": "policy nan 1 0"}}
     code, _, err = cli(*words, "optimizer.steps=1")
     assert code == 1
-    assert "failed (prompts.source builtin:arithmetic leaves 20 prompts for training" in err
+    assert "failed (in step 1 the gradient of" in err
     assert "grpo seed 1 is missing" in err
     assert [row["arm"] for row in json.loads((tmp_path / "x" / "comparison.json").read_text())["scores"]] == ["tbrm"]
+
+
+def test_an_arm_that_cannot_start_is_refused_before_any_other_does(forks: Forks, cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli(*WORDS, "--set", "grpo:rollout.prompts_per_step=40", "--out", tmp_path / "x")
+    assert code == 2
+    assert "leaves 20 prompts for training" in err
+    assert not forks.launched
 
 
 @pytest.mark.slow  # real processes load everything for each training: a minute
