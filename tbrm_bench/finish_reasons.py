@@ -10,12 +10,15 @@ last was not meant as its answer. Capitals, `-`, `_`, spaces and camelCase make 
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.missing import is_missing
 from tbrm_bench.records import FinishReason
 
+# Other services' keys (Anthropic, Gemini, Bedrock, Ollama); vLLM's `stop_reason` beside a `finish_reason` is a token.
+OTHER_KEYS = ("stop_reason", "finishReason", "stopReason", "done_reason")
 # Names as `_plain` writes them, without separators.
 STOP = frozenset(
     (
@@ -42,6 +45,15 @@ LENGTH = frozenset(
         *("timeout", "error", "insufficientsystemresource", "pauseturn", "repetition"),
     )
 )
+
+
+def finish_reason_of(values: Mapping[str, Any]) -> FinishReason:
+    """Return what a record says of its end, under `finish_reason` or another service's key; raises UserError."""
+    name = values.get("finish_reason")
+    if is_missing(name):
+        # A token's number is a subclass of str where a line is read.
+        name = next((values[key] for key in OTHER_KEYS if type(values.get(key)) is str), None)
+    return finish_reason(name)
 
 
 def finish_reason(name: Any) -> FinishReason:

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, get_args
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.finish_reasons import finish_reason
+from tbrm_bench.finish_reasons import finish_reason_of
 from tbrm_bench.grading import GraderPool, normalize_gold
 from tbrm_bench.grading.explain import explain_grade
 from tbrm_bench.grading.extract import extract
@@ -214,7 +214,7 @@ def read_question(values: Mapping[str, Any]) -> Question:
     prediction = values["prediction"]
     if not isinstance(prediction, str):
         raise UserError(f"the prediction is {prediction!r}, not a string or a number"[:200])
-    return Question(prediction, _gold(values), finish_reason(values.get("finish_reason")))
+    return Question(prediction, _gold(values), finish_reason_of(values))
 
 
 def _constant(text: str) -> "_Number | None":

@@ -182,6 +182,16 @@ def test_a_completion_that_was_cut_off_is_truncated_in_everybodys_words() -> Non
     assert [reply["status"] for reply in replies] == ["truncated"] * (len(cut) + 1) + ["correct"] * (len(ended) + 1)
 
 
+def test_other_services_keys_say_so_too_and_finish_reason_goes_before_them() -> None:
+    keys = ["stop_reason", "finishReason", "stopReason", "done_reason"]
+    told = [question("3", "it is 3", **{key: name}) for key in keys for name in ("max_tokens", "stop")]
+    told += [question("3", "it is 3", finish_reason=name, stop_reason=151645) for name in ("length", "stop")]
+    told += [question("3", "it is 3", stop_reason=151645), question("3", "it is 3", stop_reason=None)]
+    code, replies = grade_jsonl(told)
+    assert code == 0
+    assert [reply["status"] for reply in replies] == ["truncated", "correct"] * (len(keys) + 1) + ["correct"] * 2
+
+
 def test_strict_boxed_and_explain() -> None:
     _, (reply,) = grade_jsonl([question("3", "The answer is 3.")], "--strict-boxed", "--explain")
     assert (reply["status"], reply["source"], reply["gold_form"]) == ("no_answer", "none", "3")
