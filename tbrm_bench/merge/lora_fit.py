@@ -97,11 +97,13 @@ def check_ties(settings: Settings, adapted: Collection[str], saved: Collection[s
 
     `tensors` are all names of the merged model; a head among them is compared with the embedding in `ties`.
     """
-    if settings.config.get("ensure_weight_tying") or any(name.endswith(HEADS) for name in tensors):
+    if any(name.endswith(HEADS) for name in tensors):
         return
-    modules = settings.config.get("modules_to_save") or []
-    trained = [f"{module}.weight" for module in adapted]
-    trained += [name for name in saved if any(_is_of(module, name) for module in modules)]
+    modules, has_tied = settings.config.get("modules_to_save") or [], bool(settings.config.get("ensure_weight_tying"))
+    trained = [] if has_tied else [f"{module}.weight" for module in adapted]
+    # PEFT 0.21 ties a saved head to `embed_tokens` alone: GPT-2's keeps the base's values.
+    followed = "embed_tokens.weight" if has_tied else ()
+    trained += [n for n in saved if any(_is_of(module, n) for module in modules) and not n.endswith(followed)]
     for name in trained:
         if name.endswith(EMBEDDINGS):
             raise UserError(

@@ -180,6 +180,17 @@ MISFITS: dict[str, tuple[Callable[[Path], Adapter], tuple[str, ...]]] = {
         lambda folder: Adapter(folder, modules_to_save=["embed_tokens"]),
         ("embed_tokens", "ties", "ensure_weight_tying"),
     ),
+    "a saved embedding of GPT-2, whose head does not follow": (
+        lambda folder: Adapter(
+            folder,
+            model=untied_gpt2(),
+            target_modules=["c_attn"],
+            fan_in_fan_out=True,
+            modules_to_save=["wte"],
+            ensure_weight_tying=True,
+        ),
+        ("wte", "ties", "tie_word_embeddings"),
+    ),
     "embedding and head on a tied model": (
         lambda folder: Adapter(folder, modules_to_save=["embed_tokens", "lm_head"]),
         ("lm_head", "ties", "different values"),
