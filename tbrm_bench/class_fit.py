@@ -14,23 +14,16 @@ import json
 import logging
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.merge.expected import NEUTRAL_KEYS, Expected, describe_class
+from tbrm_bench.merge.asking import Asked
+from tbrm_bench.merge.expected import Expected, describe_class
 from tbrm_bench.merge.families import names_and_shapes
-from tbrm_bench.merge.places import cache_dir
-from tbrm_bench.provenance import digest
-from tbrm_bench.store.files import write_text_atomically
 
-FORMAT = 1  # of the cached answer
-TIMEOUT_S = 600.0
 # Computed by every engine: frequencies, positions, causal masks; old checkpoints hold them all the same.
 COMPUTED = re.compile(
     r"rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached|freqs)$|(^|\.)position_ids$|\.(attn|attention)\.(masked_)?bias$"
@@ -58,77 +51,21 @@ class Fit:
         return len(self.missing) + len(self.additional) + len(self.misshapen)
 
 
-class FitQuestion:
-    """A question that is being answered; `answer` waits for it."""
+class FitQuestion(Asked[Fit]):
+    """How tensors fit the class of a config, as it is being found out."""
 
     def __init__(self, config: dict[str, Any], config_file: Path, have: Shapes) -> None:
         """Answer at once, or start to ask."""
-        self._process: subprocess.Popen[str] | None = None
-        self._file: Path | None = None
-        self._known: Fit | str | None = None
-        if (known := names_and_shapes(config)) is not None:
+        known, fit = names_and_shapes(config), None
+        if known is not None:
             expected = Expected(*known, stored={}, ignored=())
-            self._known = compare(config["architectures"][0], have, expected.names, expected, config)
-            return
-        try:
-            installed = version("transformers")
-        except PackageNotFoundError:
-            self._known = "transformers is not installed; run: pip install 'tbrm-bench[hf]'"
-            return
-        asked = {key: value for key, value in config.items() if key not in NEUTRAL_KEYS}
-        key = digest([FORMAT, installed, json.loads(json.dumps([asked, sorted(have.items())], default=str))])
-        self._file = cache_dir() / "fit" / f"{key}.json"
-        if self._file.is_file():
-            self._known = _parse(self._file.read_text(encoding="utf-8"))
-        if self._known is None:
-            self._process = _ask(config_file, have)
-
-    def answer(self) -> Fit | str:
-        """Return how the tensors fit, or a line that says why that is not known."""
-        if self._known is None:
-            assert self._process is not None
-            try:
-                text, errors = self._process.communicate(timeout=TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self.close()
-                text, errors = "", f"no answer in {TIMEOUT_S:.0f} s"
-            self._known = _parse(text) or (errors.strip().splitlines() or ["transformers gave no answer"])[-1]
-            if isinstance(self._known, Fit):
-                self._keep(text)
-        return self._known
-
-    def close(self) -> None:
-        """Stop asking."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
-    def _keep(self, text: str) -> None:
-        assert self._file is not None
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(self._file, text)
-        except OSError:
-            return  # a cache that cannot be written costs a few seconds the next time
+            fit = compare(config["architectures"][0], have, expected.names, expected, config)
+        super().__init__("tbrm_bench.class_fit", config, config_file, read=_read, known=fit, given=have)
 
 
-def _ask(config_file: Path, have: Shapes) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tbrm_bench.class_fit", str(config_file)]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as tensors:  # a pipe would wait until torch is imported
-        json.dump(have, tensors)
-        tensors.seek(0)
-        return subprocess.Popen(command, stdin=tensors, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def _parse(text: str) -> Fit | str | None:
-    try:
-        value = json.loads(text.strip().splitlines()[-1])
-        if "error" in value:
-            return str(value["error"])
-        misshapen = tuple((name, tuple(have), tuple(want)) for name, have, want in value["misshapen"])
-        return Fit(value["cls"], tuple(value["missing"]), tuple(value["additional"]), misshapen, dict(value["tied"]))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
+def _read(value: dict[str, Any]) -> Fit:
+    misshapen = tuple((name, tuple(have), tuple(want)) for name, have, want in value["misshapen"])
+    return Fit(value["cls"], tuple(value["missing"]), tuple(value["additional"]), misshapen, dict(value["tied"]))
 
 
 def compare(cls: str, have: Shapes, names: Shapes, expected: Expected, config: dict[str, Any]) -> Fit:

@@ -10,22 +10,13 @@ alone and is kept in the cache.
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.merge.asking import Asked
 from tbrm_bench.merge.families import names_and_shapes
-from tbrm_bench.merge.places import cache_dir
-from tbrm_bench.provenance import VOLATILE_KEYS, digest
-from tbrm_bench.store.files import write_text_atomically
-
-FORMAT = 1  # of the cached answer
-TIMEOUT_S = 600.0
-# They change nothing in a model's names and shapes.
-NEUTRAL_KEYS = {*VOLATILE_KEYS, "dtype", "torch_dtype", "eos_token_id", "bos_token_id", "pad_token_id", "use_cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,83 +31,22 @@ class Expected:
     ignored: tuple[str, ...]
 
 
-class Question:
-    """A question that is being answered; `answer` waits for it."""
+class Question(Asked[Expected]):
+    """What the class of a config expects, as it is being found out."""
 
     def __init__(self, config: dict[str, Any], config_file: Path) -> None:
-        self._file: Path | None = None
-        self._process: subprocess.Popen[str] | None = None
-        self._known: Expected | str | None = None
-        if (known := names_and_shapes(config)) is not None:
-            self._known = Expected(*known, stored={}, ignored=())
-            return
-        try:
-            installed = version("transformers")
-        except PackageNotFoundError:
-            self._known = "transformers is not installed; run: pip install 'tbrm-bench[hf]'"
-            return
-        asked = {key: value for key, value in config.items() if key not in NEUTRAL_KEYS}
-        key = digest([FORMAT, installed, json.loads(json.dumps(asked, default=str))])
-        self._file = cache_dir() / "expected" / f"{key}.json"
-        if self._file.is_file():
-            self._known = _parse(self._file.read_text(encoding="utf-8"))
-        if self._known is None:
-            command = [sys.executable, "-m", "tbrm_bench.merge.expected", str(config_file)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-
-    def is_answered(self) -> bool:
-        """Whether `answer` returns at once."""
-        return self._process is None or self._process.poll() is not None
-
-    def answer(self) -> Expected | str:
-        """Return what the class expects, or a line that says why that is not known."""
-        if self._known is None:
-            assert self._process is not None
-            try:
-                text, errors = self._process.communicate(timeout=TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self.close()
-                text, errors = "", f"no answer in {TIMEOUT_S:.0f} s"
-            self._known = _parse(text) or _last_line(errors) or "transformers gave no answer"
-            if isinstance(self._known, Expected):
-                self._keep(text)
-        return self._known
-
-    def close(self) -> None:
-        """Stop asking."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
-    def _keep(self, text: str) -> None:
-        assert self._file is not None
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(self._file, text)
-        except OSError:
-            return  # a cache that cannot be written costs a few seconds the next time
+        known = names_and_shapes(config)
+        answer = None if known is None else Expected(*known, stored={}, ignored=())
+        super().__init__("tbrm_bench.merge.expected", config, config_file, read=_read, known=answer)
 
 
-def _parse(text: str) -> Expected | str | None:
-    try:
-        value = json.loads(text.strip().splitlines()[-1])
-        if "error" in value:
-            return str(value["error"])
-        return Expected(
-            {name: tuple(shape) for name, shape in value["names"].items()},
-            dict(value["tied"]),
-            {name: tuple(shape) for name, shape in value["stored"].items()},
-            tuple(value["ignored"]),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+def _read(value: dict[str, Any]) -> Expected:
+    return Expected(
+        {name: tuple(shape) for name, shape in value["names"].items()},
+        dict(value["tied"]),
+        {name: tuple(shape) for name, shape in value["stored"].items()},
+        tuple(value["ignored"]),
+    )
 
 
 def describe(config_file: Path) -> dict[str, Any]:
