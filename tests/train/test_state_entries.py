@@ -72,7 +72,11 @@ def logits(folder: Path, dtype: str) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("family", "dtype", "stage"),
-    [("gemma4_text", "bfloat16", 1), ("glm4_moe", "float32", 0), ("deepseek_v3", "bfloat16", 3)],
+    [
+        ("gemma4_text", "bfloat16", 1),
+        ("deepseek_v3", "bfloat16", 3),
+        pytest.param("glm4_moe", "float32", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_checkpoint_of_an_untrained_model_is_the_model(
     family: str, dtype: str, stage: int, runs: Runs, tmp_path: Path
@@ -101,7 +105,14 @@ def test_a_generation_config_that_transformers_would_not_write_is_kept_as_it_is(
     assert written.read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize(("dtype", "stage"), [("bfloat16", 1), ("bfloat16", 3), ("float32", 0)])
+@pytest.mark.parametrize(
+    ("dtype", "stage"),
+    [
+        ("bfloat16", 1),
+        pytest.param("bfloat16", 3, marks=pytest.mark.slow),
+        pytest.param("float32", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_policy_that_has_not_moved_is_its_reference_at_two_thousand_tokens(
     dtype: str, stage: int, runs: Runs, tmp_path: Path
 ) -> None:
