@@ -114,7 +114,13 @@ def test_every_process_makes_the_same_problems() -> None:
 
 @pytest.fixture(scope="module")
 def rewarder() -> Iterator[GymRewarder]:
-    words = ["prompts.num_prompts=20", "rewards.workers=1", "prompts.options.shortest_path.max_rows=6"]
+    words = [
+        "prompts.num_prompts=20",
+        "prompts.validation=4",
+        "rollout.prompts_per_step=4",
+        "rewards.workers=1",
+        "prompts.options.shortest_path.max_rows=6",
+    ]
     with GymRewarder(load_rl_recipe(GRAPHS, words)) as found:
         yield found
 
@@ -145,7 +151,13 @@ def test_the_datasets_own_scorer_pays(rewarder: GymRewarder) -> None:
 def test_another_answer_that_is_as_good_is_paid_too() -> None:
     """Where nothing is in the way, the order of the steps is free; more steps than needed are wrong."""
     source, options = "reasoning_gym:shortest_path", {"shortest_path": {"p_blocked": 0.0}}
-    words = [f"prompts.source={source}", "prompts.num_prompts=40", "prompts.options.shortest_path.p_blocked=0.0"]
+    words = [
+        f"prompts.source={source}",
+        "prompts.num_prompts=40",
+        "prompts.validation=4",
+        "rollout.prompts_per_step=4",
+        "prompts.options.shortest_path.p_blocked=0.0",
+    ]
     problems = gym_problems(source, options, count=40, seed=0)
     problem = next(item for item in problems if len(set(item.gold.answers[0].split())) == 2)
     moves = problem.gold.answers[0].split()
