@@ -15,7 +15,7 @@ from forging import RANK_FILE, TINY, save_actor, set_config, tiny_state
 from safetensors.torch import load_file, save_file
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.merge import check, expected, merge
+from tbrm_bench.merge import asking, check, merge
 from tbrm_bench.merge.cache import is_model, merged
 from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.lora import parse
@@ -130,7 +130,7 @@ def test_without_transformers_a_merge_says_what_it_could_not_check(
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(expected, "version", missing)
+    monkeypatch.setattr(asking, "version", missing)
     assert merge(actor, tmp_path / "known").verified
     set_config(actor, own_option=2)
     report = merge(actor, tmp_path / "out")
