@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tbrm_bench.engines.finite import withhold_repeats
+from tbrm_bench.files import write_text
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.names import grader_name, is_strict_boxed
 from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.result_json import result_to_json
 from tbrm_bench.score import score_run
-from tbrm_bench.store import RunStore, write_text_atomically
+from tbrm_bench.store import RunStore
+from tbrm_bench.store.run_dir import RESULTS
 
-RESULTS = "results.json"
 # More than this many samples wait for a verdict: generation waits for the grader, so that memory stays flat.
 MAX_PENDING_GRADES = 4096
 
@@ -151,7 +152,7 @@ class Grading:
 
 def write_results(run_dir: Path, result: RunResult) -> None:
     """Write results.json; `results` says later whether it is still what the store holds."""
-    write_text_atomically(run_dir / RESULTS, result_to_json(result))
+    write_text(run_dir / RESULTS, result_to_json(result))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import read_text
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.names import grader_name
-from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.result_json import proof_of, result_from_json, result_to_json
 from tbrm_bench.score import described, score_run, stored_evidence
 from tbrm_bench.store import RunStore
-from tbrm_bench.store.lock import RUN_JSON, read_run_file
-from tbrm_bench.store.run_store import DATABASE
+from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.store.run_dir import DATABASE, RESULTS, RUN_JSON, has_results, has_samples, is_run
 
 # What a result is called after; the rest of `about` may be mended by hand.
 NAMED = ("model", "commit", "protocol")
@@ -39,10 +39,10 @@ def shown_result(run_dir: Path) -> tuple[RunResult, str | None]:
     They are those of results.json if it is current, else computed from the stored verdicts. Of a folder that has lost
     its samples they are those of results.json, which nothing can then check. Raises UserError if there is neither.
     """
-    if not (run_dir / DATABASE).is_file():
+    if not has_samples(run_dir):
         return _results_alone(run_dir)
     with RunStore.open_reader(run_dir) as store:
-        if not (run_dir / RESULTS).is_file():
+        if not has_results(run_dir):
             return _computed(store), None
         try:
             result = read_results(run_dir)
@@ -59,11 +59,11 @@ def shown_result(run_dir: Path) -> tuple[RunResult, str | None]:
 
 def current_results(run_dir: Path) -> tuple[str, RunResult]:
     """Return results.json, as text and read; raises UserError if it is missing, broken or not current."""
-    if not (run_dir / DATABASE).is_file():
+    if not has_samples(run_dir):
         read_run_file(run_dir)
         raise UserError(f"{run_dir} holds no {DATABASE}, so {RESULTS} cannot be checked: start the run first")
     with RunStore.open_reader(run_dir) as store:
-        if not (run_dir / RESULTS).is_file():
+        if not has_results(run_dir):
             raise UserError(f"{run_dir} holds no {RESULTS}: it was not graded to the end; {WAY_OUT}")
         text, result = _read(run_dir / RESULTS)
         if not _is_proved(result, store) and (reason := _disagreement(result, store, None)):
@@ -86,20 +86,18 @@ def read_results(run_dir: Path) -> RunResult:
 
 
 def _read(file: Path) -> tuple[str, RunResult]:
+    text = read_text(file)
     try:
-        text = file.read_text(encoding="utf-8")
         return text, result_from_json(text)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no UTF-8 text ({error}); {WAY_OUT}") from error
-    except (UserError, OSError) as error:
+    except UserError as error:
         raise UserError(f"{file}: {error}") from error
 
 
 def _results_alone(run_dir: Path) -> tuple[RunResult, str]:
-    if not (run_dir / RESULTS).is_file():
+    if not has_results(run_dir):
         raise UserError(f"{run_dir} holds neither {RESULTS} nor {DATABASE}; give a run directory of `tbench eval`")
     result = read_results(run_dir)
-    if (run_dir / RUN_JSON).is_file() and (reason := _lock_disagreement(result, read_run_file(run_dir).lock_hash)):
+    if is_run(run_dir) and (reason := _lock_disagreement(result, read_run_file(run_dir).lock_hash)):
         raise UserError(f"{run_dir / RESULTS} is not of this run: {reason}; it holds no {DATABASE} to score anew")
     return result, f"{run_dir} holds no {DATABASE}: {RESULTS} is shown as it is, nothing can check it"
 

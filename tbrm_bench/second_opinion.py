@@ -10,7 +10,6 @@ verdicts are stored as `second/NAME-VERSION`, beside ours and under a name that 
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import whole_file
 from tbrm_bench.grading import explain
 from tbrm_bench.grading.equivalence import Question
 from tbrm_bench.grading.explain import form_of
@@ -29,11 +29,11 @@ from tbrm_bench.grading.verdicts import grade_of
 from tbrm_bench.grading.workers import Workers
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore
-from tbrm_bench.store.files import told_to_people
+from tbrm_bench.store.run_dir import DISAGREEMENTS
 from tbrm_bench.store.run_store import OPINION
+from tbrm_bench.store.schema import database_errors
 from tbrm_bench.tomlio import did_you_mean
 
-FILE = "disagreements.jsonl"
 TAIL_CHARS = 300
 MAX_AHEAD = 256
 BATCH = 256
@@ -100,19 +100,17 @@ def ask_second(
     if second not in GRADERS:
         raise UserError(f"no grader {second!r}; {did_you_mean(second, GRADERS)}")
     workers = Workers(num_workers, time_limit_s=TIME_LIMIT_S, memory_limit_mb=MEMORY_LIMIT_MB)
-    beside = run_dir / f".{FILE}.{os.getpid()}"
+    file = run_dir / DISAGREEMENTS
     try:
-        with RunStore.open_grader(run_dir) as store, told_to_people(run_dir):
+        with RunStore.open_grader(run_dir) as store, database_errors(run_dir):
             grader = store.last_grader()
             if grader is None:
                 raise UserError(f"{run_dir} holds no verdicts yet; grade it first: tbench grade {run_dir}")
-            with beside.open("w", encoding="utf-8") as rows:
+            with whole_file(file) as rows:
                 tasks = _judge_all(store, grader, second, workers, rows, tell)
-            beside.replace(run_dir / FILE)
     finally:
         workers.close()
-        beside.unlink(missing_ok=True)
-    return run_dir / FILE, tasks
+    return file, tasks
 
 
 def _judge_all(

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from tbrm_bench import __version__
 from tbrm_bench.cli import board, compare, doctor, download, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
+from tbrm_bench.disk import user_error
 from tbrm_bench.errors import ExitCode, UserError
 
 app = typer.Typer(
@@ -72,10 +73,16 @@ def main() -> None:
         message = error.format_message() if isinstance(error, TyperException) else str(error)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has left (`tbench show RUN | head`); say nothing more to it, not even at exit.
         sys.stdout = None
         sys.exit(ExitCode.FAILED)
+    except OSError as error:  # the last net: no path or disk ends a command with a traceback
+        if "--debug" in sys.argv:
+            raise
+        found = user_error(error)
+        print(f"error: {found}", file=sys.stderr)
+        sys.exit(found.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(ExitCode.INTERRUPTED)

@@ -118,10 +118,10 @@ def render(
     ] = None,
 ) -> None:
     """Write the page of all boards in a folder: README.md, generated from the rows."""
+    from tbrm_bench.files import write_text
     from tbrm_bench.leaderboard.board import board_folder, load_board
     from tbrm_bench.leaderboard.page import page
     from tbrm_bench.leaderboard.rows import read_rows
-    from tbrm_bench.store import write_text_atomically
 
     place = board_folder(folder)
     boards = [load_board(file.stem, place) for file in sorted(place.glob("*.toml"))]
@@ -136,7 +136,7 @@ def render(
     content = page([(board, read_rows(board)) for board in boards])
     file = place / README
     if not check:
-        write_text_atomically(file, content)
+        write_text(file, content)
         print(file)
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
         print(f"{file} is not what its rows make; run: tbench board render", file=sys.stderr)

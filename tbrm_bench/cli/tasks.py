@@ -97,15 +97,13 @@ def export_task(
     data: DataDir = None,
 ) -> None:
     """Write a task's problems as they are asked and graded: ids, questions, normalised golds, tolerances, clusters."""
+    from tbrm_bench.files import write_named
     from tbrm_bench.problems import load_problems
     from tbrm_bench.tasks import load_task
 
     problems = load_problems(load_task(task), data_dir=data)
     rows = ({"id": p.key.problem_id, "question": p.question, **asdict(p.gold), "cluster": p.cluster} for p in problems)
-    try:
-        out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}; give another file") from None
+    write_named(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     typer.echo(f"{len(problems)} problems in {out}", err=True)
 
 

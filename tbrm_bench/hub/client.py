@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tbrm_bench import __version__
+from tbrm_bench.disk import user_error
 from tbrm_bench.errors import MissingPrerequisite, RunFailed, UserError
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def explain(error: Exception, repo: str, *, repo_type: str, revision: str | None
             f"the Hub kept answering {status} for {name} ({first_line(error)}); give the command again later"
         )
     if isinstance(error, OSError) and error.errno is not None and not is_transient(error):
-        return RunFailed(f"{name}: {error.strerror} ({error.filename}); mend that and give the same command again")
+        return user_error(error)
     return _unreachable(name, f"the Hub cannot be reached ({first_line(error)})", purpose)
 
 

@@ -7,18 +7,23 @@ says from which commit of which repository, so that whoever reads the board can 
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.disk import disk_errors, expanded
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import FileLock, write_files
 from tbrm_bench.hub import Backoff
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, scores_json, slug
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
 from tbrm_bench.publish import pull_run
 from tbrm_bench.records import Status
-from tbrm_bench.store import RunStore, write_text_atomically
+from tbrm_bench.store import RunStore
+
+LOCK = ".lock"
 
 
 def add_run(
@@ -37,7 +42,7 @@ def add_run(
     if not is_on_hub(run):
         if pushed_run is not None:
             raise UserError(f"{run} is a folder with one run; --run {pushed_run} chooses among those of a repository")
-        return add_row(board, row_of_run(board, Path(run).expanduser(), name))
+        return add_row(board, row_of_run(board, expanded(run), name))
     repo, _, revision = run.partition("@")
     with tempfile.TemporaryDirectory(prefix="tbench-board-") as folder:
         place = Path(folder) / "run"
@@ -48,7 +53,7 @@ def add_run(
 
 def is_on_hub(run: str) -> bool:
     """Whether this is a repository's name and no folder's; raises UserError if it is neither."""
-    if Path(run).expanduser().exists():
+    if expanded(run).exists():
         return False
     if not re.fullmatch(r"[^/@\s.~][^/@\s]*/[^/@\s]+(@\S+)?", run):
         raise UserError(f"{run!r} is neither a run directory nor a dataset on the Hub (owner/name[@revision])")
@@ -112,13 +117,23 @@ def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str
 def add_row(board: Board, content: Mapping[str, Any]) -> Path:
     """Write a measured row; raises UserError if it does not agree with the rows that are there, by the field."""
     file = board.rows_dir / f"{slug(str(content['name']))}.json"
-    if file.exists():
-        raise UserError(
-            f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
-        )
     row = read_row(board, content, str(file))
     check_row(board, row)
-    check_agreement(board, [*read_rows(board), row])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    with board_locked(board.folder):
+        if file.exists():
+            raise UserError(
+                f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
+            )
+        check_agreement(board, [*read_rows(board), row])
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_files({file: text}, make_folders=True)
     return file
+
+
+@contextmanager
+def board_locked(folder: Path) -> Iterator[None]:
+    """Keep a second writer of a folder of boards waiting, so that each sees the rows of the other."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, f"{folder} is being written", wait=True):
+        yield

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import read_text, write_files
 from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
 from tbrm_bench.hub.client import require_token
+from tbrm_bench.leaderboard.add import board_locked
 from tbrm_bench.leaderboard.board import Board, load_board
 from tbrm_bench.leaderboard.page import page
 from tbrm_bench.leaderboard.rows import read_rows
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
-from tbrm_bench.store import write_text_atomically
 
 PAGE = "README.md"
 # The Hub's viewer has nothing to show of a board's rows.
@@ -80,16 +81,12 @@ def pull_boards(repo: str, folder: Path, *, replace: bool = False, backoff: Back
     remote = HubRepo(repo, repo_type="dataset", backoff=backoff)
     head = _head(remote)
     there = _read(remote, head)
-    with _union(folder, there, replace=replace, winner="there", repo=repo) as both:
+    with board_locked(folder), _union(folder, there, replace=replace, winner="there", repo=repo) as both:
         check_boards(both)
         written = [path for path in files_of(both) if not _same(both / path, folder / path)]
-        text = page_of(both)
-        for path in written:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(folder / path, (both / path).read_text(encoding="utf-8"))
+        contents = {folder / path: read_text(both / path) for path in written}
         if written or not (folder / PAGE).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(folder / PAGE, text)
+            write_files(contents | {folder / PAGE: page_of(both)}, make_folders=True)
     return Moved(remote.url, head.commit, tuple(written))
 
 

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import read_text
 from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.metrics.intervals import clustered_standard_error, confidence_interval, macro_interval
 from tbrm_bench.metrics.passk import pass_at_k
@@ -98,8 +99,8 @@ def read_rows(board: Board) -> list[Row]:
     rows = []
     for file in sorted(board.rows_dir.glob("*.json")):
         try:
-            rows.append(read_row(board, json.loads(file.read_text(encoding="utf-8")), file.name))
-        except (OSError, ValueError) as error:
+            rows.append(read_row(board, json.loads(read_text(file)), file.name))
+        except ValueError as error:
             raise UserError(f"{file} cannot be read as JSON: {error}") from error
     return sorted(rows, key=lambda row: (-row.ranked(board.order).score, row.name))
 

@@ -20,13 +20,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import write_files
 from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.leaderboard.page import rank_text
 from tbrm_bench.leaderboard.ranks import FloatArray, pair_p_values, rank_ranges
 from tbrm_bench.leaderboard.row_page import row_page
 from tbrm_bench.leaderboard.rows import Row, TaskRow, scores_by_count
 from tbrm_bench.metrics.passk import pass_at_k_curve
-from tbrm_bench.store import write_text_atomically
 
 ASSETS = ("index.html", "style.css", "dom.js", "table.js", "plots.js", "compare.js", "board.js")
 SPACE = "---\ntitle: Leaderboards\nsdk: static\n---\n\nMade by `tbench board render --site`; open index.html.\n"
@@ -38,7 +38,6 @@ def write_site(boards: Sequence[tuple[Board, Sequence[Row]]], folder: Path) -> l
     """Write the site and return its files; raises UserError if the folder is a file or holds something else's index."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give --site a folder")
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {name: asset(name) for name in ASSETS}
     contents["README.md"] = SPACE
     data = []
@@ -52,9 +51,7 @@ def write_site(boards: Sequence[tuple[Board, Sequence[Row]]], folder: Path) -> l
                 text = script_json([counts_path(board, row), counts_data(board, row)])
                 contents[counts_path(board, row)] = f"window.putCounts(...{text});\n"
     contents["data.js"] = f"window.BOARDS = {script_json(data)};\n"
-    for name, content in contents.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(folder / name, content)
+    write_files({folder / name: content for name, content in contents.items()}, make_folders=True)
     return [folder / name for name in contents]
 
 

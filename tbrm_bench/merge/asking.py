@@ -14,9 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tbrm_bench.errors import UserError
+from tbrm_bench.files import write_files
 from tbrm_bench.merge.places import cache_dir
 from tbrm_bench.provenance import VOLATILE_KEYS, digest
-from tbrm_bench.store.files import write_text_atomically
 
 FORMAT = 1  # of the cached answers
 TIMEOUT_S = 600.0
@@ -93,9 +94,8 @@ class Asked(Generic[T]):
 
     def _keep(self, text: str) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(self._file, text)
-        except OSError:
+            write_files({self._file: text}, make_folders=True)
+        except UserError:
             return  # a cache that cannot be written costs a few seconds the next time
 
 

@@ -3,18 +3,15 @@
 ~/.cache/tbench/merged/3f0c.../    a model folder like any other; delete it when the space is needed
 """
 
-import contextlib
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
+from tbrm_bench.disk import disk_errors
+from tbrm_bench.files import FileLock
 from tbrm_bench.merge.assets import find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.flow import merge
-from tbrm_bench.merge.folder import disk_errors
 from tbrm_bench.merge.layouts import plain
 from tbrm_bench.merge.lora import find_base
 from tbrm_bench.merge.manifest import NAME, source_files
@@ -36,7 +33,10 @@ def merged(source: Path) -> Path:
     """
     checkpoint = detect(source)
     folder = cache_dir() / "merged" / _key(checkpoint)
-    with _locked(folder):
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    # One process at a time merges to the folder; the others wait and find it there.
+    with FileLock(folder.with_suffix(".lock"), f"{folder} is being merged", wait=True):
         if not (folder / NAME).is_file():
             merge(checkpoint.root, folder)
     return folder
@@ -54,16 +54,3 @@ def _key(checkpoint: Checkpoint) -> str:
         if file.name in ("lora_train_meta.json", "adapter_config.json")
     ]
     return digest([FORMAT, checkpoint.format, weights, assets.config, beside, settings])[:32]
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time merge to the folder; the others wait and find it there."""
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

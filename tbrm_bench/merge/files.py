@@ -17,6 +17,7 @@ from pathlib import Path
 
 from isal.isal_zlib import crc32
 
+from tbrm_bench.disk import user_error
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.problems import DamagedFile
 
@@ -32,7 +33,7 @@ class SourceFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise UserError(f"{path} cannot be opened: {error.strerror}") from error
+            raise user_error(error, path, verb="opened") from error
         status = os.fstat(self._descriptor)
         self.size = status.st_size
         self.modified_ns = status.st_mtime_ns
@@ -59,7 +60,7 @@ class SourceFile:
             except OSError as error:
                 if error.errno == errno.ENOMEM:
                     raise MemoryError(error.strerror) from error
-                raise UserError(f"{self.path} cannot be read at byte {offset + done}: {error.strerror}") from error
+                raise user_error(error, self.path, verb=f"read at byte {offset + done}") from error
             if not count:
                 raise DamagedFile(self.path, f"it ends at byte {offset + done}, {len(buffer) - done} bytes early")
             done += count

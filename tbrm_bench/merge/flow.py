@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import check_free, new_folder
 from tbrm_bench.merge import dcp, deepspeed, fsdp, lora, plain, universal
 from tbrm_bench.merge.assets import Assets, find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint, MergeReport
@@ -17,7 +19,7 @@ from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
 from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.files import check_unchanged
-from tbrm_bench.merge.folder import check_free, disk_errors, draft_folder, memory_errors
+from tbrm_bench.merge.folder import memory_errors
 from tbrm_bench.merge.manifest import write_beside
 from tbrm_bench.merge.names import clean_names, drop_matching
 from tbrm_bench.merge.plan import Loaded
@@ -82,7 +84,7 @@ def merge(
     with (
         memory_errors(source),
         planned(checkpoint, base=base, wanted=wanted, lora_alpha=lora_alpha, drop=drop) as plan,
-        draft_folder(output) as folder,
+        new_folder(output) as folder,
     ):
         if plan.question.is_answered():  # a misfit is known before anything is written
             verify(plan)

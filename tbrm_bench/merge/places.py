@@ -7,9 +7,11 @@
 import os
 from pathlib import Path
 
+from tbrm_bench.disk import expanded
+
 
 def cache_dir() -> Path:
     """Return the folder; it need not exist."""
     if folder := os.environ.get("TBENCH_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "tbench"
+        return expanded(folder)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tbench"

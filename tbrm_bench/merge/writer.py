@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.files import Storage
-from tbrm_bench.merge.folder import check_space, disk_errors
+from tbrm_bench.merge.folder import check_space
 from tbrm_bench.merge.stream import OutputTensor, copy_tensor, storages_of
 
 Progress = Callable[[int, int], None]

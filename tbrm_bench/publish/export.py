@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import read_text
 from tbrm_bench.hub import Upload
 from tbrm_bench.hub.client import holds_token
-from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.publish.layout import (
     MANIFEST,
     PROBLEMS,
@@ -32,9 +32,8 @@ from tbrm_bench.publish.tables import GRADE_FIELDS, ShardWriter, clean, data_fil
 from tbrm_bench.records import RunResult
 from tbrm_bench.results import current_results
 from tbrm_bench.store import schema
-from tbrm_bench.store.files import told_to_people
-from tbrm_bench.store.lock import RUN_JSON, RunFile, read_run_file
-from tbrm_bench.store.run_store import DATABASE
+from tbrm_bench.store.lock import RunFile, read_run_file
+from tbrm_bench.store.run_dir import DATABASE, RESULTS, RUN_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,11 @@ def staged_run(run_dir: Path) -> Iterator[StagedRun]:
     run = read_run_file(run_dir)
     text, result = current_results(run_dir)
     name = run_name(run_dir)
-    verbatim = {RUN_JSON: (run_dir / RUN_JSON).read_text(encoding="utf-8"), RESULTS: text}
+    verbatim = {RUN_JSON: read_text(run_dir / RUN_JSON), RESULTS: text}
     for file, content in verbatim.items():
         if holds_token(content):
             raise UserError(f"{run_dir / file} holds what looks like a token; take it out of `about` before pushing")
-    with tempfile.TemporaryDirectory(prefix="tbench-push-") as temporary, told_to_people(Path(temporary)):
+    with tempfile.TemporaryDirectory(prefix="tbench-push-") as temporary, schema.database_errors(Path(temporary)):
         folder = Path(temporary)
         manifest = _export(run_dir, folder, name, run, result)
         shards = [shard for task in manifest.tasks.values() for shard in task.shards]

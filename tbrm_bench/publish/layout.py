@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
 
 SCHEMA = 1
 CARD = "README.md"
 MANIFEST = "manifest.json"
 PROBLEMS = "problems.parquet"
-RUN_FILES = ("run.json", "results.json", MANIFEST, PROBLEMS)
+RUN_FILES = (RUN_JSON, RESULTS, MANIFEST, PROBLEMS)
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
 

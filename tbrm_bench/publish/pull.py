@@ -4,21 +4,17 @@ Everything is built in a hidden folder beside the wanted one, checked against th
 rename. What was downloaded stays in the client's cache, so that the same command goes on after an interruption.
 """
 
-import contextlib
 import difflib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import check_free, new_folder
 from tbrm_bench.hub import Backoff, Head, HubRepo
-from tbrm_bench.pipeline import RESULTS
 from tbrm_bench.publish.layout import (
     MANIFEST,
     RUN_FILES,
@@ -32,8 +28,8 @@ from tbrm_bench.publish.tables import problem_schema, read_batches, restore, sam
 from tbrm_bench.records import Grade, Problem, Sample, SampleKey, Status
 from tbrm_bench.results import read_results
 from tbrm_bench.store import RunStore, schema
-from tbrm_bench.store.files import told_to_people
-from tbrm_bench.store.lock import RUN_JSON, read_run_file
+from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +54,7 @@ def pull_run(
     Raises UserError for a repository, name or folder that is wrong or a run of another schema version,
     MissingPrerequisite without a connection, RunFailed for files that are not the ones that were pushed or a full disk.
     """
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise UserError(f"{run_dir} is there already; name a folder that does not exist")
+    check_free(run_dir)
     remote = HubRepo(repo, repo_type="dataset", branch=revision, backoff=backoff)
     head = remote.head()
     if head is None:
@@ -70,7 +65,7 @@ def pull_run(
     folder = remote.read(head, [run_folder(chosen) + file for file in RUN_FILES])
     manifest = read_manifest(folder / run_folder(chosen) / MANIFEST, where=f"{repo}: {run_folder(chosen)}{MANIFEST}")
     folder = remote.read(head, _paths(manifest, head, repo))
-    with _draft(run_dir) as draft:
+    with new_folder(run_dir) as draft, schema.database_errors(run_dir):
         num_samples = _rebuild(folder, draft, manifest, repo)
     return Pulled(chosen, head.commit, num_samples)
 
@@ -95,31 +90,6 @@ def _paths(manifest: Manifest, head: Head, repo: str) -> list[str]:
     if missing := [path for path in paths if path not in head.files]:
         raise RunFailed(f"{repo} lacks {missing[0]}, which belongs to {manifest.name}; push the run again")
     return paths
-
-
-@contextlib.contextmanager
-def _draft(run_dir: Path) -> Iterator[Path]:
-    """Yield a hidden folder that becomes `run_dir` if all goes well, and is removed otherwise."""
-    with told_to_people(run_dir):
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.pull-", dir=run_dir.parent))
-        try:
-            yield draft
-            draft.chmod(0o777 & ~_umask())
-            draft.replace(run_dir)
-        except OSError as error:
-            if run_dir.exists() and any(run_dir.iterdir()):
-                raise UserError(f"{run_dir} was made meanwhile; name another folder") from error
-            raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _umask() -> int:
-    # The only way to read it is to set it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _rebuild(folder: Path, draft: Path, manifest: Manifest, repo: str) -> int:

@@ -17,8 +17,9 @@ from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.card import CardRun, card
 from tbrm_bench.publish.export import StagedRun, staged_run
 from tbrm_bench.publish.layout import CARD, MANIFEST, Manifest, belongs_to, read_manifest, run_folder, runs_in
-from tbrm_bench.result_json import result_from_json
+from tbrm_bench.results import read_results
 from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
 
 # How often another push may be first; each of them got its own commit through meanwhile.
 MAX_MOVES = 40
@@ -111,7 +112,7 @@ def _other_runs(remote: HubRepo, head: Head, staged: StagedRun) -> list[CardRun]
     names = runs_in(head.files)
     if not names:
         return []
-    patterns = [f"runs/*/{name}" for name in ("run.json", "results.json")]
+    patterns = [f"runs/*/{name}" for name in (RUN_JSON, RESULTS)]
     folder = remote.read(head, [*patterns, run_folder(staged.name) + MANIFEST])
     if staged.name in names:
         file = folder / run_folder(staged.name) / MANIFEST
@@ -122,8 +123,8 @@ def _other_runs(remote: HubRepo, head: Head, staged: StagedRun) -> list[CardRun]
 
 def _card_run(folder: Path, name: str, repo: str) -> CardRun:
     try:
-        return CardRun(name, read_run_file(folder), result_from_json((folder / "results.json").read_text("utf-8")))
-    except (UserError, OSError, UnicodeDecodeError) as error:
+        return CardRun(name, read_run_file(folder), read_results(folder))
+    except UserError as error:
         reason = str(error).replace(f"{folder}/", "")
         raise UserError(
             f"{repo} holds the run {name}, which cannot be read: {reason}; mend or delete it there"

@@ -1,23 +1,18 @@
-"""run.json: what decides a score, written first and never changed; and the flock that keeps writers apart."""
+"""run.json: what decides a score, written first and never changed."""
 
-import fcntl
 import json
-import os
-import socket
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.disk import shown
+from tbrm_bench.errors import UserError
+from tbrm_bench.files import read_text, write_text
 from tbrm_bench.provenance import digest
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.store.run_dir import RUN_JSON, is_run
 
 SCHEMA = 1
-RUN_JSON = "run.json"
-WRITER_LOCK = "writer.lock"
 # Locks name their version from 2 on. Version 1 took the tokenizer and the model's own code on trust.
 LOCK_VERSION = 2
 NEW_IN_VERSION_2 = ("tokenizer", "code")
@@ -39,17 +34,17 @@ class RunFile:
 def write_run_file(run_dir: Path, run: RunFile) -> None:
     """Write run.json, whole or not at all."""
     content = {"schema": SCHEMA, "lock_hash": run.lock_hash, "lock": run.lock, "about": run.about}
-    write_text_atomically(run_dir / RUN_JSON, json.dumps(content, indent=2) + "\n")
+    write_text(run_dir / RUN_JSON, json.dumps(content, indent=2) + "\n")
 
 
 def read_run_file(run_dir: Path) -> RunFile:
     """Read and check run.json; raises UserError if the folder is no run, damaged, or of another schema."""
     file = run_dir / RUN_JSON
+    if not is_run(run_dir):
+        raise UserError(f"{shown(run_dir)} is not a run directory: it has no {RUN_JSON}")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{run_dir} is not a run directory: it holds no {RUN_JSON}") from None
-    except (ValueError, RecursionError, OSError) as error:
+        content = json.loads(read_text(file), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else content
@@ -126,45 +121,3 @@ def refuse_another_lock(run_dir: Path, stored: Mapping[str, Any], asked: Mapping
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-_held: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
-
-
-class WriterLock:
-    """Held by the one process that writes to a run; the kernel frees it when that process ends, however it ends."""
-
-    def __init__(self, run_dir: Path) -> None:
-        """Take the lock; raises RunFailed that names the holder."""
-        self.file = run_dir / WRITER_LOCK
-        self.stream = self.file.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.stream.seek(0)
-            holder = self.stream.read().strip() or "another process"
-            self.stream.close()
-            raise RunFailed(f"{run_dir} is being written by {holder}; wait for it, or stop it and try again") from None
-        self.stream.truncate(0)
-        self.stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self.stream.flush()
-        _held.add(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Free the lock; the file stays, because removing it would race with the next holder."""
-        self.stream.close()
-
-
-def _let_go() -> None:
-    """Close the locks that a fork has inherited: they are its parent's, and end with it."""
-    for lock in _held:
-        lock.stream.close()
-
-
-# An engine's or a pool's forked process may outlive a killed writer, and would keep the run locked.
-os.register_at_fork(after_in_child=_let_go)

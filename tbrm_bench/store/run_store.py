@@ -10,23 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.files import FileLock
 from tbrm_bench.records import Gold, Grade, GradedSample, Problem, Sample, SampleKey, Status
 from tbrm_bench.store import schema
-from tbrm_bench.store.files import told_to_people
-from tbrm_bench.store.lock import (
-    RUN_JSON,
-    WRITER_LOCK,
-    RunFile,
-    WriterLock,
-    read_run_file,
-    refuse_another_lock,
-    write_run_file,
-)
+from tbrm_bench.store.lock import RunFile, read_run_file, refuse_another_lock, write_run_file
 from tbrm_bench.store.owner import owned
+from tbrm_bench.store.run_dir import DATABASE, RUN_JSON, WRITER_LOCK, has_samples, refuse_other_files
 
-DATABASE = "samples.sqlite"
-OWN_FILES = (RUN_JSON, WRITER_LOCK, DATABASE)
 PAGE_ROWS = 256
 OPINION = "second/"  # graders of this prefix give opinions: no score is made of their verdicts
 
@@ -35,7 +25,7 @@ class RunStore:
     """One open run directory; use it as a context manager. `open_writer`, `open_grader` and `open_reader` make it."""
 
     def __init__(
-        self, run_dir: Path, run: RunFile, connection: sqlite3.Connection, writer: WriterLock | None = None
+        self, run_dir: Path, run: RunFile, connection: sqlite3.Connection, writer: FileLock | None = None
     ) -> None:
         """Hold what the three constructors below have opened."""
         self.run_dir = run_dir
@@ -54,11 +44,11 @@ class RunStore:
         Raises UserError if the folder holds a run under another lock or other files, or cannot be written to, RunFailed
         if another process writes to it or the disk is full.
         """
-        with told_to_people(run_dir):
+        with schema.database_errors(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
             if not (run_dir / RUN_JSON).exists():
-                _refuse_other_files(run_dir)
-            writer = WriterLock(run_dir)
+                refuse_other_files(run_dir)
+            writer = FileLock(run_dir / WRITER_LOCK, f"{run_dir} is being written")
             try:
                 if not (run_dir / RUN_JSON).exists():
                     write_run_file(run_dir, RunFile(lock, about))
@@ -67,14 +57,14 @@ class RunStore:
                 connection = owned(schema.connect_writer(run_dir / DATABASE), run_dir / DATABASE, run, is_writer=True)
                 return cls(run_dir, run, connection, writer)
             except BaseException:
-                writer.__exit__(None, None, None)
+                writer.close()
                 raise
 
     @classmethod
     def open_grader(cls, run_dir: Path) -> "RunStore":
         """Open an existing run for writing under the lock that it has."""
         run = read_run_file(run_dir)
-        if not (run_dir / DATABASE).is_file():
+        if not has_samples(run_dir):
             raise schema.nothing_yet(run_dir / DATABASE, "no")
         return cls.open_writer(run_dir, lock=run.lock, about=run.about)
 
@@ -82,7 +72,7 @@ class RunStore:
     def open_reader(cls, run_dir: Path) -> "RunStore":
         """Open an existing run for reading; it may be written to at the same time, or lie on a read-only medium."""
         run = read_run_file(run_dir)
-        with told_to_people(run_dir):
+        with schema.database_errors(run_dir):
             return cls(run_dir, run, owned(schema.connect_reader(run_dir / DATABASE), run_dir / DATABASE, run))
 
     def __enter__(self) -> Self:
@@ -94,7 +84,7 @@ class RunStore:
         """Close the file and let the next writer in."""
         self._connection.close()
         if self._writer is not None:
-            self._writer.__exit__(kind, error, trace)
+            self._writer.close()
 
     def put_problems(self, problems: Iterable[Problem], num_samples: Mapping[str, int]) -> None:
         """Store problems with their golds, and raise the target of each task to `num_samples` if it is lower."""
@@ -254,7 +244,7 @@ class RunStore:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         assert self._writer is not None, "the store was opened for reading"
-        with told_to_people(self.run_dir):
+        with schema.database_errors(self.run_dir):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -265,7 +255,7 @@ class RunStore:
                 raise
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        with told_to_people(self.run_dir):
+        with schema.database_errors(self.run_dir):
             yield from self._connection.execute(query, values)
 
     def _pages(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -280,10 +270,3 @@ class RunStore:
             if len(page) < PAGE_ROWS:
                 return
             last = page[-1][0]
-
-
-def _refuse_other_files(run_dir: Path) -> None:
-    """A folder that is not ours is not written to; what a killed start has left behind is ours."""
-    others = [entry.name for entry in run_dir.iterdir() if not entry.name.lstrip(".").startswith(OWN_FILES)]
-    if others:
-        raise UserError(f"{run_dir} holds other files ({min(others)}) and no {RUN_JSON}; give an empty folder to --out")

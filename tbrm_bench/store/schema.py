@@ -7,6 +7,7 @@ what was written, byte for byte. Token ids are little-endian unsigned 32-bit int
 import array
 import contextlib
 import dataclasses
+import errno
 import json
 import sqlite3
 import sys
@@ -14,12 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.disk import disk_errors
+from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
-from tbrm_bench.store.files import READ_ONLY_CODES, damaged
 from tbrm_bench.store.lock import SCHEMA
+from tbrm_bench.store.run_dir import DATABASE, has_log
 
 MAGIC = b"SQLite format 3\0"
+# SQLite's own names; an I/O error is what a quota or a limit on the file size looks like to it.
+FULL_CODES = ("SQLITE_FULL", "SQLITE_IOERR")
+READ_ONLY_CODES = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+BROKEN_CODES = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+BUSY_CODES = ("SQLITE_BUSY", "SQLITE_LOCKED")
+KEPT = "every sample stored so far is kept"
 
 # Ordinary tables: WITHOUT ROWID keeps whole rows in the inner pages of the tree, which long completions would bloat.
 TABLES = """
@@ -56,6 +64,30 @@ SAMPLE_COLUMNS = (
 )
 
 
+@contextlib.contextmanager
+def database_errors(run_dir: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk say into one line; what is stored stays stored."""
+    with disk_errors(run_dir, kept=KEPT):
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", "")
+            if code.startswith(FULL_CODES):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            if code.startswith(READ_ONLY_CODES):
+                raise OSError(errno.EROFS, str(error)) from error
+            if code.startswith(BROKEN_CODES):
+                raise damaged(run_dir / DATABASE, str(error)) from error
+            if code.startswith(BUSY_CODES):
+                raise RunFailed(f"{run_dir / DATABASE} is held by another program ({error}); close it there") from error
+            raise
+
+
+def damaged(file: Path, reason: str) -> UserError:
+    """Return what to say of a database that cannot be right."""
+    return UserError(f"{file} is damaged ({reason}); restore it from a copy, or start in another folder")
+
+
 def connect_writer(file: Path) -> sqlite3.Connection:
     """Open or create the file for its one writer."""
     _check_size(file)
@@ -85,7 +117,7 @@ def connect_reader(file: Path) -> sqlite3.Connection:
         if not _cannot_write(error):
             raise
         # In a read-only folder the shared memory of the WAL cannot be made. Without a WAL nothing is being written.
-        if not _has_log(file):
+        if not has_log(file):
             return _connect_reader(file, "immutable=1")
     try:
         return _connect_reader(file, "mode=rw")  # rolls back what a writer was killed in the middle of
@@ -102,11 +134,6 @@ def _cannot_write(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith(READ_ONLY_CODES)
 
 
-def _has_log(file: Path) -> bool:
-    logs = (file.with_name(file.name + end) for end in ("-wal", "-journal"))
-    return any(log.exists() and log.stat().st_size for log in logs)
-
-
 def _check_size(file: Path) -> None:
     """SQLite reads zeros for the end of a file that lacks less than a page, and takes a short one for a new one."""
     if not file.is_file() or not file.stat().st_size:
@@ -116,7 +143,7 @@ def _check_size(file: Path) -> None:
     # Bytes 16 and 28 of https://www.sqlite.org/fileformat.html; a page size of 65536 is written as 1.
     page_size, num_pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
     size, wanted = file.stat().st_size, max(512, (65536 if page_size == 1 else page_size) * num_pages)
-    if header.startswith(MAGIC[: len(header)]) and size < wanted and not _has_log(file):
+    if header.startswith(MAGIC[: len(header)]) and size < wanted and not has_log(file):
         raise damaged(file, f"it has {size} of {wanted} bytes")
 
 

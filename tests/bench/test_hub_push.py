@@ -293,7 +293,7 @@ def test_what_cannot_be_pulled_leaves_nothing(hub: HubServer, tmp_path: Path) ->
         assert list(target.parent.iterdir()) == []
         del repo.branches["broken"]
     assert_equal(run, pull(target))
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already holds files"):
         pull(target)
 
 

@@ -135,7 +135,7 @@ def test_a_read_only_folder_can_be_read_and_is_told(tmp_path: Path) -> None:
         store.add_samples([sample_of(SampleKey("toy", "p", 0))])
     with read_only(run_dir):
         for attempt in (open_run, RunStore.open_grader, lambda folder: open_run(folder / "new")):
-            with pytest.raises(UserError, match="cannot be written to") as caught:
+            with pytest.raises(UserError, match="cannot be written") as caught:
                 attempt(run_dir)
             assert caught.value.exit_code == ExitCode.USAGE
         check_that_nothing_is_lost(run_dir, 1)

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import write_text
 from tbrm_bench.records import Gold, Problem, ProblemKey, Sample, SampleKey
-from tbrm_bench.store import RunStore, write_text_atomically
+from tbrm_bench.store import RunStore
 
 PROBLEM = Problem(ProblemKey("toy", "p"), "?", Gold(("1",)), "p")
 MANY = 100_000
@@ -90,7 +91,7 @@ def rewrite_for_ever(file: Path) -> None:
     """Write one of two contents after the other."""
     print("open", flush=True)
     for number in range(MANY):
-        write_text_atomically(file, CONTENTS[number % 2])
+        write_text(file, CONTENTS[number % 2])
 
 
 def spawn(stage: str, folder: Path) -> "subprocess.Popen[str]":

@@ -116,7 +116,7 @@ def test_mistakes_are_one_line(run: Run, runs: Path, tmp_path: Path) -> None:
     shutil.rmtree(actor / "huggingface")
     assert_error(run(actor, out), 2, "--base")
     assert not out.exists()
-    assert not [path for path in tmp_path.iterdir() if "merging" in path.name]
+    assert not [path for path in tmp_path.iterdir() if ".draft-" in path.name]
 
 
 def test_the_base_gives_what_lacks(run: Run, runs: Path, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_folder_of_another_recipe_is_refused_and_a_renamed_one_is_not(tmp_path
 def test_a_start_that_was_refused_leaves_the_folder_to_the_corrected_command(tmp_path: Path) -> None:
     output = tmp_path / "run"
     open_output(load_rl_recipe(TINY, [f"output={output}", "rollout.max_tokens=9000"]))
-    with locked(output), pytest.raises(UserError, match="another process trains in"):
+    with locked(output), pytest.raises(UserError, match="is being trained in"):
         open_output(load_rl_recipe(TINY, [f"output={output}"]))  # it may be loading its model
     corrected = load_rl_recipe(TINY, [f"output={output}"])
     assert open_output(corrected) == []
@@ -211,7 +211,7 @@ def test_a_start_that_was_refused_leaves_the_folder_to_the_corrected_command(tmp
 
 
 def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="another process trains in"), locked(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="is being trained in"), locked(tmp_path):
         pass
     with locked(tmp_path):
         pass

@@ -10,9 +10,7 @@ last whole one. The meta file names the step, the number of processes and the va
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.disk import shown
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.files import FileLock, check_free, read_text, settle, write_files, write_text
 from tbrm_train.budget import Meter
-from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 
@@ -55,13 +53,11 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
     stored = output / RECIPE
     if not stored.is_file():
         check_free(output)
-        with disk_errors(output):
-            output.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(stored, recipe_toml(recipe))
+        write_files({stored: recipe_toml(recipe)}, make_folders=True)
         return []
     if {file.name for file in output.iterdir()} <= {RECIPE, LOCK}:
-        with locked(output), disk_errors(output):
-            write_text_atomically(stored, recipe_toml(recipe))
+        with locked(output):
+            write_text(stored, recipe_toml(recipe))
         return []
     # Where the content of what a recipe names is known, its names may change: it is checked when it has been read.
     changes = recipe_changes(recipe, read_stored_recipe(stored), by_content=(output / INPUTS).is_file())
@@ -71,17 +67,9 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
     return list_checkpoints(output)
 
 
-@contextlib.contextmanager
-def locked(output: Path) -> Iterator[None]:
+def locked(output: Path) -> FileLock:
     """Keep a second training out of the folder; the lock ends with the process, however it ends."""
-    with disk_errors(output), (output / LOCK).open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process trains in {output}; wait for it or give another folder, output=DIR"
-            ) from None
-        yield
+    return FileLock(output / LOCK, f"{shown(output)} is being trained in")
 
 
 def list_checkpoints(output: Path) -> list[Checkpoint]:
@@ -160,7 +148,7 @@ def write_checkpoint(
                 (draft / META).write_text(json.dumps({"step": step, **meta}, indent=2) + "\n", encoding="utf-8")
             barrier()
             if is_first:
-                _flush(draft)
+                settle(draft)
                 draft.rename(path)
         except BaseException:
             if is_first:
@@ -197,21 +185,12 @@ def prune(output: Path, *, keep_last: int) -> None:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        meta = json.loads(read_text(path / META))
         score = float("nan") if meta["score"] is None else float(meta["score"])
         spent = {name: float(value) for name, value in meta.get("spent", {}).items()}
         return Checkpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(f"{path} is no whole checkpoint ({type(error).__name__} in {META}); remove it") from None
-
-
-def _flush(folder: Path) -> None:
-    for file in sorted(folder.rglob("*")):
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def train_recipe(
 
 
 def _train_sft(path: Path, overrides: list[str]) -> Path:
-    from tbrm_train.folder import check_free
+    from tbrm_bench.files import check_free
     from tbrm_train.recipe import load_recipe
 
     checked = load_recipe(path, overrides)

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.files import write_text
 from tbrm_train.checkpoint import Diverged
-from tbrm_train.folder import disk_errors
 from tbrm_train.objectives import Trajectory
 from tbrm_train.rewards import Rewarded
 from tbrm_train.session import Session
@@ -38,8 +37,7 @@ def batch_kept(
         learnt = {"trajectories": len(trajectories), "rewards_learnt": [item.reward for item in trajectories]}
         if session.is_first:
             text = json.dumps(_worded({**facts, **learnt, "samples": [_sample(item) for item in batch]}), indent=1)
-            with disk_errors(file.parent):
-                write_text_atomically(file, text + "\n")
+            write_text(file, text + "\n")
         raise Diverged(f"{error}; {file} holds the batch", error.facts) from None
 
 

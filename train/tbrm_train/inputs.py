@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import write_text
 from tbrm_bench.grading import GRADER
 from tbrm_bench.plan import Plan
 from tbrm_bench.problems import golds_hash, rows_hash
 from tbrm_bench.prompts import prompts_hash
 from tbrm_bench.provenance import config_fingerprint, digest, versions
 from tbrm_bench.records import Sampling
-from tbrm_bench.store import diff_locks, write_text_atomically
+from tbrm_bench.store import diff_locks
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train.checkpoint import INPUTS
 from tbrm_train.data import PromptSet, TrainingPrompt
-from tbrm_train.folder import disk_errors
 
 SCHEMA = 1
 Facts = Mapping[str, Any]
@@ -115,8 +115,7 @@ def _versions() -> dict[str, str]:
 
 def write_inputs(output: Path, inputs: Inputs) -> None:
     """Write the file, whole or not at all."""
-    with disk_errors(output):
-        write_text_atomically(output / INPUTS, json.dumps({"schema": SCHEMA, **asdict(inputs)}, indent=2) + "\n")
+    write_text(output / INPUTS, json.dumps({"schema": SCHEMA, **asdict(inputs)}, indent=2) + "\n")
 
 
 def read_inputs(output: Path) -> Inputs | None:

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import MissingExtra
-from tbrm_bench.store.files import write_text_atomically
-from tbrm_train.folder import disk_errors
+from tbrm_bench.files import write_text
 from tbrm_train.rl_recipe import Logging, RlRecipe
 
 METRICS, TIMINGS, VALIDATION = "metrics.jsonl", "timings.jsonl", "validation.jsonl"
@@ -90,7 +90,7 @@ def keep_lines(file: Path, *, before: int) -> None:
             continue
         if line.endswith("\n") and step < before:
             kept.append(line)
-    write_text_atomically(file, "".join(kept))
+    write_text(file, "".join(kept))
 
 
 class _TensorBoard:

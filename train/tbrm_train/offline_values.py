@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.files import write_text
 from tbrm_train.budget import Meter
 from tbrm_train.checkpoint import VALUES, last_checkpoint
 from tbrm_train.data import TrainingPrompt, step_prompts
-from tbrm_train.folder import disk_errors
 from tbrm_train.inputs import question_digest
 from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
@@ -134,8 +133,7 @@ def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, flo
         questions = {**stored.questions, **{item.problem.key.problem_id: question_digest(item) for item in chosen}}
         stored = Stored(stored.prompts + len(chosen), stored.tokens + tokens, values, questions)
         if session.is_first:
-            with disk_errors(output):
-                write_text_atomically(output / VALUES, json.dumps(asdict(stored)) + "\n")
+            write_text(output / VALUES, json.dumps(asdict(stored)) + "\n")
         tell(f"V* of {stored.prompts:,} of {len(asked):,} prompts")
     barrier(session.processes)
     return {"tokens/generated": stored.tokens}

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tbrm_bench.disk import disk_errors
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.errors import UserError
 from tbrm_bench.pipeline import run
@@ -21,9 +22,9 @@ from tbrm_bench.plan import EvalOptions, Plan, Settings
 from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Sample, SampleRequest
 from tbrm_bench.results import is_complete
-from tbrm_bench.store.lock import RUN_JSON, read_run_file
+from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.store.run_dir import is_run
 from tbrm_bench.weights import weights_fingerprint
-from tbrm_train.folder import disk_errors
 from tbrm_train.rl_recipe import RlRecipe
 
 
@@ -90,7 +91,7 @@ def _run_dir(checkpoint: Path) -> Path:
 
 def _is_of_others(run_dir: Path, checkpoint: Path) -> bool:
     """Return whether a run directory has been started for other weights than the checkpoint has now."""
-    if not (run_dir / RUN_JSON).is_file():
+    if not is_run(run_dir):
         return False
     scored = read_run_file(run_dir).lock["model"]["weights"]
     stats = {file.name: file.stat() for file in checkpoint.iterdir() if file.is_file()}

@@ -15,8 +15,9 @@ from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.grading import GRADER, grade
 from tbrm_bench.pipeline import regrade
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
-from tbrm_bench.second_opinion import FILE, ask_second, explain_stored, parse_key, total
+from tbrm_bench.second_opinion import ask_second, explain_stored, parse_key, total
 from tbrm_bench.store import RunStore
+from tbrm_bench.store.run_dir import DISAGREEMENTS
 
 GOLD = Gold((r"\frac{1}{2}",))
 COMPLETIONS = {
@@ -66,12 +67,12 @@ def tbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 def disagreements(run_dir: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run_dir / FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (run_dir / DISAGREEMENTS).read_text().splitlines()]
 
 
 def test_what_a_person_should_look_at_is_listed_with_both_readings(stored: Path) -> None:
     file, (toy, easy) = ask_second(stored, "math-verify")
-    assert file == stored / FILE
+    assert file == stored / DISAGREEMENTS
     (row,) = disagreements(stored)
     apart = [i for i, (ours, theirs) in enumerate(COMPLETIONS.values()) if ours != theirs]
     assert [row["sample_index"]] == apart
@@ -192,7 +193,7 @@ def test_a_run_that_is_being_written_is_refused(stored: Path, tbench: Tbench) ->
             assert (code, shown) == (1, "")
             assert told.startswith("error: ")
         assert tbench("grade", stored, "--explain", "toy/a/b/2")[0] == 0, "reading is no writing"
-    assert not (stored / FILE).exists()
+    assert not (stored / DISAGREEMENTS).exists()
 
 
 def test_regrading_tells_which_verdicts_turned(stored: Path, tbench: Tbench) -> None:

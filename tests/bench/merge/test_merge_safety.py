@@ -67,7 +67,7 @@ def assert_refused(checkpoint: Path, output: Path, *words: str, **options: Any) 
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert not output.exists()
-    assert not [path for path in output.parent.iterdir() if "merging" in path.name]
+    assert not [path for path in output.parent.iterdir() if ".draft-" in path.name]
     return caught.value
 
 
@@ -257,13 +257,13 @@ def test_a_killed_merge_leaves_no_model_and_starts_again(tmp_path: Path) -> None
     process = start(actor, output, "slow")
     assert process.stdout is not None
     assert process.stdout.readline()  # it writes
-    with pytest.raises(UserError, match="another process"):
+    with pytest.raises(UserError, match="is being written by"):
         merge(actor, output)
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = list(output.parent.iterdir())
     assert len(left) == 1
-    assert left[0].name.startswith(".out.merging-")
+    assert left[0].name.startswith(".out.draft-")
     assert not output.exists()
     report = merge(actor, output)
     assert [path.name for path in output.parent.iterdir()] == ["out"]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tbrm_bench.errors import RunFailed
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.files import write_files
 from tbrm_train.checkpoint import last_checkpoint, meter_of
 from tbrm_train.comparison.curves import MeanCurve, Point, curves_csv, mean_curve, read_curve
 from tbrm_train.comparison.figure import learning_curves_svg
@@ -21,7 +21,6 @@ from tbrm_train.comparison.ledger import Ledger, mean_ledger, passes_of, read_le
 from tbrm_train.comparison.plan import RESULT, Plan, Run, check_folder, open_folder
 from tbrm_train.comparison.runs import Launch, Outcome, Tell, train_all
 from tbrm_train.comparison.same_inputs import check_inputs, check_stored, input_notes
-from tbrm_train.folder import disk_errors
 
 REPORT, FIGURE, CURVES = "comparison.md", "curves.svg", "curves.csv"
 
@@ -130,12 +129,10 @@ def _write(result: Result) -> None:
         band="± one standard deviation between seeds",
     )
     rows = [(arm, seed, points) for (arm, seed), points in result.points.items()]
-    with disk_errors(plan.output):
-        write_text_atomically(plan.output / FIGURE, figure)
-        write_text_atomically(plan.output / CURVES, curves_csv(rows))
-        write_text_atomically(plan.output / REPORT, report_markdown(result))
-        # Last: where it stands, the others are of the same runs.
-        write_text_atomically(plan.output / RESULT, json.dumps(result.as_json(), indent=2) + "\n")
+    texts = {FIGURE: figure, CURVES: curves_csv(rows), REPORT: report_markdown(result)}
+    # Last: where it stands, the others are of the same runs.
+    texts[RESULT] = json.dumps(result.as_json(), indent=2) + "\n"
+    write_files({plan.output / name: text for name, text in texts.items()})
 
 
 def _as_dict(result: Result) -> dict[str, Any]:

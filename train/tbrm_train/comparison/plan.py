@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.files import check_free, write_files
 from tbrm_bench.tomlio import did_you_mean
 from tbrm_train.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
 from tbrm_train.comparison.arms import Arm, make_arms
-from tbrm_train.folder import check_free, disk_errors
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
 from tbrm_train.task_scores import is_scored
@@ -142,7 +141,5 @@ def open_folder(plan: Plan) -> None:
     check_folder(plan)
     for arm in plan.arms:
         file = plan.arm_file(arm)
-        with disk_errors(plan.output):
-            # Written again too: what may change between two starts is as this start says.
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(file, recipe_toml(arm.recipe))
+        # Written again too: what may change between two starts is as this start says.
+        write_files({file: recipe_toml(arm.recipe)}, make_folders=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tbrm_bench.disk import disk_errors
 from tbrm_train.checkpoint import last_checkpoint, locked
 from tbrm_train.comparison.plan import Plan, Run
 from tbrm_train.comparison.same_inputs import check_inputs
-from tbrm_train.folder import disk_errors
 
 PR_SET_PDEATHSIG = 1
 Tell = Callable[[str], None]
