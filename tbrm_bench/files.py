@@ -37,7 +37,7 @@ def read_text(file: Path) -> str:
             try:
                 return stream.read()
             except UnicodeDecodeError as error:
-                raise UserError(f"{shown(file)} is no UTF-8 text ({error})") from error
+                raise UserError(f"{shown(file)} cannot be read: it is no UTF-8 text ({error})") from error
 
 
 def write_text(file: Path, text: str) -> None:

@@ -86,7 +86,10 @@ def read_results(run_dir: Path) -> RunResult:
 
 
 def _read(file: Path) -> tuple[str, RunResult]:
-    text = read_text(file)
+    try:
+        text = read_text(file)
+    except UserError as error:
+        raise UserError(f"{error}; {WAY_OUT}") from error
     try:
         return text, result_from_json(text)
     except UserError as error:

@@ -195,7 +195,10 @@ def test_runs_share_a_repository(hub: HubServer, tmp_path: Path) -> None:
 def test_a_broken_run_of_others_is_named(hub: HubServer, tmp_path: Path) -> None:
     push(make_run(tmp_path / "old"))
     broken = hub.store.put(b'{"schema": 7}')
-    for file, message in [("results.json", "the results have schema 7"), ("run.json", "run.json has schema 7")]:
+    for file, message in [
+        ("results.json", "results.json: the results have schema 7"),
+        ("run.json", "run.json has schema 7"),
+    ]:
         before = hub.store.repos["datasets", REPO].commit(
             "main", [("add", f"runs/old/{file}", broken)], message="", parent=None
         )
