@@ -2,7 +2,7 @@
 
 write_text(run_dir / "results.json", text)            the old file or the new one, also after a crash
 with new_folder(Path("models/step-100")) as draft:    models/.step-100.draft-9f3k2a/new; renamed when it is whole
-with FileLock(folder / ".lock", "the folder is in use"):
+with FileLock(folder / ".lock", "the folder is in use by"):
 """
 
 import contextlib
@@ -87,9 +87,11 @@ def whole_file(file: Path) -> Iterator[TextIO]:
 def write_named(file: Path, text: str) -> None:
     """Write a file that a person named: through a link, into a pipe or device, else as `write_text` does."""
     with disk_errors(file):
-        if file.exists() and not file.is_file() and not file.is_dir():
-            file.write_text(text, encoding="utf-8")
-            return
+        with contextlib.suppress(FileNotFoundError):
+            mode = file.stat().st_mode  # a loop of links is an error
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                file.write_text(text, encoding="utf-8")
+                return
     write_text(Path(os.path.realpath(file)) if file.is_symlink() else file, text)
 
 
@@ -123,7 +125,7 @@ def new_folder(output: Path) -> Iterator[Path]:
         _remove_stale(output, home)
         beside = Path(tempfile.mkdtemp(prefix=_hidden(output.name) + DRAFT, dir=home))
     try:
-        with FileLock(beside / "lock", f"{shown(output)} is being written"):
+        with FileLock(beside / "lock", f"{shown(output)} is being written by"):
             draft = beside / "new"
             with disk_errors(output):
                 draft.mkdir()
@@ -176,7 +178,7 @@ def _is_draft(entry: Path, output: Path) -> bool:
 def _remove_stale(output: Path, home: Path) -> None:
     for draft in home.iterdir():
         if _is_draft(draft, output):
-            with FileLock(draft / "lock", f"{shown(output)} is being written"):
+            with FileLock(draft / "lock", f"{shown(output)} is being written by"):
                 shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -211,7 +213,7 @@ class FileLock:
                 try:
                     fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 except BlockingIOError:
-                    raise RunFailed(f"{busy} by {self._holder()}; wait for it, or stop it and try again") from None
+                    raise RunFailed(f"{busy} {self._holder()}; wait for it, or stop it and try again") from None
                 if (content := self._content()) and not content.startswith(HOLDER):
                     raise _no_lock(file, "a file that holds something else")
                 with contextlib.suppress(OSError):  # on a full disk nobody learns who holds it

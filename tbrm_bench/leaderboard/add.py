@@ -136,5 +136,5 @@ def board_locked(folder: Path) -> Iterator[None]:
     if not folder.is_dir():  # nobody's rows are there yet
         yield
         return
-    with FileLock(folder / LOCK, f"{folder} is being written", wait=True):
+    with FileLock(folder / LOCK, f"{folder} is being written by", wait=True):
         yield

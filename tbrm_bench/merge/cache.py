@@ -36,7 +36,7 @@ def merged(source: Path) -> Path:
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     # One process at a time merges to the folder; the others wait and find it there.
-    with FileLock(folder.with_suffix(".lock"), f"{folder} is being merged", wait=True):
+    with FileLock(folder.with_suffix(".lock"), f"{folder} is being merged by", wait=True):
         if not (folder / NAME).is_file():
             merge(checkpoint.root, folder)
     return folder

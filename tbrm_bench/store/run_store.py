@@ -48,7 +48,7 @@ class RunStore:
             run_dir.mkdir(parents=True, exist_ok=True)
             if not (run_dir / RUN_JSON).exists():
                 refuse_other_files(run_dir)
-            writer = FileLock(run_dir / WRITER_LOCK, f"{run_dir} is being written")
+            writer = FileLock(run_dir / WRITER_LOCK, f"{run_dir} is being written by")
             try:
                 if not (run_dir / RUN_JSON).exists():
                     write_run_file(run_dir, RunFile(lock, about))

@@ -203,9 +203,9 @@ def test_a_lock_touches_no_file_of_others(kind: str, tmp_path: Path) -> None:
 def test_a_lock_is_held_once_names_its_holder_and_is_free_again(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     for _ in range(2):
-        with FileLock(file, "it is in use"):
+        with FileLock(file, "it is in use by"):
             with pytest.raises(RunFailed, match=rf"it is in use by process {os.getpid()} on ") as caught:
-                FileLock(file, "it is in use")
+                FileLock(file, "it is in use by")
             assert caught.value.exit_code is ExitCode.FAILED
 
 
@@ -216,8 +216,11 @@ def test_what_a_person_names_may_be_a_link_or_a_device(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "text"
     write_named(Path(os.devnull), "text")
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
-    with pytest.raises(UserError, match="Is a directory"):
-        write_named(tmp_path, "text")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, said in (("", "Is a directory"), ("loop", "symbolic links")):
+        with pytest.raises(UserError, match=said):
+            write_named(tmp_path / name, "text")
+    assert (tmp_path / "loop").is_symlink()
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def open_output(recipe: RlRecipe) -> list[Checkpoint]:
 
 def locked(output: Path) -> FileLock:
     """Keep a second training out of the folder; the lock ends with the process, however it ends."""
-    return FileLock(output / LOCK, f"{shown(output)} is being trained in")
+    return FileLock(output / LOCK, f"{shown(output)} is being trained in by")
 
 
 def list_checkpoints(output: Path) -> list[Checkpoint]:
