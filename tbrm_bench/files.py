@@ -86,12 +86,11 @@ def whole_file(file: Path) -> Iterator[TextIO]:
 
 def write_named(file: Path, text: str) -> None:
     """Write a file that a person named: through a link, into a pipe or device, else as `write_text` does."""
-    with disk_errors(file):
-        with contextlib.suppress(FileNotFoundError):
-            mode = file.stat().st_mode  # a loop of links is an error
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                file.write_text(text, encoding="utf-8")
-                return
+    with disk_errors(file), contextlib.suppress(FileNotFoundError):
+        mode = file.stat().st_mode  # a loop of links is an error
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            file.write_text(text, encoding="utf-8")
+            return
     write_text(Path(os.path.realpath(file)) if file.is_symlink() else file, text)
 
 
