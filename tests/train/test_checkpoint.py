@@ -33,7 +33,7 @@ PLACES = {
     "before a line of metrics": ("tbrm_train.metrics_log.MetricsLog.write", 3),
     "in a save": ("tbrm_train.learner.Learner.save", 2),
     "before the model's files": ("tbrm_train.loop.write_model", 3),
-    "before the flush": ("tbrm_train.checkpoint._flush", 1),
+    "before the flush": ("tbrm_train.checkpoint.settle", 1),
     "before old ones go": ("tbrm_train.loop.prune", 2),
 }
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.errors import UserError
 from tbrm_bench.generators.arithmetic import training_pairs
 from tbrm_bench.prompts import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.protocols import load_protocol
@@ -241,10 +241,10 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(name: str,
     """The fault: a folder stands where the file shall be written."""
 
     def block(step: int, loss: float) -> None:
-        (draft,) = tmp_path.glob(".model-*/model")
+        (draft,) = tmp_path.glob(".model.draft-*/new")
         (draft / name).mkdir(exist_ok=True)
 
-    with pytest.raises(RunFailed, match="model cannot be written") as caught:
+    with pytest.raises(UserError, match="model cannot be written") as caught:
         train(toy(tmp_path / "model"), block)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
