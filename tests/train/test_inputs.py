@@ -17,7 +17,7 @@ from tbrm_bench.resources import builtin_model_dir, data_dir
 from tbrm_bench.store.lock import read_run_file
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train import session
-from tbrm_train.checkpoint import INPUTS, VALUES
+from tbrm_train.checkpoint import INPUTS, LOCK, VALUES
 from tbrm_train.data import load_source
 from tbrm_train.engine import Processes
 from tbrm_train.inputs import Inputs, read_inputs
@@ -147,7 +147,8 @@ def files(output: Path) -> dict[str, bytes]:
 
 def everything(output: Path) -> dict[str, bytes]:
     """Return all files of a folder."""
-    return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    files = [path for path in output.rglob("*") if path.is_file() and path.name != LOCK]  # which names its last holder
+    return {str(path.relative_to(output)): path.read_bytes() for path in files}
 
 
 def error_of(done: Any) -> str:
