@@ -1,12 +1,11 @@
 """`tbench board`: add a run to a board, show it, write its page."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of boards (de
 @app.callback(invoke_without_command=True)
 def _help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        show_help(context)
         raise typer.Exit(ExitCode.USAGE)
 
 
@@ -41,15 +40,15 @@ def add(
     folder: Folder = None,
 ) -> None:
     """Check a run against a board's rules and write its row."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.add import add_run, is_on_hub
     from tbrm_bench.leaderboard.board import load_board
 
     spec = load_board(board, folder)
     if is_on_hub(run):
         say(f"{run} is no folder here: asking the Hub")
-    print(add_run(spec, run, name=name, pushed_run=pushed_run, backoff=talking_backoff()))
-    print(f"next: tbench board show --board {board}", file=sys.stderr)
+    print_data(add_run(spec, run, name=name, pushed_run=pushed_run, backoff=talking_backoff()))
+    say(f"next: tbench board show --board {board}")
 
 
 @app.command("show")
@@ -68,7 +67,7 @@ def show(
     ranks = rank_ranges(rows, order=spec.order)
     if json_:
         values = [_as_json(spec, row, rank) for row, rank in zip(rows, ranks, strict=True)]
-        print(json.dumps({"board": spec.name, "rows": values}, indent=2))
+        print_json({"board": spec.name, "rows": values})
     else:
         _print(spec, rows, ranks)
 
@@ -90,20 +89,18 @@ def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any
 
 def _print(spec: "Board", rows: "list[Row]", ranks: list[tuple[int, int]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from tbrm_bench.leaderboard.page import estimate, rank_text
 
-    console = Console()
+    console = tables()
     tasks = spec.tasks if console.width >= WIDE else ()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=spec.title)
     for header in ("rank", "model", *tasks, "mean", "kind"):
         table.add_column(header, justify="left" if header in ("model", "kind") else "right")
     for row, rank in zip(rows, ranks, strict=True):
         cells = [estimate(row.tasks[task].score, row.tasks[task].se) for task in tasks]
-        table.add_row(rank_text(rank), Text(row.name), *cells, estimate(row.score, row.se), row.kind)
+        table.add_row(rank_text(rank), row.name, *cells, estimate(row.score, row.se), row.kind)
     console.print(table)
 
 
@@ -131,15 +128,15 @@ def render(
         from tbrm_bench.leaderboard.website import write_site
 
         write_site([(board, read_rows(board)) for board in boards], site)
-        print(site / "index.html")
+        print_data(site / "index.html")
         return
     content = page([(board, read_rows(board)) for board in boards])
     file = place / README
     if not check:
         write_text_atomically(file, content)
-        print(file)
+        print_data(file)
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
-        print(f"{file} is not what its rows make; run: tbench board render", file=sys.stderr)
+        say(f"{file} is not what its rows make; run: tbench board render")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -155,13 +152,13 @@ def push(
     replace: Replace = False,
 ) -> None:
     """Bring a folder's boards, rows and page to the Hub in one commit; rows that others pushed stay."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.board import board_folder
     from tbrm_bench.leaderboard.remote import push_boards
 
     done = push_boards(board_folder(folder), repo, public=public, replace=replace, backoff=talking_backoff())
     say(f"pushed {len(done.files)} files" if done.files else "nothing to push: the repository holds all of it")
-    print(done.url)
+    print_data(done.url)
 
 
 @app.command("pull")
@@ -171,9 +168,9 @@ def pull(
     replace: Replace = False,
 ) -> None:
     """Bring the boards and rows of a repository to a folder, and write its page; rows that are there stay."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.remote import pull_boards
 
     done = pull_boards(repo, folder, replace=replace, backoff=talking_backoff())
     say(f"pulled {len(done.files)} files" if done.files else "nothing to pull: the folder holds all of it")
-    print(folder)
+    print_data(folder)
