@@ -8,8 +8,8 @@ from tbrm_bench import interrupts
 
 def main() -> None:
     """Run the command line and leave with an exit code of `ExitCode`."""
-    interrupts.install()
     try:
+        interrupts.install()
         from tbrm_bench.cli.talk import open_streams
 
         open_streams()

@@ -29,17 +29,14 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
     out, talk = cast("io.TextIOWrapper", sys.stdout), cast("io.TextIOWrapper", sys.stderr)
     talk.reconfigure(errors="backslashreplace")
-    encoding, lines = out.encoding, out.isatty()
-    sys.stdout = sys.__stdout__ = _Stdout(
-        out.detach(),
-        encoding=encoding,
-        errors="backslashreplace",
-        line_buffering=lines,
-    )
+    sys.stdout = _Stdout(out.buffer, encoding=out.encoding, errors="backslashreplace", line_buffering=out.isatty())
+    sys.stdout.first = out  # which would close the buffer if nothing held it
 
 
 class _Stdout(io.TextIOWrapper):
     """A stdout that says in our words that it cannot be written, whoever writes there."""
+
+    first: io.TextIOWrapper
 
     def write(self, text: str, /) -> int:
         with _named(self):
