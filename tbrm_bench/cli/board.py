@@ -1,11 +1,12 @@
 """`tbench board`: add a run to a board, show it, write its page."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables
+from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables, word
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ README = "README.md"
 WIDE = 130
 
 BoardName = Annotated[str, typer.Option("--board", help="A board: a TOML file in the folder.")]
-Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of boards (default: the shipped one).")]
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="Folder of boards (default: ./boards, then the shipped ones).")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -42,13 +45,15 @@ def add(
     """Check a run against a board's rules and write its row."""
     from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.add import add_run, is_on_hub
-    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.board import OWN, load_board
 
-    spec = load_board(board, folder)
+    spec, to = load_board(board, folder), folder or OWN
     if is_on_hub(run):
         say(f"{run} is no folder here: asking the Hub")
-    print_data(add_run(spec, run, name=name, pushed_run=pushed_run, backoff=talking_backoff()))
-    say(f"next: tbench board show --board {board}")
+    print_data(add_run(spec, run, name=name, pushed_run=pushed_run, to=to, backoff=talking_backoff()))
+    if spec.folder != to:
+        say(f"board {board} is a shipped one: its definition was copied to {to / board}.toml")
+    say(f"next: tbench board show --board={shlex.quote(board)}{_dir(folder)}")
 
 
 @app.command("show")
@@ -58,11 +63,13 @@ def show(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
 ) -> None:
     """Show a board: rank ranges, scores, errors."""
-    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.board import load_board, shipped_too
     from tbrm_bench.leaderboard.ranks import rank_ranges
     from tbrm_bench.leaderboard.rows import read_rows
 
     spec = load_board(board, folder)
+    if folder is None and (shipped := shipped_too(spec)):
+        say(f"{board} of ./boards; the shipped one: tbench board show --board={shlex.quote(board)}{_dir(shipped)}")
     rows = read_rows(spec)
     ranks = rank_ranges(rows, order=spec.order)
     if json_:
@@ -70,6 +77,10 @@ def show(
         print_json({"board": spec.name, "rows": values})
     else:
         _print(spec, rows, ranks)
+
+
+def _dir(folder: Path | None) -> str:
+    return "" if folder is None else f" --dir {word(folder)}"
 
 
 def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
@@ -115,15 +126,16 @@ def render(
     ] = None,
 ) -> None:
     """Write the page of all boards in a folder: README.md, generated from the rows."""
-    from tbrm_bench.leaderboard.board import board_folder, load_board
+    from tbrm_bench.leaderboard.board import OWN, board_folder
     from tbrm_bench.leaderboard.page import page
+    from tbrm_bench.leaderboard.remote import boards_in
     from tbrm_bench.leaderboard.rows import read_rows
     from tbrm_bench.store import write_text_atomically
 
     place = board_folder(folder)
-    boards = [load_board(file.stem, place) for file in sorted(place.glob("*.toml"))]
-    if not boards:
-        raise UserError(f"{place} holds no board (*.toml); give the folder of one with --dir")
+    if site is None and not check and place not in (folder, OWN):
+        raise UserError("./boards holds no board, and the shipped ones are only read; add a run, or give --dir")
+    boards = boards_in(place)
     if site is not None:
         from tbrm_bench.leaderboard.website import write_site
 
@@ -136,7 +148,7 @@ def render(
         write_text_atomically(file, content)
         print_data(file)
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
-        say(f"{file} is not what its rows make; run: tbench board render")
+        say(f"{file} is not what its rows make; run: tbench board render{_dir(folder)}")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -164,7 +176,7 @@ def push(
 @app.command("pull")
 def pull(
     repo: Repo,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if it is not there.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if absent.")] = Path("boards"),
     replace: Replace = False,
 ) -> None:
     """Bring the boards and rows of a repository to a folder, and write its page; rows that are there stay."""

@@ -8,12 +8,13 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub import Backoff
-from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.board import Board, locked_boards
 from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, scores_json, slug
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
 from tbrm_bench.publish import pull_run
@@ -27,23 +28,25 @@ def add_run(
     *,
     name: str | None = None,
     pushed_run: str | None = None,
+    to: Path | None = None,
     backoff: Backoff | None = None,
 ) -> Path:
     """Add a run, a folder or `owner/name[@revision]` on the Hub, and return the row's file.
 
+    It lies in the folder `to` (default: the board's), to which the board's definition is copied if it has none.
     `pushed_run` chooses one of several runs of a repository. Raises UserError for the rule that the run breaks, and
     whatever `pull_run` raises; then nothing was written.
     """
     if not is_on_hub(run):
         if pushed_run is not None:
             raise UserError(f"{run} is a folder with one run; --run {pushed_run} chooses among those of a repository")
-        return add_row(board, row_of_run(board, Path(run).expanduser(), name))
+        return add_row(board, row_of_run(board, Path(run).expanduser(), name), to=to)
     repo, _, revision = run.partition("@")
     with tempfile.TemporaryDirectory(prefix="tbench-board-") as folder:
         place = Path(folder) / "run"
         done = pull_run(repo, place, name=pushed_run, revision=revision or None, backoff=backoff)
         row = row_of_run(board, place, name, called=f"{done.name} in {repo}")
-    return add_row(board, row | {"samples": {"repo": repo, "commit": done.commit, "run": done.name}})
+    return add_row(board, row | {"samples": {"repo": repo, "commit": done.commit, "run": done.name}}, to=to)
 
 
 def is_on_hub(run: str) -> bool:
@@ -109,16 +112,26 @@ def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str
     }
 
 
-def add_row(board: Board, content: Mapping[str, Any]) -> Path:
+def add_row(board: Board, content: Mapping[str, Any], *, to: Path | None = None) -> Path:
     """Write a measured row; raises UserError if it does not agree with the rows that are there, by the field."""
-    file = board.rows_dir / f"{slug(str(content['name']))}.json"
-    if file.exists():
-        raise UserError(
-            f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
-        )
-    row = read_row(board, content, str(file))
-    check_row(board, row)
-    check_agreement(board, [*read_rows(board), row])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    definition = board.folder / f"{board.name}.toml"
+    board = replace(board, folder=to or board.folder)
+    board.folder.mkdir(parents=True, exist_ok=True)
+    with locked_boards(board.folder):
+        file = board.rows_dir / f"{slug(str(content['name']))}.json"
+        rows = read_rows(board)
+        for other in rows:
+            if other.name == content["name"] or other.file == file.name:
+                raise UserError(
+                    f"board {board.name} has a row {other.name!r} already ({board.rows_dir / other.file}); "
+                    "remove it or choose --name"
+                )
+        row = read_row(board, content, str(file))
+        check_row(board, row)
+        check_agreement(board, [*rows, row])
+        own = board.folder / definition.name
+        if not own.exists():
+            write_text_atomically(own, definition.read_text(encoding="utf-8"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return file

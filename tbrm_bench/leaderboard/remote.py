@@ -20,7 +20,7 @@ from pathlib import Path
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
 from tbrm_bench.hub.client import require_token
-from tbrm_bench.leaderboard.board import Board, load_board
+from tbrm_bench.leaderboard.board import Board, load_board, locked_boards
 from tbrm_bench.leaderboard.page import page
 from tbrm_bench.leaderboard.rows import read_rows
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
@@ -80,7 +80,10 @@ def pull_boards(repo: str, folder: Path, *, replace: bool = False, backoff: Back
     remote = HubRepo(repo, repo_type="dataset", backoff=backoff)
     head = _head(remote)
     there = _read(remote, head)
-    with _union(folder, there, replace=replace, winner="there", repo=repo) as both:
+    with (
+        locked_boards(folder),
+        _union(folder, there, replace=replace, winner="there", repo=repo) as both,
+    ):
         check_boards(both)
         written = [path for path in files_of(both) if not _same(both / path, folder / path)]
         text = page_of(both)
