@@ -1,6 +1,6 @@
 """The error model of the project.
 
-Four kinds of trouble, four ways to meet it:
+Five kinds of trouble, five ways to meet it:
 
 - **A bad sample is data.** An empty completion, a truncated one, an answer that hangs the parser: each becomes a
   `Grade` with its own status and is counted. Nothing is raised.
@@ -8,6 +8,7 @@ Four kinds of trouble, four ways to meet it:
   disagree and the way out. The command line prints it as `error: ...` without a traceback (`--debug` shows it).
 - **Something that is not installed or not there** (an extra, a GPU, the network) raises `MissingExtra` or
   `MissingPrerequisite`, which are UserErrors with an exit code of their own.
+- **A signal** (Ctrl-C, SIGTERM, SIGHUP) is a KeyboardInterrupt, cleans up and ends with its own code (`interrupts`).
 - **A mistake of ours** is an `assert` or whatever Python raises; it is never caught and turned into a score.
 """
 
@@ -21,7 +22,9 @@ class ExitCode(IntEnum):
     FAILED = 1  # ran, but failed or is incomplete
     USAGE = 2  # bad usage or configuration
     MISSING = 3  # a missing prerequisite: an extra, a device, the network
+    HUNG_UP = 129  # SIGHUP: the terminal was closed
     INTERRUPTED = 130  # Ctrl-C
+    TERMINATED = 143  # SIGTERM; as shells count, 128 and the signal's number
 
 
 class UserError(Exception):

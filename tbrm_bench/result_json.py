@@ -27,13 +27,18 @@ NAN = float("nan")
 
 def result_to_json(result: RunResult) -> str:
     """Return the result as indented JSON that ends in a newline; ValueError if `about` is not JSON data."""
-    data = {"schema": SCHEMA}
+    return json.dumps(result_data(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def result_data(result: RunResult) -> dict[str, Any]:
+    """Return the result as data for JSON."""
+    data: dict[str, Any] = {"schema": SCHEMA}
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
         data[field.name] = value if field.name == "about" else _encode(value)
     if not result.proof:
         del data["proof"]
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return data
 
 
 def proof_of(result: RunResult, evidence: str) -> str:

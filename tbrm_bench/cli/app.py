@@ -6,6 +6,8 @@ arrives here as a UserError and leaves as one line and an exit code (see `errors
 
 import importlib.metadata
 import sys
+import traceback
+from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from typer.exceptions import TyperException
 from tbrm_bench import __version__
 from tbrm_bench.cli import board, compare, doctor, download, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
+from tbrm_bench.cli.talk import print_data, say, show_help
 from tbrm_bench.disk import user_error
 from tbrm_bench.errors import ExitCode, UserError
 
@@ -46,7 +49,7 @@ for entry in importlib.metadata.entry_points(group="tbrm_bench.commands"):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"tbench {__version__}")
+        print_data(f"tbench {__version__}")
         raise typer.Exit
 
 
@@ -59,30 +62,30 @@ def _options(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        show_help(context)
         raise typer.Exit(ExitCode.USAGE)
 
 
 def main() -> None:
-    """Run the command line and leave with an exit code of `ExitCode`."""
+    """Run the command line and leave with an exit code of `ExitCode`; a signal's exception passes (`__main__`)."""
+    sys.excepthook = _say_traceback
     try:
-        sys.exit(app(prog_name="tbench", standalone_mode=False) or ExitCode.DONE)
+        code = app(prog_name="tbench", standalone_mode=False) or ExitCode.DONE
+        sys.stdout.flush()  # while an error still has its line
+        sys.exit(code)
     except (UserError, TyperException) as error:
         if "--debug" in sys.argv:
             raise
         message = error.format_message() if isinstance(error, TyperException) else str(error)
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        say(f"error: {' '.join(message.split())}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of stdout has left (`tbench show RUN | head`); say nothing more to it, not even at exit.
-        sys.stdout = None
-        sys.exit(ExitCode.FAILED)
     except OSError as error:  # the last net: no path or disk ends a command with a traceback
         if "--debug" in sys.argv:
             raise
         found = user_error(error)
-        print(f"error: {found}", file=sys.stderr)
+        say(f"error: {found}")
         sys.exit(found.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    say(*"".join(traceback.format_exception(kind, error, trace)).splitlines())

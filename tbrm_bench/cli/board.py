@@ -1,12 +1,12 @@
 """`tbench board`: add a run to a board, show it, write its page."""
 
-import json
-import sys
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables, word
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ README = "README.md"
 WIDE = 130
 
 BoardName = Annotated[str, typer.Option("--board", help="A board: a TOML file in the folder.")]
-Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of boards (default: the shipped one).")]
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="Folder of boards (default: ./boards, then the shipped ones).")
+]
 
 
 @app.callback(invoke_without_command=True)
 def _help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        show_help(context)
         raise typer.Exit(ExitCode.USAGE)
 
 
@@ -41,15 +43,17 @@ def add(
     folder: Folder = None,
 ) -> None:
     """Check a run against a board's rules and write its row."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.add import add_run, is_on_hub
-    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.board import OWN, load_board
 
-    spec = load_board(board, folder)
+    spec, to = load_board(board, folder), folder or OWN
     if is_on_hub(run):
         say(f"{run} is no folder here: asking the Hub")
-    print(add_run(spec, run, name=name, pushed_run=pushed_run, backoff=talking_backoff()))
-    print(f"next: tbench board show --board {board}", file=sys.stderr)
+    print_data(add_run(spec, run, name=name, pushed_run=pushed_run, to=to, backoff=talking_backoff()))
+    if spec.folder != to:
+        say(f"board {board} is a shipped one: its definition was copied to {to / board}.toml")
+    say(f"next: tbench board show --board={shlex.quote(board)}{_dir(folder)}")
 
 
 @app.command("show")
@@ -59,18 +63,24 @@ def show(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
 ) -> None:
     """Show a board: rank ranges, scores, errors."""
-    from tbrm_bench.leaderboard.board import load_board
+    from tbrm_bench.leaderboard.board import load_board, shipped_too
     from tbrm_bench.leaderboard.ranks import rank_ranges
     from tbrm_bench.leaderboard.rows import read_rows
 
     spec = load_board(board, folder)
+    if folder is None and (shipped := shipped_too(spec)):
+        say(f"{board} of ./boards; the shipped one: tbench board show --board={shlex.quote(board)}{_dir(shipped)}")
     rows = read_rows(spec)
     ranks = rank_ranges(rows, order=spec.order)
     if json_:
         values = [_as_json(spec, row, rank) for row, rank in zip(rows, ranks, strict=True)]
-        print(json.dumps({"board": spec.name, "rows": values}, indent=2))
+        print_json({"board": spec.name, "rows": values})
     else:
         _print(spec, rows, ranks)
+
+
+def _dir(folder: Path | None) -> str:
+    return "" if folder is None else f" --dir {word(folder)}"
 
 
 def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
@@ -90,20 +100,18 @@ def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any
 
 def _print(spec: "Board", rows: "list[Row]", ranks: list[tuple[int, int]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from tbrm_bench.leaderboard.page import estimate, rank_text
 
-    console = Console()
+    console = tables()
     tasks = spec.tasks if console.width >= WIDE else ()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=spec.title)
     for header in ("rank", "model", *tasks, "mean", "kind"):
         table.add_column(header, justify="left" if header in ("model", "kind") else "right")
     for row, rank in zip(rows, ranks, strict=True):
         cells = [estimate(row.tasks[task].score, row.tasks[task].se) for task in tasks]
-        table.add_row(rank_text(rank), Text(row.name), *cells, estimate(row.score, row.se), row.kind)
+        table.add_row(rank_text(rank), row.name, *cells, estimate(row.score, row.se), row.kind)
     console.print(table)
 
 
@@ -119,27 +127,28 @@ def render(
 ) -> None:
     """Write the page of all boards in a folder: README.md, generated from the rows."""
     from tbrm_bench.files import write_text
-    from tbrm_bench.leaderboard.board import board_folder, load_board
+    from tbrm_bench.leaderboard.board import OWN, board_folder
     from tbrm_bench.leaderboard.page import page
+    from tbrm_bench.leaderboard.remote import boards_in
     from tbrm_bench.leaderboard.rows import read_rows
 
     place = board_folder(folder)
-    boards = [load_board(file.stem, place) for file in sorted(place.glob("*.toml"))]
-    if not boards:
-        raise UserError(f"{place} holds no board (*.toml); give the folder of one with --dir")
+    if site is None and not check and place not in (folder, OWN):
+        raise UserError("./boards holds no board, and the shipped ones are only read; add a run, or give --dir")
+    boards = boards_in(place)
     if site is not None:
         from tbrm_bench.leaderboard.website import write_site
 
         write_site([(board, read_rows(board)) for board in boards], site)
-        print(site / "index.html")
+        print_data(site / "index.html")
         return
     content = page([(board, read_rows(board)) for board in boards])
     file = place / README
     if not check:
         write_text(file, content)
-        print(file)
+        print_data(file)
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
-        print(f"{file} is not what its rows make; run: tbench board render", file=sys.stderr)
+        say(f"{file} is not what its rows make; run: tbench board render{_dir(folder)}")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -155,25 +164,25 @@ def push(
     replace: Replace = False,
 ) -> None:
     """Bring a folder's boards, rows and page to the Hub in one commit; rows that others pushed stay."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.board import board_folder
     from tbrm_bench.leaderboard.remote import push_boards
 
     done = push_boards(board_folder(folder), repo, public=public, replace=replace, backoff=talking_backoff())
     say(f"pushed {len(done.files)} files" if done.files else "nothing to push: the repository holds all of it")
-    print(done.url)
+    print_data(done.url)
 
 
 @app.command("pull")
 def pull(
     repo: Repo,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if it is not there.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if absent.")] = Path("boards"),
     replace: Replace = False,
 ) -> None:
     """Bring the boards and rows of a repository to a folder, and write its page; rows that are there stay."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.remote import pull_boards
 
     done = pull_boards(repo, folder, replace=replace, backoff=talking_backoff())
     say(f"pulled {len(done.files)} files" if done.files else "nothing to pull: the folder holds all of it")
-    print(folder)
+    print_data(folder)

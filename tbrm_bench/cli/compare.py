@@ -1,21 +1,24 @@
 """`tbench compare RUN_A RUN_B ...`: differences on the same questions, with their errors."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tbrm_bench.cli.talk import print_json, say, tables
+
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from tbrm_bench.compare import Comparison, Row
 
 # Columns that a narrow terminal goes without.
 WIDE_ONLY = ("95 % CI", "detectable")
 WIDE = 100
 FOOTNOTE = (
-    "difference: in points, on the same questions, ± its standard error; p: sign-flip test, Holm's correction;\n"
-    "detectable: what would be found four times in five. Every formula: docs/compare.md"
+    "difference: in points, on the same questions, ± its standard error; p: sign-flip test, Holm's correction;",
+    "detectable: what would be found four times in five. Every formula: docs/compare.md",
 )
 HEADERS = ("task", "n", "base", "other", "difference", "95 % CI", "p", "detectable", "other is")
 COLORS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
@@ -35,21 +38,18 @@ def compare(
 
     comparisons = compare_runs(runs, anyway=anyway)
     if json_:
-        print(json.dumps([comparison.as_json() for comparison in comparisons], indent=2))
+        print_json([comparison.as_json() for comparison in comparisons])
         return
     for comparison in comparisons:
-        _print(comparison)
-    print(FOOTNOTE, file=sys.stderr)
+        _print(comparison, tables())
+    say(*FOOTNOTE)
 
 
-def _print(comparison: "Comparison") -> None:
+def _print(comparison: "Comparison", console: "Console") -> None:
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=escape(f"{comparison.base}  ->  {comparison.other}"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{comparison.base}  ->  {comparison.other}")
     shown = [name for name in HEADERS if console.width >= WIDE or name not in WIDE_ONLY]
     for header in shown:
         table.add_column(header, justify="left" if header in ("task", "other is") else "right", no_wrap=True)
@@ -60,13 +60,15 @@ def _print(comparison: "Comparison") -> None:
         table.add_row(*map(_cells(comparison.macro).__getitem__, shown))
     console.print(table)
     if comparison.only_in_one:
-        console.print(f"not compared, because one run lacks them: {', '.join(comparison.only_in_one)}", markup=False)
+        console.print(f"not compared, because one run lacks them: {', '.join(comparison.only_in_one)}")
     if comparison.differences:
         fields = ", ".join(field for field, _, _ in comparison.differences)
-        console.print(f"not comparable: these fields of the locks differ: {fields}", style="red", markup=False)
+        console.print(f"not comparable: these fields of the locks differ: {fields}", style="red")
 
 
-def _cells(row: "Row") -> dict[str, str]:
+def _cells(row: "Row") -> dict[str, "str | Text"]:
+    from rich.text import Text
+
     from tbrm_bench.compare import verdict
 
     delta, told = row.difference, verdict(row)
@@ -79,5 +81,5 @@ def _cells(row: "Row") -> dict[str, str]:
         "95 % CI": f"{100 * delta.ci_low:+.1f} to {100 * delta.ci_high:+.1f}",
         "p": f"{row.p_holm:.2g}",
         "detectable": f"{100 * delta.detectable:.1f}",
-        "other is": f"[{COLORS[told]}]{told}[/]",
+        "other is": Text(told, style=COLORS[told]),
     }

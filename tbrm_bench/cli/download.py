@@ -1,11 +1,11 @@
 """`tbench download REPO`: a repository of the Hub on disk, whole and checked; once more after a break goes on."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say
 from tbrm_bench.errors import UserError
 
 
@@ -29,7 +29,7 @@ def download(
     if at and revision:
         raise UserError(f"{repo!r} names the revision {named!r} and --revision {revision!r}; give one of them")
 
-    from tbrm_bench.cli.hub import say, size, talking_backoff
+    from tbrm_bench.cli.hub import size, talking_backoff
     from tbrm_bench.hub import download_repo
 
     done = download_repo(
@@ -44,7 +44,7 @@ def download(
     )
     if json_:
         facts = {"path": str(done.path), "commit": done.commit, "files": done.num_files, "bytes": done.num_bytes}
-        print(json.dumps(facts, indent=2))
+        print_json(facts)
     else:
-        print(done.path)
+        print_data(done.path)
         say(f"{done.num_files} files, {size(done.num_bytes)}, commit {done.commit}")

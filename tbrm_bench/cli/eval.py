@@ -1,14 +1,12 @@
 """`tbench eval MODEL`: generate, grade and score; the same command again goes on where the last one stopped."""
 
-import json
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, tables, warn, word
 from tbrm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ def evaluate(
 
 def _carry_out(plan: "Plan", *, push: str | None, dry_run: bool, as_json: bool) -> None:
     for warning in plan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
     if dry_run:
         _print_plan(plan, as_json=as_json)
         return
@@ -125,24 +123,23 @@ def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str,
 
 
 def _run(plan: "Plan", *, as_json: bool) -> None:
-    from rich.console import Console
 
     from tbrm_bench.cli.progress import live_progress
     from tbrm_bench.pipeline import run
     from tbrm_bench.report.terminal import render_result
-    from tbrm_bench.result_json import result_to_json
+    from tbrm_bench.result_json import result_data
 
     try:
         with live_progress() as observer:
             result = run(plan, observer)
     except KeyboardInterrupt:
-        print(f"interrupted; {plan.run_dir} keeps what is done, the same command goes on from there", file=sys.stderr)
+        say(f"{plan.run_dir} keeps what is done; run the same command to resume")
         raise
     if as_json:
-        sys.stdout.write(result_to_json(result))
+        print_json(result_data(result))
     else:
-        render_result(result, Console())
-    print(f"{plan.run_dir}\nnext: tbench show {shlex.quote(str(plan.run_dir))}", file=sys.stderr)
+        render_result(result, tables())
+    say(plan.run_dir, f"next: tbench show {word(plan.run_dir)}")
 
 
 def _check_push(repo: str) -> None:
@@ -156,13 +153,13 @@ def _check_push(repo: str) -> None:
 
 def _push(run_dir: Path, repo: str) -> None:
     """Push; when that fails, the run is done all the same, and the way to push it alone is said."""
-    from tbrm_bench.cli.hub import say, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.publish import push_run
 
     try:
         say(f"pushed: {push_run(run_dir, repo, backoff=talking_backoff()).url}")
     except UserError:
-        say(f"the run is complete; push it again: tbench push {shlex.quote(str(run_dir))} {repo}")
+        say(f"the run is complete; push it again: tbench push {word(run_dir)} {word(repo)}")
         raise
 
 
@@ -190,13 +187,12 @@ def _print_plan(plan: "Plan", *, as_json: bool) -> None:
         "lock": plan.lock,
     }
     if as_json:
-        print(json.dumps({"tasks": rows, **facts}, indent=2))
+        print_json({"tasks": rows, **facts})
     else:
         _print_plan_table(rows, facts)
 
 
 def _print_plan_table(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="would be generated")
@@ -204,11 +200,11 @@ def _print_plan_table(rows: list[dict[str, Any]], facts: dict[str, Any]) -> None
         table.add_column(name.replace("_", " "), justify="left" if name == "task" else "right")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    tables().print(table)
     engine = facts["lock"]["engine"]
-    print(f"samples     {facts['num_samples']:,}")
-    print(f"new tokens  {facts['max_new_tokens']:,} at most")
-    print(f"engine      {engine['name']} {engine['version']}, {engine['device']}, {engine['dtype']}")
-    print(f"protocol    {facts['protocol']}")
-    print(f"lock        {facts['lock_hash']}")
-    print(f"run         {facts['run_dir']}")
+    print_data(f"samples     {facts['num_samples']:,}")
+    print_data(f"new tokens  {facts['max_new_tokens']:,} at most")
+    print_data(f"engine      {engine['name']} {engine['version']}, {engine['device']}, {engine['dtype']}")
+    print_data(f"protocol    {facts['protocol']}")
+    print_data(f"lock        {facts['lock_hash']}")
+    print_data(f"run         {facts['run_dir']}")

@@ -1,6 +1,5 @@
 """`tbench grade RUN`: grade a stored run again, or by a second grader; `--jsonl`: grade the lines of standard input."""
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, tables, word
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -74,17 +74,15 @@ def _grade_lines(*, workers: int, time_limit_s: float, strict_boxed: bool, expla
         for replies in grade_lines(
             stream, num_workers=workers, time_limit_s=time_limit_s, strict_boxed=strict_boxed, explain=explain
         ):
-            sys.stdout.write("".join(f"{reply.text}\n" for reply in replies))
-            sys.stdout.flush()
+            print_data(*(reply.text for reply in replies))
             num_mistakes += sum(not reply.is_answer for reply in replies)
     if num_mistakes:
         lines = "1 line" if num_mistakes == 1 else f"{num_mistakes} lines"
-        print(f"{lines} could not be read; the replies have status error and say why", file=sys.stderr)
+        say(f"{lines} could not be read; the replies have status error and say why")
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _regrade(run: Path, *, num_workers: int, as_json: bool) -> None:
-    from rich.console import Console
 
     from tbrm_bench.pipeline import regrade
     from tbrm_bench.report.terminal import render_result
@@ -92,31 +90,28 @@ def _regrade(run: Path, *, num_workers: int, as_json: bool) -> None:
     result, changes = regrade(run, num_workers=num_workers)
     transitions = Counter((change.before.status, change.after.status) for change in changes)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "grader": result.grader,
-                    "num_changed": len(changes),
-                    "transitions": [
-                        {"before": before, "after": after, "count": count}
-                        for (before, after), count in transitions.most_common()
-                    ],
-                    "changes": [_row(change) for change in changes],
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                "grader": result.grader,
+                "num_changed": len(changes),
+                "transitions": [
+                    {"before": before, "after": after, "count": count}
+                    for (before, after), count in transitions.most_common()
+                ],
+                "changes": [_row(change) for change in changes],
+            }
         )
         return
-    render_result(result, Console())
-    print(f"{len(changes)} verdicts changed", file=sys.stderr)
+    render_result(result, tables())
+    say(f"{len(changes)} verdicts changed")
     for (before, after), count in transitions.most_common():
-        print(f"  {before} -> {after}: {count}", file=sys.stderr)
+        say(f"  {before} -> {after}: {count}")
         examples = [change for change in changes if (change.before.status, change.after.status) == (before, after)]
         for change in examples[: max(1, MAX_SHOWN // len(transitions))]:
             name, found = "/".join(map(str, change.key)), change.after
-            print(f"    {name}  {found.extracted!r:.60}  {change.before.rule} -> {found.rule}", file=sys.stderr)
+            say(f"    {name}  {found.extracted!r:.60}  {change.before.rule} -> {found.rule}")
     if len(changes) > MAX_SHOWN:
-        print(f"every one: tbench grade {run} --json", file=sys.stderr)
+        say(f"every one: tbench grade {word(run)} --json")
 
 
 def _row(change: "Change") -> dict[str, Any]:
@@ -145,16 +140,15 @@ def _ask_second(run: Path, second: str, *, num_workers: int, as_json: bool) -> N
         file, tasks = ask_second(run, second, num_workers=num_workers, tell=tell)
     if as_json:
         rows = {"all": total(tasks).as_json(), "tasks": [task.as_json() for task in tasks]}
-        print(json.dumps({"second": second, "file": str(file), **rows}, indent=2))
+        print_json({"second": second, "file": str(file), **rows})
     else:
         _print_agreement(second, [*tasks, total(tasks)] if len(tasks) != 1 else tasks)
     everything = total(tasks)
     count = everything.only_ours + everything.only_second + everything.num_failed
-    print(f"{file}: {count} samples for a person to look at", file=sys.stderr)
+    say(f"{file}: {count} samples for a person to look at")
 
 
 def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, title=f"correct by this grader, by {second}", title_justify="left")
@@ -163,7 +157,7 @@ def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
     for task in tasks:
         counts = (task.both_correct, task.neither_correct, task.only_ours, task.only_second, task.num_failed)
         table.add_row(task.task, str(task.num_samples), f"{100 * task.agreement:.2f}", *map(str, counts))
-    Console().print(table)
+    tables().print(table)
 
 
 def _explain(run: Path, where: str, *, as_json: bool) -> None:
@@ -171,10 +165,10 @@ def _explain(run: Path, where: str, *, as_json: bool) -> None:
 
     found = explain_stored(run, parse_key(where))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return
-    print("\n".join(found["steps"]))
+    print_data(*found["steps"])
     for name, stored in found["stored"].items():
-        print(f"stored    {stored['status']} by {name}, rule '{stored['rule']}'")
-    print(f"ended by  {found['finish_reason']}")
-    print(f"tail      {found['tail']!r}")
+        print_data(f"stored    {stored['status']} by {name}, rule '{stored['rule']}'")
+    print_data(f"ended by  {found['finish_reason']}")
+    print_data(f"tail      {found['tail']!r}")

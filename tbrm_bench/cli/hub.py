@@ -1,7 +1,9 @@
-"""What the commands that talk to the Hub share: lines on stderr, sizes for people."""
+"""What the commands that talk to the Hub share: patience that says what it waits for, sizes for people."""
 
 import sys
 from typing import TYPE_CHECKING
+
+from tbrm_bench.cli.talk import say
 
 if TYPE_CHECKING:
     from tbrm_bench.hub import Backoff
@@ -16,11 +18,6 @@ def talking_backoff() -> "Backoff":
 
     set_talk(bars=sys.stderr.isatty())
     return Backoff(tell=say)
-
-
-def say(line: str) -> None:
-    """Print a line of talk."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def size(num_bytes: float) -> str:

@@ -1,9 +1,6 @@
 """`tbench merge CKPT OUT`: a training checkpoint into a Hugging Face model folder."""
 
-import json
 import os
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import bars, print_data, print_json, say, warn, word
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.foreign import for_terminal
 
 if TYPE_CHECKING:
     from tbrm_bench.merge import CheckReport, MergeReport
@@ -87,12 +86,12 @@ def merge(
         reports = [_merge_one(source, output, {**options, "step": step}, probe=probe)]
     if json_:
         rows = [_as_json(report, text) for report, text in reports]
-        print(json.dumps(rows if all_ else rows[0], indent=2))
+        print_json(rows if all_ else rows[0])
     else:
         for report, text in reports:
             _print_report(report, text)
     last = reports[-1][0].output if reports else output
-    print(f"{last}\nnext: tbench eval {shlex.quote(str(last))}", file=sys.stderr)
+    say(last, f"next: tbench eval {word(last)}")
 
 
 def _base_folder(base: str | None) -> Path | None:
@@ -111,7 +110,7 @@ def _merge_one(source: Path, output: Path, options: dict[str, Any], *, probe: bo
     with _progress(output.name) as progress:
         report = run_merge(source, output, progress=progress, **options)
     for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
     return report, _probe(output) if probe else None
 
 
@@ -127,7 +126,7 @@ def _merge_all(
     for checkpoint in found:
         name = f"step-{checkpoint.step}" if checkpoint.step is not None else checkpoint.root.name
         if is_merge_of(output / name, checkpoint):
-            print(f"{output / name} is there already", file=sys.stderr)
+            say(f"{output / name} is there already")
             continue
         reports.append(_merge_one(checkpoint.root, output / name, options, probe=probe))
     return reports
@@ -138,7 +137,7 @@ def _check(first: Path, second: Path, step: int | None, *, as_json: bool) -> Non
 
     report = check(first, second, step=step)
     if as_json:
-        print(json.dumps(asdict(report), indent=2))
+        print_json(asdict(report))
     else:
         _print_check(report, first, second)
     if not report.equal:
@@ -147,16 +146,16 @@ def _check(first: Path, second: Path, step: int | None, *, as_json: bool) -> Non
 
 def _print_check(report: "CheckReport", merged: Path, source: Path) -> None:
     for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
     if report.unverified:
-        print(f"unchecked: names and shapes against the model's class: {report.unverified}")
+        print_data(f"unchecked: names and shapes against the model's class: {report.unverified}")
     for name, reason in report.differing[:MAX_SHOWN]:
-        print(f"{name} {reason}")
+        print_data(f"{name} {reason}")
     if len(report.differing) > MAX_SHOWN:
-        print(f"and {len(report.differing) - MAX_SHOWN} more")
+        print_data(f"and {len(report.differing) - MAX_SHOWN} more")
     if report.equal:
         size = f"{report.num_tensors} tensors, {report.num_bytes / 1e9:.2f} GB"
-        print(f"equal: {merged} holds exactly what {source} holds ({size}, fingerprint {report.fingerprint[:16]})")
+        print_data(f"equal: {merged} holds exactly what {source} holds ({size}, fingerprint {report.fingerprint[:16]})")
 
 
 def _as_json(report: "MergeReport", text: str | None) -> dict[str, Any]:
@@ -185,22 +184,27 @@ def _print_report(report: "MergeReport", text: str | None) -> None:
         rows.append(("probe", f"{PROBE_PROMPT!r} -> {text!r}"))
     rows.append(("seconds", f"{report.seconds:.1f}"))
     for name, value in rows:
-        print(f"{name:<12}{value}")
+        print_data(f"{name:<12}{value}")
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield the function that a merge tells its bytes: a bar on a terminal, else a line every ten seconds."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    console = bars()
     if not console.is_terminal:
         yield _lines(name)
         return
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
-        row = bar.add_task(name, total=None)
+        row = bar.add_task(for_terminal(name), total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
 
 
@@ -214,7 +218,7 @@ def _lines(name: str) -> Callable[[int, int], None]:
             return
         last = now
         left_s = (now - started) * (total - done) / done if done else float("nan")
-        print(f"{name}: {done / 1e9:.2f} of {total / 1e9:.2f} GB, {left_s:.0f} s left", file=sys.stderr)
+        say(f"{name}: {done / 1e9:.2f} of {total / 1e9:.2f} GB, {left_s:.0f} s left")
 
     return show
 

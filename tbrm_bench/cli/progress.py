@@ -3,15 +3,15 @@
 Off a terminal there is no bar: one plain line when the stage changes and at most one every ten seconds.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from tbrm_bench.cli.talk import bars, say
+from tbrm_bench.foreign import for_terminal
 from tbrm_bench.pipeline import Progress
 
 LINE_INTERVAL_S = 10.0
@@ -20,15 +20,15 @@ LINE_INTERVAL_S = 10.0
 @contextmanager
 def live_progress() -> Iterator[Callable[[Progress], None]]:
     """Yield the function that `pipeline.run` tells how far it is."""
-    console = Console(stderr=True)
+    console = bars()
     if not console.is_terminal:
         yield _plain_lines()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
@@ -37,7 +37,7 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
         def show(progress: Progress) -> None:
             bar.update(
                 row,
-                description=progress.stage,
+                description=for_terminal(progress.stage),
                 total=progress.num_total,
                 completed=progress.num_done,
                 detail=describe(progress),
@@ -68,6 +68,6 @@ def _plain_lines() -> Callable[[Progress], None]:
         last_stage, last_time = progress.stage, now
         detail = describe(progress)
         line = f"{progress.stage}: {progress.num_done}/{progress.num_total} samples"
-        print(f"{line}, {detail}" if detail else line, file=sys.stderr)
+        say(f"{line}, {detail}" if detail else line)
 
     return show

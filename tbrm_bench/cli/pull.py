@@ -1,13 +1,12 @@
 """`tbench pull REPO RUN`: a pushed run as a run directory again, to be shown, graded anew or compared."""
 
-import json
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tbrm_bench.cli.hub import say, talking_backoff
+from tbrm_bench.cli.hub import talking_backoff
+from tbrm_bench.cli.talk import print_data, print_json, say, word
 
 
 def pull(
@@ -24,8 +23,9 @@ def pull(
 
     done = pull_run(repo, run, name=name, revision=revision, backoff=talking_backoff())
     if json_:
-        print(json.dumps({"run": str(run), "name": done.name, "commit": done.commit, "samples": done.num_samples}))
+        facts = {"run": str(run), "name": done.name, "commit": done.commit, "samples": done.num_samples}
+        print_json(facts, indent=None)
         return
-    print(run)
+    print_data(run)
     say(f"{done.name}: {done.num_samples:,} samples, commit {done.commit}")
-    say(f"next: tbench show {shlex.quote(str(run))}")
+    say(f"next: tbench show {word(run)}")

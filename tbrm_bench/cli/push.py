@@ -1,12 +1,13 @@
 """`tbench push RUN REPO`: a run as a dataset repository on the Hub, and its scores as a proposal to the model's."""
 
-import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tbrm_bench.cli.hub import say, size, talking_backoff
+from tbrm_bench.cli.hub import size, talking_backoff
+from tbrm_bench.cli.talk import print_data, print_json, say, word
 from tbrm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,16 +56,16 @@ def push(
     if json_:
         files = [{"path": path, "bytes": num_bytes} for path, num_bytes in pushed.uploads]
         facts = {"url": pushed.url, "commit": pushed.commit, "run": pushed.name, "uploaded": files}
-        print(json.dumps(facts | {"deleted": list(pushed.deletions), "pull_request": proposal}, indent=2))
+        print_json(facts | {"deleted": list(pushed.deletions), "pull_request": proposal})
         return
     if pushed.uploads or pushed.deletions:
         say(f"pushed {len(pushed.uploads)} files, {size(sum(number for _, number in pushed.uploads))}")
     else:
         say("nothing to push: the repository holds this run already")
-    print(pushed.url)
+    print_data(pushed.url)
     if proposal:
-        print(proposal)
-    say(f"next: tbench pull {repo} RUN --run {pushed.name}")
+        print_data(proposal)
+    say(f"next: tbench pull {word(repo)} RUN --run {shlex.quote(pushed.name)}")
 
 
 def _print_plan(
@@ -82,15 +83,16 @@ def _print_plan(
         if results:
             proposed = {"repo": model_repo, "path": results.path, "content": results.content.decode()}
             proposed |= {"card_section": results.section} if with_card else {}
-        print(json.dumps({"files": rows, "eval_results": proposed}, indent=2))
+        print_json({"files": rows, "eval_results": proposed})
         return
     width = max(len(f"{num_bytes:,}") for _, num_bytes in files)
     for path, num_bytes in files:
-        print(f"{num_bytes:>{width},}  {path}")
-    print(f"{sum(number for _, number in files):>{width},}  bytes in {len(files)} files, into a new repository")
+        print_data(f"{num_bytes:>{width},}  {path}")
+    print_data(f"{sum(number for _, number in files):>{width},}  bytes in {len(files)} files, into a new repository")
     if results:
-        print(f"\n{model_repo}: {results.path}, as a pull request\n\n{results.content.decode()}", end="")
+        print_data("", f"{model_repo}: {results.path}, as a pull request", "", *results.content.decode().splitlines())
         if with_card:
-            print(f"\n{model_repo}: README.md, this section in the same pull request\n\n{results.section}", end="")
+            head = f"{model_repo}: README.md, this section in the same pull request"
+            print_data("", head, "", *results.section.splitlines())
         if results.skipped:
             say(f"left out, since their rows are not from the Hub: {', '.join(results.skipped)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @app.callback(invoke_without_command=True)
 def _help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        show_help(context)
         raise typer.Exit(ExitCode.USAGE)
 
 
@@ -47,7 +48,7 @@ def list_tasks(json_: AsJson = False) -> None:
         "protocols": [{"protocol": p.name, "template": p.template, "title": p.title} for p in protocols],
     }
     if json_:
-        print(json.dumps(tables, indent=2, ensure_ascii=False))
+        print_json(tables)
         return
     for rows in tables.values():
         _print_table(rows)
@@ -60,10 +61,10 @@ def show_task(task: TaskName, json_: AsJson = False) -> None:
 
     facts = asdict(load_task(task))
     if json_:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return
     for name, value in _flatten("", facts):
-        print(f"{name:24} {value}")
+        print_data(f"{name:24} {value}")
 
 
 @app.command("check")
@@ -82,7 +83,7 @@ def check_tasks(
     names = load_suite(suite).tasks if suite else dict.fromkeys(task or task_names())
     checks = [check_task(load_task(name), data_dir=data) for name in names]
     if json_:
-        print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
+        print_json([asdict(check) for check in checks])
     else:
         _print_checks(checks)
     if not all(check.passed for check in checks):
@@ -104,7 +105,7 @@ def export_task(
     problems = load_problems(load_task(task), data_dir=data)
     rows = ({"id": p.key.problem_id, "question": p.question, **asdict(p.gold), "cluster": p.cluster} for p in problems)
     write_named(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    typer.echo(f"{len(problems)} problems in {out}", err=True)
+    say(f"{len(problems)} problems in {out}")
 
 
 @app.command("digest")
@@ -113,7 +114,7 @@ def digest_task(task: TaskName, data: Annotated[Path, typer.Option(help="Folder 
     from tbrm_bench.problems import digest_lines
     from tbrm_bench.tasks import load_task
 
-    print("\n".join(digest_lines(load_task(task), data)))
+    print_data(*digest_lines(load_task(task), data))
 
 
 def _print_checks(checks: Sequence["TaskCheck"]) -> None:
@@ -131,24 +132,22 @@ def _print_checks(checks: Sequence["TaskCheck"]) -> None:
     )
     for check in checks:
         for failure in check.failures[:10]:
-            print(f"{check.task}: {failure}")
+            print_data(f"{check.task}: {failure}")
         if len(check.failures) > 10:
-            print(f"{check.task}: and {len(check.failures) - 10} more; --json prints all")
+            print_data(f"{check.task}: and {len(check.failures) - 10} more; --json prints all")
 
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD)
     for name in rows[0]:
         table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
-    Console().print(table)
+        table.add_row(*map(str, row.values()))
+    tables().print(table)
 
 
 def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -93,7 +93,8 @@ def _reply(replies: TextIO, verdict: bool | None, rule: str, detail: dict[str, A
 
 
 def _confine(parent_pid: int, memory_limit_mb: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's; it closes our input
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the whole group gets them; the caller ends us
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     if sys.platform == "linux":  # end with the caller even if a fork of it holds our input open

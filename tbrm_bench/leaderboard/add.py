@@ -7,23 +7,21 @@ says from which commit of which repository, so that whoever reads the board can 
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.disk import expanded
+from tbrm_bench.disk import disk_errors, expanded
 from tbrm_bench.errors import UserError
-from tbrm_bench.files import FileLock, write_files
+from tbrm_bench.files import read_text, write_files
 from tbrm_bench.hub import Backoff
-from tbrm_bench.leaderboard.board import Board
+from tbrm_bench.leaderboard.board import Board, locked_boards
 from tbrm_bench.leaderboard.rows import SCHEMA, read_row, read_rows, scores_json, slug
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
 from tbrm_bench.publish import pull_run
 from tbrm_bench.records import Status
 from tbrm_bench.store import RunStore
-
-LOCK = ".lock"
 
 
 def add_run(
@@ -32,23 +30,25 @@ def add_run(
     *,
     name: str | None = None,
     pushed_run: str | None = None,
+    to: Path | None = None,
     backoff: Backoff | None = None,
 ) -> Path:
     """Add a run, a folder or `owner/name[@revision]` on the Hub, and return the row's file.
 
+    It lies in the folder `to` (default: the board's), to which the board's definition is copied if it has none.
     `pushed_run` chooses one of several runs of a repository. Raises UserError for the rule that the run breaks, and
     whatever `pull_run` raises; then nothing was written.
     """
     if not is_on_hub(run):
         if pushed_run is not None:
             raise UserError(f"{run} is a folder with one run; --run {pushed_run} chooses among those of a repository")
-        return add_row(board, row_of_run(board, expanded(run), name))
+        return add_row(board, row_of_run(board, expanded(run), name), to=to)
     repo, _, revision = run.partition("@")
     with tempfile.TemporaryDirectory(prefix="tbench-board-") as folder:
         place = Path(folder) / "run"
         done = pull_run(repo, place, name=pushed_run, revision=revision or None, backoff=backoff)
         row = row_of_run(board, place, name, called=f"{done.name} in {repo}")
-    return add_row(board, row | {"samples": {"repo": repo, "commit": done.commit, "run": done.name}})
+    return add_row(board, row | {"samples": {"repo": repo, "commit": done.commit, "run": done.name}}, to=to)
 
 
 def is_on_hub(run: str) -> bool:
@@ -114,27 +114,26 @@ def _task_json(store: RunStore, task: str, grader: str, called: str) -> dict[str
     }
 
 
-def add_row(board: Board, content: Mapping[str, Any]) -> Path:
+def add_row(board: Board, content: Mapping[str, Any], *, to: Path | None = None) -> Path:
     """Write a measured row; raises UserError if it does not agree with the rows that are there, by the field."""
-    file = board.rows_dir / f"{slug(str(content['name']))}.json"
-    row = read_row(board, content, str(file))
-    check_row(board, row)
-    with board_locked(board.folder):
-        if file.exists():
-            raise UserError(
-                f"board {board.name} has a row {content['name']!r} already ({file}); remove it or choose --name"
-            )
-        check_agreement(board, [*read_rows(board), row])
+    definition = board.folder / f"{board.name}.toml"
+    board = replace(board, folder=to or board.folder)
+    with disk_errors(board.folder):
+        board.folder.mkdir(parents=True, exist_ok=True)
+    with locked_boards(board.folder):
+        file = board.rows_dir / f"{slug(str(content['name']))}.json"
+        rows = read_rows(board)
+        for other in rows:
+            if other.name == content["name"] or other.file == file.name:
+                raise UserError(
+                    f"board {board.name} has a row {other.name!r} already ({board.rows_dir / other.file}); "
+                    "remove it or choose --name"
+                )
+        row = read_row(board, content, str(file))
+        check_row(board, row)
+        check_agreement(board, [*rows, row])
+        own = board.folder / definition.name
+        files = {} if own.exists() else {own: read_text(definition)}
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_files({file: text}, make_folders=True)
+        write_files(files | {file: text}, make_folders=True)
     return file
-
-
-@contextmanager
-def board_locked(folder: Path) -> Iterator[None]:
-    """Keep a second writer of a folder of boards waiting, so that each sees the rows of the other."""
-    if not folder.is_dir():  # nobody's rows are there yet
-        yield
-        return
-    with FileLock(folder / LOCK, f"{folder} is being written by", wait=True):
-        yield

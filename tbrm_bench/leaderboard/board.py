@@ -11,17 +11,21 @@ aime24 = 32
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import FileLock
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tasks import load_task
 from tbrm_bench.tomlio import did_you_mean, load_toml
 
 AVG, MEAN = "avg@k", "mean"
 ABSENT = object()
+LOCK = ".lock"
+OWN = Path("boards")  # where boards of one's own lie unless another folder is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,37 @@ class Board:
 
 
 def board_folder(folder: Path | None) -> Path:
-    """Return the folder of boards: the one that is given, else the shipped one."""
-    return folder if folder is not None else data_dir("leaderboards")
+    """Return the folder of boards: the one that is given, else ./boards where it holds one, else the shipped one."""
+    return next((place for place in _places(folder) if any(place.glob("*.toml"))), folder or OWN)
+
+
+def shipped_too(board: Board) -> Path | None:
+    """Return the folder of the shipped board that one of ./boards hides, or None."""
+    shipped = data_dir("leaderboards")
+    return shipped if board.folder == OWN and (shipped / f"{board.name}.toml").is_file() else None
+
+
+@contextmanager
+def locked_boards(folder: Path) -> Iterator[None]:
+    """Keep a second writer of a folder of boards waiting, so that each sees the rows of the other."""
+    if not folder.is_dir():  # nobody's rows are there yet
+        yield
+        return
+    with FileLock(folder / LOCK, f"{folder} is being written by", wait=True):
+        yield
+
+
+def _places(folder: Path | None) -> tuple[Path, ...]:
+    return (folder,) if folder is not None else (OWN, data_dir("leaderboards"))
 
 
 def load_board(name: str, folder: Path | None = None) -> Board:
-    """Return a board; raises UserError for an unknown name and for a file with a mistake in it."""
-    place = board_folder(folder)
-    known = sorted(path.stem for path in place.glob("*.toml"))
+    """Return a board, one of ./boards before a shipped one; raises UserError for an unknown name or a faulty file."""
+    places = _places(folder)
+    known = {path.stem: place for place in reversed(places) for path in sorted(place.glob("*.toml"))}
     if name not in known:
-        raise UserError(f"no board {name!r} in {place}; {did_you_mean(name, known)}")
+        raise UserError(f"no board {name!r} in {' or '.join(map(str, places))}; {did_you_mean(name, known)}")
+    place = known[name]
     board = load_toml(place / f"{name}.toml", Board, name=name, folder=place)
     for task in (*board.tasks, *board.min_samples):
         load_task(task)

@@ -21,8 +21,7 @@ from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import read_text, write_files
 from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
 from tbrm_bench.hub.client import require_token
-from tbrm_bench.leaderboard.add import board_locked
-from tbrm_bench.leaderboard.board import Board, load_board
+from tbrm_bench.leaderboard.board import Board, load_board, locked_boards
 from tbrm_bench.leaderboard.page import page
 from tbrm_bench.leaderboard.rows import read_rows
 from tbrm_bench.leaderboard.rules import check_agreement, check_row
@@ -81,7 +80,7 @@ def pull_boards(repo: str, folder: Path, *, replace: bool = False, backoff: Back
     remote = HubRepo(repo, repo_type="dataset", backoff=backoff)
     head = _head(remote)
     there = _read(remote, head)
-    with board_locked(folder), _union(folder, there, replace=replace, winner="there", repo=repo) as both:
+    with locked_boards(folder), _union(folder, there, replace=replace, winner="there", repo=repo) as both:
         check_boards(both)
         written = [path for path in files_of(both) if not _same(both / path, folder / path)]
         contents = {folder / path: read_text(both / path) for path in written}

@@ -3,12 +3,12 @@
 Every text comes from outside and is escaped; the page holds no script and forbids them.
 """
 
-import html
 import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from tbrm_bench.foreign import for_html, for_terminal
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.page import estimate, rank_text, samples_url
 from tbrm_bench.leaderboard.rows import Row, TaskRow
@@ -18,13 +18,13 @@ def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
     """Return the page of one row."""
     tasks = "".join(_task(row, task) for task in row.tasks)
     facts = "".join(
-        f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{_place(row) if key == 'samples' else _fact(value)}</dd>"
+        f"<dt>{for_html(key.replace('_', ' '))}</dt><dd>{_place(row) if key == 'samples' else _fact(value)}</dd>"
         for key, value in row.about.items()
     )
     return ROW_PAGE.format(
-        name=html.escape(row.name), board=html.escape(board.title), kind=row.kind, rank=rank_text(rank),
-        mean=estimate(row.score, row.se), tasks=tasks, facts=facts, metric=html.escape(board.metric),
-        ci=_interval(row.ci), view=html.escape(urlencode({"board": board.name, "b": row.name})),
+        name=for_html(row.name), board=for_html(board.title), kind=row.kind, rank=rank_text(rank),
+        mean=estimate(row.score, row.se), tasks=tasks, facts=facts, metric=for_html(board.metric),
+        ci=_interval(row.ci), view=for_html(urlencode({"board": board.name, "b": for_terminal(row.name)})),
     )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def _task(row: Row, task: str) -> str:
     scores = row.tasks[task]
     score, ci = estimate(scores.score, scores.se), _interval(scores.ci)
     cells = (score, ci, str(scores.num_problems), _samples(row, task), _tokens(scores))
-    return f'<tr><th scope="row">{html.escape(task)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return f'<tr><th scope="row">{for_html(task)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _samples(row: Row, task: str) -> str:
@@ -46,8 +46,8 @@ def _place(row: Row) -> str:
 
 
 def _link(url: str, text: str, *, says: str = "") -> str:
-    label = f' aria-label="{html.escape(f"{text}: {says}")}"' if says else ""
-    return f'<a href="{html.escape(url)}" rel="noopener noreferrer"{label}>{html.escape(text)}</a>'
+    label = f' aria-label="{for_html(f"{text}: {says}")}"' if says else ""
+    return f'<a href="{for_html(url)}" rel="noopener noreferrer"{label}>{for_html(text)}</a>'
 
 
 def _interval(ci: tuple[float, float]) -> str:
@@ -62,10 +62,10 @@ def _tokens(scores: TaskRow) -> str:
 
 def _fact(value: Any) -> str:
     if isinstance(value, Mapping):
-        text = html.escape(json.dumps(value, indent=1, ensure_ascii=False))
+        text = for_html(json.dumps(value, indent=1, ensure_ascii=False), keep="\n")
         url = str(value.get("url", ""))
         return _link(url, str(value.get("title", url))) if url.startswith("https://") else f"<pre>{text}</pre>"
-    return html.escape(str(value))
+    return for_html(value)
 
 
 ROW_PAGE = """\

@@ -13,6 +13,7 @@ question by question without their runs. Its scores follow from the counts and a
 versions lack num_tokens and scores.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -30,6 +31,7 @@ from tbrm_bench.metrics.passk import pass_at_k
 from tbrm_bench.tasks import load_task
 
 SCHEMA = 1
+MAX_SLUG = 100  # characters of a file name
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,5 +213,8 @@ def _reported(task: str, values: Mapping[str, Any]) -> TaskRow:
 
 
 def slug(name: str) -> str:
-    """Return a file name for a row's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "row"
+    """Return a file name for a row's name; where letters of it are lost, a hash tells it from its like."""
+    kept = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
+    if kept and len(kept) <= MAX_SLUG and all(char.isascii() or not char.isalnum() for char in name):
+        return kept
+    return f"{kept[:MAX_SLUG] or 'row'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -21,6 +21,7 @@ from scipy.special import stdtrit
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import write_files
+from tbrm_bench.foreign import for_terminal
 from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.leaderboard.page import rank_text
 from tbrm_bench.leaderboard.ranks import FloatArray, pair_p_values, rank_ranges
@@ -78,8 +79,8 @@ def board_data(
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))] if len(rows) <= MAX_PAIRED_ROWS else []
     return {
         "name": board.name,
-        "title": board.title,
-        "notes": " ".join(board.notes.split()),
+        "title": for_terminal(board.title),
+        "notes": for_terminal(" ".join(board.notes.split())),
         "metric": board.metric,
         "order": board.order,
         "tasks": list(board.tasks),
@@ -96,7 +97,7 @@ def board_data(
 def _row_data(board: Board, row: Row, rank: tuple[int, int], number: int) -> dict[str, Any]:
     return {
         "number": number,
-        "name": row.name,
+        "name": for_terminal(row.name),
         "kind": row.kind,
         "rank": list(rank),
         "rank_text": rank_text(rank),

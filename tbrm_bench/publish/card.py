@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tbrm_bench.foreign import for_markdown
 from tbrm_bench.records import RunResult, Status, TaskScore
 from tbrm_bench.store.lock import RunFile
 
@@ -47,11 +48,6 @@ def card(repo: str, runs: Iterable[CardRun]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def text(value: object) -> str:
-    """Return a foreign text so that Markdown and HTML show it literally, on one line."""
-    return re.sub(r"[^\w ,.:;=@/+()'-]|_", lambda match: f"&#{ord(match[0])};", " ".join(str(value).split()))
-
-
 def _front_matter(tasks: Sequence[str]) -> str:
     import yaml
 
@@ -68,8 +64,15 @@ def _score_table(runs: Sequence[CardRun], tasks: Sequence[str]) -> str:
         scores = {task.task: task for task in one.result.tasks}
         cells = [_estimate_with_k(scores.get(task)) for task in tasks]
         macro = one.result.macro
-        rows.append([text(one.name), text(one.run.about.get("model", "")), *cells, _estimate(macro.avg, macro.se)])
-    return _table(["run", "model", *(f"{text(task)} avg@k" for task in tasks), "mean"], rows)
+        rows.append(
+            [
+                for_markdown(one.name),
+                for_markdown(one.run.about.get("model", "")),
+                *cells,
+                _estimate(macro.avg, macro.se),
+            ]
+        )
+    return _table(["run", "model", *(f"{for_markdown(task)} avg@k" for task in tasks), "mean"], rows)
 
 
 def _legend() -> str:
@@ -104,9 +107,9 @@ def _section(one: CardRun) -> str:
         "lock": one.run.lock_hash,
         "versions": ", ".join(f"{name} {version}" for name, version in _mapping(about.get("versions")).items()),
     }
-    lines = [f"- {name}: {text(value)}" for name, value in facts.items() if value]
+    lines = [f"- {name}: {for_markdown(value)}" for name, value in facts.items() if value]
     return "\n\n".join(
-        [f"### {text(one.name)}", "\n".join(lines), details(one.run, one.result), _reproduce(about)]
+        [f"### {for_markdown(one.name)}", "\n".join(lines), details(one.run, one.result), _reproduce(about)]
     ).rstrip()
 
 
@@ -120,7 +123,7 @@ def details(run: RunFile, result: RunResult) -> str:
         failed = task.status_rates[Status.TIMEOUT] + task.status_rates[Status.ERROR]
         rows.append(
             [
-                text(task.task),
+                for_markdown(task.task),
                 str(task.num_problems),
                 str(task.num_samples),
                 _estimate(task.avg, task.se) if not math.isnan(task.avg) else _open(task),
@@ -129,7 +132,7 @@ def details(run: RunFile, result: RunResult) -> str:
                 _percent(task.maj),
                 _percent(task.status_rates[Status.TRUNCATED]),
                 _percent(failed),
-                *(text(locked.get(name, DASH)) for name in ("temperature", "top_p", "max_tokens")),
+                *(for_markdown(locked.get(name, DASH)) for name in ("temperature", "top_p", "max_tokens")),
             ]
         )
     return _table(headers, rows)

@@ -9,7 +9,8 @@ All else in the card stays as it is, byte for byte.
 """
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.publish.card import details, text
+from tbrm_bench.foreign import for_markdown
+from tbrm_bench.publish.card import details
 from tbrm_bench.records import RunResult
 from tbrm_bench.store.lock import RunFile
 
@@ -19,9 +20,8 @@ CARD = "README.md"
 def card_section(name: str, run: RunFile, result: RunResult, *, source_url: str) -> str:
     """Return the section of a run, with its comments."""
     begin, end = _comments(name)
-    facts = (
-        f"Protocol {text(result.about.get('protocol'))}, grader {text(result.grader)}, lock {result.lock_hash[:12]}."
-    )
+    protocol = for_markdown(result.about.get("protocol"))
+    facts = f"Protocol {protocol}, grader {for_markdown(result.grader)}, lock {result.lock_hash[:12]}."
     told = (
         f"Percent, ± one standard error over problems. {facts} "
         f"[Samples, verdicts and how to reproduce]({source_url}), by tbrm-bench."
@@ -50,4 +50,4 @@ def with_section(card: bytes, name: str, section: str) -> bytes:
 
 
 def _comments(name: str) -> tuple[str, str]:
-    return f"<!-- tbench {text(name)} -->", f"<!-- /tbench {text(name)} -->"
+    return f"<!-- tbench {for_markdown(name)} -->", f"<!-- /tbench {for_markdown(name)} -->"

@@ -18,6 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tbrm_bench.foreign import for_terminal
 from tbrm_bench.records import MacroScore, RunResult, Status, TaskScore
 
 CURVE_CELLS = 10
@@ -36,9 +37,8 @@ class _Glyphs:
     ascii_only: bool
 
     def name(self, text: str) -> str:
-        """Return a foreign name so that it prints literally: control characters escaped."""
-        keep = str.isascii if self.ascii_only else str.isprintable
-        return "".join(c if c.isprintable() and keep(c) else c.encode("unicode_escape").decode("ascii") for c in text)
+        """Return a foreign name so that it prints literally."""
+        return for_terminal(text, ascii_only=self.ascii_only)
 
     def percent(self, share: float) -> str:
         return self.dash if math.isnan(share) else f"{100 * share:.1f}"

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tbrm_bench.cli.talk import bars, print_data, say, warn, word
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_train.cli_compare import compare
 
@@ -53,8 +53,8 @@ def train_recipe(
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     output = _train_rl(recipe, words) if recipe_kind(recipe, words) == "rl" else _train_sft(recipe, words)
     if output is not None:
-        print(f"next: tbench eval {output}", file=sys.stderr)
-        print(output)
+        say(f"next: tbench eval {word(output)}")
+        print_data(output)
 
 
 def _train_sft(path: Path, overrides: list[str]) -> Path:
@@ -85,11 +85,11 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
         if last is not None and is_finished(recipe, last) and is_scored(recipe, last.path):
             _check_finished(recipe)
             point_best(Path(recipe.output))
-            print(f"{recipe.output} is trained to step {last.step} already", file=sys.stderr)
-            with pushing(recipe, _warn):  # what an earlier start could not push
+            say(f"{recipe.output} is trained to step {last.step} already")
+            with pushing(recipe, warn):  # what an earlier start could not push
                 return last.path
         if last is not None:
-            print(f"going on from {last.path}", file=sys.stderr)
+            say(f"going on from {last.path}")
         with _live_table() as observer:
             return _run(recipe, observer)
 
@@ -108,7 +108,7 @@ def _check_finished(recipe: "RlRecipe") -> None:
 
         found = load_given(recipe).inputs()
     except UserError as error:
-        _warn(f"{output} is finished, but not checked against the inputs that are there now: {error}")
+        warn(f"{output} is finished, but not checked against the inputs that are there now: {error}")
         return
     check_same(output, stored, found)
 
@@ -122,12 +122,8 @@ def _run(recipe: "RlRecipe", observer: "Callable[[Step], None]") -> Path | None:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     from tbrm_train.loop import train as train_rl
 
-    path = train_rl(recipe, observer, _warn)
+    path = train_rl(recipe, observer, warn)
     return path if int(os.environ.get("RANK", "0")) == 0 else None
-
-
-def _warn(warning: str) -> None:
-    print(f"warning: {warning}", file=sys.stderr)
 
 
 def _need(*packages: str) -> None:
@@ -141,7 +137,7 @@ def _log_to_stderr(num_steps: int) -> Callable[[int, float], None]:
 
     def log(step: int, loss: float) -> None:
         if step % every == 0 or step == num_steps - 1:
-            print(f"step {step + 1}/{num_steps}  loss {loss:.4f}", file=sys.stderr)
+            say(f"step {step + 1}/{num_steps}  loss {loss:.4f}")
 
     return log
 
@@ -149,13 +145,12 @@ def _log_to_stderr(num_steps: int) -> Callable[[int, float], None]:
 @contextmanager
 def _live_table() -> "Iterator[Callable[[Step], None]]":
     """Show the last steps as a table on a terminal, a line a step elsewhere."""
-    from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
-    console = Console(stderr=True)
+    console = bars()
     if not console.is_terminal:
-        yield lambda step: print(_line(step), file=sys.stderr)
+        yield lambda step: say(_line(step))
         return
     steps: list[Step] = []
 

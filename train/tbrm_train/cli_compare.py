@@ -1,14 +1,14 @@
 """`tbench train compare RECIPE --arms tbrm,grpo`: algorithms under one recipe, with several training seeds."""
 
-import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tbrm_bench.cli.talk import print_data, print_json, say, tables, word
 from tbrm_bench.errors import ExitCode
+from tbrm_bench.foreign import for_terminal
 
 if TYPE_CHECKING:
     from tbrm_train.comparison.flow import Result
@@ -21,7 +21,8 @@ WIDE, USUAL = 125, 80
 LONG_WORD = 12
 FOOTNOTE = (
     "in points; ±: standard error over training seeds and questions, and its two parts; p: Student's t, Holm's "
-    "correction;\nn: seeds; ledger: means over seeds. Every formula: docs/metrics.md, docs/train.md"
+    "correction;",
+    "n: seeds; ledger: means over seeds. Every formula: docs/metrics.md, docs/train.md",
 )
 PANEL = "What is compared"
 
@@ -96,19 +97,15 @@ def compare(
     from tbrm_train.comparison.flow import compare as run_comparison
     from tbrm_train.comparison.runs import launch_process
 
-    result = run_comparison(plan, partial(launch_process, num_processes=processes), _say)
+    result = run_comparison(plan, partial(launch_process, num_processes=processes), say)
     if json_:
-        print(json.dumps(result.as_json(), indent=2))
+        print_json(result.as_json())
     else:
         _print_result(result)
-    _say(f"next: open {plan.output / 'comparison.md'}")
+    say(f"next: open {word(plan.output / 'comparison.md')}")
     if not result.is_complete:
-        _say("some trainings failed; give the same command again to go on with them")
+        say("some trainings failed; give the same command again to go on with them")
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _print_plan(plan: "Plan", *, as_json: bool) -> None:
@@ -125,11 +122,11 @@ def _print_plan(plan: "Plan", *, as_json: bool) -> None:
             {"arm": run.arm.name, "seed": run.seed, "output": str(run.output), "finished": run.is_finished()}
             for run in plan.runs
         ]
-        print(json.dumps({"output": str(plan.output), "arms": arms, "runs": runs}, indent=2))
+        print_json({"output": str(plan.output), "arms": arms, "runs": runs})
         return
     _print_table(differences_table(plan))
     for number, run in enumerate(plan.runs, start=1):
-        print(f"{number:3d}. {run.name}: {run.output}{' (finished)' if run.is_finished() else ''}")
+        print_data(f"{number:3d}. {run.name}: {run.output}{' (finished)' if run.is_finished() else ''}")
 
 
 def _print_result(result: "Result") -> None:
@@ -138,17 +135,16 @@ def _print_result(result: "Result") -> None:
     for table in (differences_table(result.plan), *scores_tables(result), pairs_table(result), ledger_table(result)):
         _print_table(table)
     for note in result.notes:
-        _say(f"note: {note}")
-    _say(FOOTNOTE)
+        say(f"note: {note}")
+    say(*FOOTNOTE)
 
 
 def _print_table(table: "Table") -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console()
+    console = tables()
     shown = [n for n, name in enumerate(table.headers) if console.width >= WIDE or name not in WIDE_ONLY]
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=table.title, title_justify="left")
     for place in shown:
@@ -159,7 +155,7 @@ def _print_table(table: "Table") -> None:
         least = min(LONG_WORD, max(map(len, words))) if console.width >= USUAL and place else None
         drawn.add_column(name, justify="left" if is_text else "right", overflow="fold", min_width=least)
     for row in table.rows:
-        drawn.add_row(*(Text(row[place], style=_style(row[place])) for place in shown))
+        drawn.add_row(*(Text(for_terminal(row[place]), style=_style(row[place])) for place in shown))
     console.print(drawn)
 
 

@@ -8,8 +8,8 @@ dark; each arm has a dash of its own too.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from xml.sax.saxutils import escape
 
+from tbrm_bench.foreign import for_html
 from tbrm_train.comparison.curves import MeanCurve
 
 WIDTH, HEIGHT = 760, 420
@@ -38,14 +38,14 @@ def learning_curves_svg(curves: Mapping[str, MeanCurve], *, title: str, score: s
     middle = (TOP + BOTTOM) / 2
     parts.append(
         f'<text class="label" x="18" y="{middle}" text-anchor="middle" transform="rotate(-90 18 {middle})">'
-        f"{escape(score)}</text>"
+        f"{for_html(score)}</text>"
     )
     for number, curve in enumerate(shown.values()):
         parts += _curve(axes, curve, number)
     parts += _labels(axes, shown)
     if any(not math.isnan(value) for curve in shown.values() for value in curve.sd):
         parts.append(f'<rect class="key" x="{LEFT}" y="34" width="18" height="10"/>')
-        parts.append(f'<text class="tick" x="{LEFT + 24}" y="43">{escape(band)}</text>')
+        parts.append(f'<text class="tick" x="{LEFT + 24}" y="43">{for_html(band)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -90,7 +90,7 @@ def _head(title: str, num_arms: int) -> str:
 
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
   aria-labelledby="title">
-<title id="title">{escape(title)}</title>
+<title id="title">{for_html(title)}</title>
 <style>
 svg {{ --page: #ffffff; --ink: #1f2328; --soft: #656d76; --rule: #d8dee4; {colours(LIGHT)};
   background: var(--page); font-family: system-ui, sans-serif; }}
@@ -104,7 +104,7 @@ svg {{ --page: #ffffff; --ink: #1f2328; --soft: #656d76; --rule: #d8dee4; {colou
 .band {{ opacity: 0.16; stroke: none; }}
 .key {{ fill: var(--soft); opacity: 0.3; }}
 </style>
-<text class="title" x="{LEFT}" y="22">{escape(title)}</text>"""
+<text class="title" x="{LEFT}" y="22">{for_html(title)}</text>"""
 
 
 def _grid(axes: _Axes, across: Sequence[float], up: Sequence[float], scale: float) -> list[str]:
@@ -151,7 +151,7 @@ def _labels(axes: _Axes, curves: Mapping[str, MeanCurve]) -> list[str]:
         text = f"{name if len(name) <= 12 else name[:11] + '…'} {100 * curve.mean[-1]:.1f}"
         parts.append(
             f'<text x="{RIGHT + 10}" y="{y + 4:.1f}" style="fill: var(--arm{number}); font-size: 13px; '
-            f'font-weight: 600">{escape(text)}</text>'
+            f'font-weight: 600">{for_html(text)}</text>'
         )
         parts.append(
             f'<line x1="{axes.x(curve.generated_tokens[-1]):.1f}" y1="{wanted:.1f}" x2="{RIGHT + 7}" y2="{y:.1f}" '

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from tbrm_bench.foreign import for_markdown
 from tbrm_train.comparison.finals import VALIDATION_TASK
 
 if TYPE_CHECKING:
@@ -120,10 +121,14 @@ def report_markdown(result: "Result") -> str:
     limits = [f"{name} = {value:g}" for name, value in asdict(plan.base.budget).items() if value is not None]
     limits.append(f"at most {plan.base.optimizer.steps} steps")
     parts = [
-        f"# {', '.join(arm.name for arm in plan.arms)}",
-        f"Model {plan.base.model}, prompts {plan.base.prompts.source}, training seeds {seeds}; budget: "
-        f"{', '.join(limits)}. The arms share all but what the first table lists.",
-        *([f"**Read this first.** {' '.join(_sentence(note) for note in result.notes)}"] if result.notes else []),
+        f"# {for_markdown(', '.join(arm.name for arm in plan.arms))}",
+        f"Model {for_markdown(plan.base.model)}, prompts {for_markdown(plan.base.prompts.source)}, training seeds "
+        f"{seeds}; budget: {', '.join(limits)}. The arms share all but what the first table lists.",
+        *(
+            [f"**Read this first.** {for_markdown(' '.join(_sentence(note) for note in result.notes))}"]
+            if result.notes
+            else []
+        ),
         _section(differences_table(plan)),
         *map(_section, scores_tables(result)),
         _section(pairs_table(result)),
@@ -136,24 +141,21 @@ def report_markdown(result: "Result") -> str:
         _section(ledger_table(result)),
         "Means over seeds, memory the largest. generated, trained: tokens; forward, backward: trained tokens times "
         "passes; FLOPs of rollouts and updates. Passes of an update a trained token: "
-        + "; ".join(f"{name}: {passes}" for name, passes in result.passes.items())
+        + "; ".join(f"{for_markdown(name)}: {passes}" for name, passes in result.passes.items())
         + ".",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(table: Table) -> str:
-    return f"## {table.title}\n\n" + markdown_table(table)
+    return f"## {for_markdown(table.title)}\n\n" + markdown_table(table)
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table in Markdown; bars within cells are escaped."""
-    lines = [table.headers, tuple("---" for _ in table.headers), *table.rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Return a table in Markdown, its cells literal."""
+    lines = [" | ".join(map(for_markdown, cells)) for cells in (table.headers, *table.rows)]
+    lines.insert(1, " | ".join("---" for _ in table.headers))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _sentence(note: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tbrm_bench.disk import disk_errors
+from tbrm_bench.interrupts import ended_by
 from tbrm_train.checkpoint import last_checkpoint, locked
 from tbrm_train.comparison.plan import Plan, Run
 from tbrm_train.comparison.same_inputs import check_inputs
@@ -64,8 +65,8 @@ def _reason(log: Path, code: int) -> str:
     """Return the last error that a training told, or what ended it."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     errors = [line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")]
-    if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
+    if name := ended_by(code):
+        return f"ended by {name}"
     return errors[-1] if errors else f"exit code {code}"
 
 
