@@ -20,8 +20,8 @@ from typing import Any
 
 from tbrm_bench.class_fit import QUANTISED_KEYS, Fit, FitQuestion, lost_modules
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge import plain
 from tbrm_bench.merge.cache import merged
+from tbrm_bench.merge.formats import plain
 from tbrm_bench.merge.names import wrapped_name
 from tbrm_bench.merge.plan import Loaded, Parts
 from tbrm_bench.merge.problems import UnknownFormat

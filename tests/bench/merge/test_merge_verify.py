@@ -18,7 +18,7 @@ from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.merge import asking, check, merge
 from tbrm_bench.merge.cache import is_model, merged
 from tbrm_bench.merge.expected import Expected, Question
-from tbrm_bench.merge.lora import parse
+from tbrm_bench.merge.formats.lora import parse
 from tbrm_bench.merge.lora_settings import Settings
 from tbrm_bench.merge.names import clean_name
 from tbrm_bench.merge.verify import Shapes, check_names
