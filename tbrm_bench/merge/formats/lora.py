@@ -12,12 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import tbrm_bench.merge.formats.plain as plain
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.assets import Assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType, to_float
 from tbrm_bench.merge.expected import Expected, Question
-from tbrm_bench.merge.formats import plain
 from tbrm_bench.merge.lora_fit import (
     check_ranks,
     check_saved,
