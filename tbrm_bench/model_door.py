@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.class_fit import QUANTISED_KEYS, Fit, FitQuestion, lost_modules
+from tbrm_bench.engines import ENGINES, engine_class
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge import plain
 from tbrm_bench.merge.cache import merged
+from tbrm_bench.merge.formats import plain
 from tbrm_bench.merge.names import wrapped_name
 from tbrm_bench.merge.plan import Loaded, Parts
 from tbrm_bench.merge.problems import UnknownFormat
@@ -73,15 +74,17 @@ class ModelCheck:
             atexit.register(self._question.close)
 
     def finish(self, *, engine: str, trust_remote_code: bool = False) -> list[str]:
-        """Return what is allowed and probably not meant; `engine` is vllm, hf or the trainer's name.
+        """Return what is allowed and probably not meant; `engine` is one of ENGINES, or who else reads them.
 
         Raises UserError, naming the tensors, if the weights are not those of the class.
         """
         name = self._model.name
-        if self._is_native and engine != "vllm":
+        about = engine_class(engine).about if engine in ENGINES else None
+        if self._is_native and not (about and about.reads_native):
+            able = " or ".join(name for name in ENGINES if engine_class(name).about.reads_native)
             raise UserError(
                 f"{name} holds its weights in Mistral's own format (consolidated*.safetensors) alone, which {engine} "
-                "does not read; use --engine vllm or a folder with model*.safetensors"
+                f"does not read; use --engine {able} or a folder with model*.safetensors"
             )
         fit = self._unchecked if self._question is None else self._question.answer()
         if not isinstance(fit, Fit):
@@ -94,7 +97,7 @@ class ModelCheck:
         if fit.num_faults:
             message = _misfit(self._model, fit)
             own_code = trust_remote_code and "AutoModelForCausalLM" in (self._model.config.get("auto_map") or {})
-            if not own_code or engine == "vllm":  # vLLM has its own code for every class of transformers
+            if not own_code or (about and about.has_own_classes):  # the code beside the model is not what runs
                 raise UserError(message)
             return [*self._warnings, f"{message} (or its own code, which trust_remote_code runs, has other tensors)"]
         self._check_ties(fit)

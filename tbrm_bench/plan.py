@@ -6,8 +6,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from tbrm_bench.engines import DEFAULT_ENGINE
 from tbrm_bench.engines.base import Device, DType, Engine
 from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.models import Model
@@ -15,8 +16,6 @@ from tbrm_bench.protocols import Protocol
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.store.lock import started_under
-
-EngineName = Literal["vllm", "hf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class EvalOptions:
     model: str
     tasks: tuple[str, ...]
     protocol: str
-    engine: EngineName = "vllm"
+    engine: str = DEFAULT_ENGINE
     samples: int | None = None
     max_tokens: int | None = None
     limit: int | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.engines import engine_packages, make_engine
 from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.engines.positions import EnginePerTask, position_limit, regime
 from tbrm_bench.errors import UserError
@@ -160,13 +161,7 @@ def _one_engine(model: Model, max_model_len: int, options: EvalOptions) -> Engin
         trust_remote_code=settings.trust_remote_code,
         max_num_seqs=settings.max_num_seqs,
     )
-    if options.engine == "hf":
-        from tbrm_bench.engines.hf import HfEngine
-
-        return HfEngine(config)
-    from tbrm_bench.engines.vllm import VllmEngine
-
-    return VllmEngine(config)
+    return make_engine(options.engine, config)
 
 
 def _lock(
@@ -214,7 +209,7 @@ def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, 
         "strict_boxed": protocol.strict_boxed,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": versions(),
+        "versions": versions(engine_packages()),
         "hardware": hardware(),
     }
 

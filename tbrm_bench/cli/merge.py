@@ -25,6 +25,15 @@ PROBE_TOKENS = 16
 MAX_SHOWN = 8
 
 
+def _print_formats(wanted: bool) -> None:
+    if wanted:
+        from tbrm_bench.merge.formats import FORMATS
+
+        for module in FORMATS:
+            print_data(f"{module.NAME:<12}{module.TITLE}{f': {module.FILES}' if module.FILES else ''}")
+        raise typer.Exit
+
+
 def merge(
     source: Annotated[Path, typer.Argument(metavar="CKPT", help="Folder of a checkpoint, a step or a run.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
@@ -56,12 +65,16 @@ def merge(
     check: Annotated[
         bool, typer.Option("--check", help="Compare a merged folder with its source: --check OUT CKPT.")
     ] = False,
+    formats: Annotated[
+        bool,
+        typer.Option("--formats", is_eager=True, callback=_print_formats, help="List the formats that are read."),
+    ] = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Afterwards load the model and let it write a few tokens.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Make a Hugging Face model of a checkpoint of FSDP (verl), DeepSpeed, DCP, accelerate or PEFT.
+    """Make a Hugging Face model of a checkpoint of a training (--formats lists what is read).
 
     OUT appears whole or not at all, with every name and shape checked against the model's class.
     """

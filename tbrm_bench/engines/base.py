@@ -6,9 +6,10 @@ samples, and it draws the tokens of a request from that request's seed alone, so
 neighbours.
 """
 
+import ctypes
 import json
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -33,7 +34,21 @@ class EngineConfig:
     max_num_seqs: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EngineAbout:
+    """What the rest of the project asks of an engine before it is loaded."""
+
+    builds: Mapping[str, str]  # distribution -> the extra that installs it; exactly one of them is needed
+    probe: str  # words of Python that import it and print its version, for `tbench doctor`
+    settings: tuple[str, ...]  # the fields of EngineConfig that it reads
+    reads_native: bool = False  # Mistral's own format of weights
+    has_own_classes: bool = False  # in place of code that lies beside a model
+    length_regimes: Mapping[str, int] = field(default_factory=dict)  # start of a model type -> see `positions`
+
+
 class Engine(Protocol):
+    """A model that is loaded and ready; use it as a context manager."""
+
     """A model that is loaded and ready; use it as a context manager."""
 
     def identity(self) -> Mapping[str, str | int]:
@@ -49,6 +64,16 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class EngineClass(Protocol):
+    """The class of an engine that can be named."""
+
+    about: EngineAbout
+
+    def __call__(self, config: EngineConfig, /) -> Engine:
+        """Settle device, dtype and version without loading anything; raises MissingExtra or MissingPrerequisite."""
+        ...
 
 
 def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
@@ -94,3 +119,10 @@ def model_config(model_dir: str) -> dict[str, Any]:
     """Return config.json as it is."""
     config: dict[str, Any] = json.loads((Path(model_dir) / "config.json").read_text(encoding="utf-8"))
     return config
+
+
+def trim_heap() -> None:
+    """Give freed memory back to the system: glibc would keep every step's activations in a heap full of holes."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; musl and macOS have none
+    if trim is not None:
+        trim(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tbrm_bench.engines.base import EngineConfig, model_config, resolve_device, resolve_dtype
+from tbrm_bench.engines.base import EngineAbout, EngineConfig, model_config, resolve_device, resolve_dtype
 from tbrm_bench.engines.finite import FiniteLogits
 from tbrm_bench.engines.positions import position_limit, use_long_factors
 from tbrm_bench.errors import MissingExtra, UserError
@@ -30,6 +30,11 @@ class HfEngine:
     """One transformers model in this process."""
 
     name = "hf"
+    about = EngineAbout(
+        builds={"transformers": "hf"},
+        probe="import transformers; transformers.AutoModelForCausalLM; print(transformers.__version__)",
+        settings=("device", "dtype", "trust_remote_code", "max_num_seqs"),
+    )
 
     def __init__(self, config: EngineConfig) -> None:
         """Settle device, dtype and version without loading the model; raises MissingExtra or MissingPrerequisite."""
@@ -38,10 +43,6 @@ class HfEngine:
                 self.version = importlib.metadata.version(package)
             except importlib.metadata.PackageNotFoundError:
                 raise MissingExtra(package, "hf") from None
-        if config.tensor_parallel != 1:
-            raise UserError(
-                f"tensor_parallel={config.tensor_parallel}, but the hf engine runs on 1 device; use --engine vllm"
-            )
         self.config = config
         self.device = resolve_device(config.device)
         self.dtype = resolve_dtype(config, self.device)

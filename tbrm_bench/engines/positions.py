@@ -17,11 +17,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from tbrm_bench.engines import engine_class
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.errors import UserError
 from tbrm_bench.records import Sample, SampleRequest
 
-LLAMA4_TUNING = 32768  # vllm/model_executor/models/llama4.py
 # Configurations of transformers with a default of their own, which wins over the rotary table's entry.
 ORIGINAL_CONTEXT = {"phi3": 4096, "phi4mm": 4096, "phi4_multimodal": 4096}
 
@@ -32,7 +32,8 @@ def position_limit(config: Mapping[str, Any], engine: str) -> int | None:
     text: Mapping[str, Any] = nested if isinstance(nested, dict) else config
     context = text.get("max_position_embeddings") or 0
     kind = str(text.get("model_type", ""))
-    limit = LLAMA4_TUNING if kind.startswith("llama4") and engine == "vllm" else None
+    regimes = engine_class(engine).about.length_regimes
+    limit = next((tokens for start, tokens in regimes.items() if kind.startswith(start)), None)
     for table in _rope_tables(text):
         if "long_factor" in table and "short_factor" in table:
             default = ORIGINAL_CONTEXT.get(kind) or table.get("original_max_position_embeddings") or context

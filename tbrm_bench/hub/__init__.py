@@ -9,6 +9,7 @@ kept or printed here.
 """
 
 from tbrm_bench.hub.client import Backoff, endpoint
+from tbrm_bench.hub.commit_loop import check_visibility, push_changes
 from tbrm_bench.hub.download import Download, Snapshot, download_model, download_repo
 from tbrm_bench.hub.eval_results import EvalResult, eval_results_yaml
 from tbrm_bench.hub.repo import Head, HubMoved, HubRepo, RemoteFile, Upload
@@ -25,9 +26,11 @@ __all__ = [
     "RemoteFile",
     "Snapshot",
     "Upload",
+    "check_visibility",
     "download_model",
     "download_repo",
     "endpoint",
     "eval_results_yaml",
     "hub_status",
+    "push_changes",
 ]

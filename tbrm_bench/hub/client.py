@@ -92,7 +92,7 @@ def retried(call: Callable[[], T], *, backoff: Backoff) -> T:
         except client_errors() as error:
             if attempt == backoff.num_tries or not is_transient(error):
                 raise
-            backoff.wait(attempt, reason=_reason(error), asked_s=_retry_after(error))
+            backoff.wait(attempt, reason=_reason(error), asked_s=retry_after(error))
     raise AssertionError("num_tries is at least 1")
 
 
@@ -144,7 +144,8 @@ def _primary(error: BaseException) -> BaseException:
     return next((inner for inner in _chain(error) if isinstance(inner, own)), error)
 
 
-def _retry_after(error: BaseException) -> float | None:
+def retry_after(error: BaseException) -> float | None:
+    """Return the seconds that the server asked to wait, 600 at most; None if it did not ask."""
     for inner in _chain(error):
         asked = getattr(getattr(inner, "response", None), "headers", {}).get("Retry-After", "")
         if re.fullmatch(r"\d+", asked):

@@ -26,6 +26,7 @@ from tbrm_bench.hub.client import (
     make_api,
     require_token,
     retried,
+    retry_after,
 )
 from tbrm_bench.hub.download import content_oid
 
@@ -39,6 +40,10 @@ MOVED_STATUSES = (409, 412)
 
 class HubMoved(Exception):
     """The commit was not made, or nobody can say: another one was first, or the answer did not come."""
+
+    def __init__(self, reason: str, *, asked_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.asked_s = asked_s  # what the Hub asked to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +243,8 @@ class HubRepo:
         except client_errors() as error:
             status = http_status(error)
             if status in MOVED_STATUSES or is_transient(error):
-                raise HubMoved(f"the Hub answered {status}" if status else "the Hub's answer was lost") from error
+                reason = f"the Hub answered {status}" if status else "the Hub's answer was lost"
+                raise HubMoved(reason, asked_s=retry_after(error)) from error
             raise
         return str(done.oid)
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.errors import UserError
 from tbrm_bench.files import read_text, write_files
-from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
+from tbrm_bench.hub import Backoff, Head, HubRepo, Upload, check_visibility, push_changes
 from tbrm_bench.hub.client import require_token
 from tbrm_bench.leaderboard.board import Board, load_board, locked_boards
 from tbrm_bench.leaderboard.page import page
@@ -30,8 +30,6 @@ PAGE = "README.md"
 # The Hub's viewer has nothing to show of a board's rows.
 FRONT = "---\nviewer: false\n---\n\n"
 MINE = re.compile(r"[A-Za-z0-9][\w.-]*\.toml|rows/[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\.json", re.ASCII)
-# How often another push may be first; each of them got its own commit through meanwhile.
-MAX_MOVES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +49,17 @@ def push_boards(
     Raises UserError for a row that breaks a rule, also together with the rows that are there, and for a file that
     differs there unless `replace`; in both cases, and on MissingPrerequisite and RunFailed, nothing was changed.
     """
-    backoff = backoff or Backoff()
     remote = HubRepo(repo, repo_type="dataset", backoff=backoff)
     require_token()
     check_boards(folder)
     remote.ensure(private=not public)
-    num_moves, num_stuck, last = 0, 0, ""
-    while num_moves < MAX_MOVES and num_stuck < backoff.num_tries:
-        head = _head(remote)
-        if not head.is_private and not public:
-            raise UserError(f"{repo} is public; give --public to publish the board there, or name another repository")
-        uploads = _changes(remote, head, folder, replace=replace)
-        if not uploads:
-            return Moved(remote.url, head.commit, ())
-        try:
-            commit = remote.commit(head, uploads=uploads, deletions=[], message="Push boards")
-        except HubMoved as error:
-            num_stuck = num_stuck + 1 if head.commit == last else 1
-            num_moves, last = num_moves + 1, head.commit
-            backoff.wait(num_stuck, reason=f"{error}: reading {repo} again")
-        else:
-            return Moved(remote.url, commit, tuple(upload.path for upload in uploads))
-    raise RunFailed(f"no commit to {repo} came through in {num_moves} tries; nothing is half done, push again later")
+
+    def changes(head: Head) -> tuple[list[Upload], list[str]]:
+        check_visibility(head, repo, public=public, what="board")
+        return _changes(remote, head, folder, replace=replace), []
+
+    done = push_changes(remote, changes, message="Push boards")
+    return Moved(remote.url, done.commit, tuple(upload.path for upload in done.uploads))
 
 
 def pull_boards(repo: str, folder: Path, *, replace: bool = False, backoff: Backoff | None = None) -> Moved:

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tbrm_bench.errors import UserError
+from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.files import write_files
 from tbrm_bench.merge.places import cache_dir
 from tbrm_bench.provenance import VOLATILE_KEYS, digest
@@ -51,7 +51,7 @@ class Asked(Generic[T]):
         try:
             installed = version("transformers")
         except PackageNotFoundError:
-            self._known = "transformers is not installed; run: pip install 'tbrm-bench[hf]'"
+            self._known = str(MissingExtra("transformers", "hf"))
             return
         asked = {key: value for key, value in config.items() if key not in NEUTRAL_KEYS}
         key = digest([FORMAT, installed, json.loads(json.dumps([asked, given], default=str, sort_keys=True))])

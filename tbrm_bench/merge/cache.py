@@ -12,8 +12,8 @@ from tbrm_bench.merge.assets import find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.flow import merge
-from tbrm_bench.merge.layouts import plain
-from tbrm_bench.merge.lora import find_base
+from tbrm_bench.merge.formats import plain
+from tbrm_bench.merge.formats.lora import find_base
 from tbrm_bench.merge.manifest import NAME, source_files
 from tbrm_bench.merge.places import cache_dir
 from tbrm_bench.provenance import digest
@@ -23,7 +23,7 @@ FORMAT = 1  # of what a merge makes: a new number makes old entries unused
 
 def is_model(folder: Path) -> bool:
     """Whether the folder is a Hugging Face model as it stands: a config and its weights."""
-    return (folder / "config.json").is_file() and plain(folder) is not None
+    return (folder / "config.json").is_file() and plain.find(folder) is not None
 
 
 def merged(source: Path) -> Path:
@@ -46,7 +46,7 @@ def _key(checkpoint: Checkpoint) -> str:
     base = find_base(checkpoint, None)
     assets = find_assets(checkpoint, base)
     beside = {name: hashlib.sha256(path.read_bytes()).hexdigest() for path, name in assets.files}
-    below = plain(base) if base is not None else None
+    below = plain.find(base) if base is not None else None
     weights = source_files(checkpoint), source_files(below) if below is not None else []
     settings = [
         hashlib.sha256(file.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 class Checkpoint:
     """A checkpoint on disk, recognised by its files' names; nothing is opened for it.
 
-    `format`: fsdp, deepspeed, universal, dcp, lora or plain. `files` are the model's, in the order of ranks where there
+    `format` is the NAME of a module of `formats`. `files` are the model's, in the order of ranks where there
     are any. `homes` are the folders in which config and tokenizer may lie, nearest first. `step` is None where no
     folder name tells it.
     """

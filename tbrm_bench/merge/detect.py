@@ -9,13 +9,13 @@ Any of these may be given.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge import layouts
 from tbrm_bench.merge.checkpoint import Checkpoint
+from tbrm_bench.merge.formats import FORMATS, find
 from tbrm_bench.merge.problems import UnknownFormat
 
 STEP_NAME = re.compile(r"(?:global_?step|checkpoint|step|epoch|iter|ckpt)[-_]?0*(\d+)(?:_universal)?", re.IGNORECASE)
@@ -33,16 +33,6 @@ INNER = (
 )
 POINTERS = ("latest_checkpointed_iteration.txt", "latest", "latest_universal")
 MAX_LISTED = 20
-
-Probe = Callable[[Path], Checkpoint | None]
-PROBES: tuple[Probe, ...] = (
-    layouts.fsdp,
-    layouts.megatron,
-    layouts.deepspeed,
-    layouts.dcp,
-    layouts.lora,
-    layouts.plain,
-)
 
 
 def detect(source: Path, *, step: int | None = None) -> Checkpoint:
@@ -80,10 +70,10 @@ def step_of(folder: Path) -> int | None:
 
 
 def _in_folder(folder: Path) -> Checkpoint | None:
-    found = _probe(folder)
+    found = find(folder)
     inner = [] if found else [folder / name for name in INNER if (folder / name).is_dir()]
     for path in inner:
-        found = _probe(path)
+        found = find(path)
         if found is not None:
             if path.name == "actor" and (folder / "critic").is_dir():
                 found = replace(found, notes=(*found.notes, "the actor is merged; for the critic give critic/ itself"))
@@ -92,10 +82,6 @@ def _in_folder(folder: Path) -> Checkpoint | None:
         return None
     step = next((step_of(path) for path in (found.root, *found.root.parents[:2]) if step_of(path) is not None), None)
     return replace(found, step=step, homes=tuple(_homes(found.root)))
-
-
-def _probe(folder: Path) -> Checkpoint | None:
-    return next((found for probe in PROBES if (found := probe(folder)) is not None), None)
 
 
 def _homes(root: Path) -> Iterable[Path]:
@@ -109,8 +95,8 @@ def _choose(source: Path, found: list[Checkpoint], step: int | None) -> Checkpoi
     if not found:
         names = ", ".join(sorted(path.name for path in source.iterdir())[:5]) or "nothing"
         raise UnknownFormat(
-            f"{source} holds no checkpoint that is known here (found: {names}); give the folder with the "
-            "model_world_size_*.pt, *_model_states.pt, .metadata, adapter_config.json or *.safetensors files"
+            f"{source} holds no checkpoint of a known format (found: {names}); give the folder with the files of one: "
+            + ", ".join(module.FILES for module in FORMATS if module.FILES)
         )
     if step is not None:
         for checkpoint in found:

@@ -12,7 +12,6 @@ from pathlib import Path
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import check_free, new_folder
-from tbrm_bench.merge import dcp, deepspeed, fsdp, lora, plain, universal
 from tbrm_bench.merge.assets import Assets, find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint, MergeReport
 from tbrm_bench.merge.detect import detect
@@ -20,6 +19,7 @@ from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
 from tbrm_bench.merge.expected import Expected, Question
 from tbrm_bench.merge.files import check_unchanged
 from tbrm_bench.merge.folder import memory_errors
+from tbrm_bench.merge.formats import load, lora
 from tbrm_bench.merge.manifest import write_beside
 from tbrm_bench.merge.names import clean_names, drop_matching
 from tbrm_bench.merge.plan import Loaded
@@ -28,15 +28,6 @@ from tbrm_bench.merge.ties import resolve_ties, tied_by_name
 from tbrm_bench.merge.verify import check_names
 from tbrm_bench.merge.writer import Progress, parse_size, plan_shards, write_shards
 from tbrm_bench.weights import combine_digests
-
-READERS = {
-    "fsdp": fsdp.load,
-    "deepspeed": deepspeed.load,
-    "universal": universal.load,
-    "dcp": dcp.load,
-    "plain": plain.load,
-    "lora": lora.load,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +129,7 @@ def planned(
     assets = find_assets(checkpoint, base)
     question = Question(assets.config, assets.config_file)
     try:
-        loaded = READERS[checkpoint.format](checkpoint, wanted)
+        loaded = load(checkpoint, wanted)
         clean_names(loaded, assets.architecture)
         drop_matching(loaded, drop)
         _drop_buffers(loaded, assets, question)

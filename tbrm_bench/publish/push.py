@@ -1,17 +1,14 @@
 """`tbench push`: one commit that brings a run to a dataset repository, or nothing if it is there already.
 
-    read the head --> what differs --> upload --> commit on top of that head --refused--> read the head again
-
-A commit is made for one head only, so that of two pushes at the same time neither is lost: the second one sees the
-first, makes the card of both, and tries again.
+The loop is `hub.commit_loop`: a push that sees another one's commit makes the card of both.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.hub import Backoff, Head, HubMoved, HubRepo, Upload
+from tbrm_bench.errors import UserError
+from tbrm_bench.hub import Backoff, Head, HubRepo, Upload, check_visibility, push_changes
 from tbrm_bench.hub.client import holds_token, require_token
 from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.card import CardRun, card
@@ -20,9 +17,6 @@ from tbrm_bench.publish.layout import CARD, MANIFEST, Manifest, belongs_to, read
 from tbrm_bench.results import read_results
 from tbrm_bench.store.lock import read_run_file
 from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
-
-# How often another push may be first; each of them got its own commit through meanwhile.
-MAX_MOVES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +46,18 @@ def push_run(
     a name or permission that is wrong, or another run of that name in the repository; MissingPrerequisite without a
     token or connection; RunFailed when the Hub keeps failing. In all these cases the repository is as it was.
     """
-    backoff = backoff or Backoff()
     remote = HubRepo(repo, repo_type="dataset", branch=branch, backoff=backoff)
     require_token()
     with staged_run(run_dir) as staged:
         remote.ensure(private=not public)
-        return _commit(remote, staged, public=public)
 
+        def changes(head: Head) -> tuple[list[Upload], list[str]]:
+            check_visibility(head, repo, public=public, what="run")
+            return _changes(remote, head, staged)
 
-def _commit(remote: HubRepo, staged: StagedRun, *, public: bool) -> Pushed:
-    """Commit on top of the head, whichever it is by then; RunFailed when no try comes through."""
-    num_moves, num_stuck, last_head = 0, 0, ""
-    while num_moves < MAX_MOVES and num_stuck < remote.backoff.num_tries:
-        head = remote.head()
-        if head is None:
-            raise UserError(f"{remote.repo!r} was deleted, or cannot be seen with this token; check it and push again")
-        _check_visibility(head, remote.repo, public=public)
-        uploads, deletions = _changes(remote, head, staged)
-        if not uploads and not deletions:
-            return Pushed(remote.url, head.commit, staged.name, (), ())
-        try:
-            commit = remote.commit(head, uploads=uploads, deletions=deletions, message=f"Push {staged.name}")
-        except HubMoved as error:
-            # A head that stays where it is was not moved by others: the Hub itself is in trouble.
-            num_stuck = num_stuck + 1 if head.commit == last_head else 1
-            num_moves, last_head = num_moves + 1, head.commit
-            remote.backoff.wait(num_stuck, reason=f"{error}: reading {remote.repo} again")
-        else:
-            return Pushed(remote.url, commit, staged.name, tuple((u.path, u.size) for u in uploads), tuple(deletions))
-    raise RunFailed(
-        f"no commit to {remote.repo} came through in {num_moves} tries; nothing is half done, push again later"
-    )
-
-
-def _check_visibility(head: Head, repo: str, *, public: bool) -> None:
-    if not head.is_private and not public:
-        raise UserError(f"{repo} is public; give --public to publish the run there, or name another repository")
+        done = push_changes(remote, changes, message=f"Push {staged.name}")
+        sizes = tuple((upload.path, upload.size) for upload in done.uploads)
+        return Pushed(remote.url, done.commit, staged.name, sizes, done.deletions)
 
 
 def _changes(remote: HubRepo, head: Head, staged: StagedRun) -> tuple[list[Upload], list[str]]:

@@ -47,7 +47,7 @@ def plan(model: Path, run_dir: Path, engine: str, **settings: Any) -> Plan:
             samples=2,
             limit=6,
             out=run_dir,
-            engine=engine,  # type: ignore[arg-type]
+            engine=engine,
             settings=Settings(**settings),
         )
     )

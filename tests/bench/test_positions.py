@@ -59,12 +59,12 @@ def planned(model: Path, engine: str, **changes: Any) -> Plan:
     options = EvalOptions(
         model=str(model), tasks=("arithmetic",), protocol="quickstart", samples=1, limit=3, out=Path("unused")
     )
-    return prepare(replace(options, engine=engine, **changes))  # type: ignore[arg-type]
+    return prepare(replace(options, engine=engine, **changes))
 
 
 def tokens(plan: Plan, tasks: list[TaskPlan], engine: str) -> dict[SampleKey, tuple[int, ...]]:
     """What a run of these tasks generates."""
-    options = EvalOptions(model="", tasks=(), protocol="", engine=engine)  # type: ignore[arg-type]
+    options = EvalOptions(model="", tasks=(), protocol="", engine=engine)
 
     def requests() -> Iterator[SampleRequest]:
         for task in tasks:

@@ -14,6 +14,7 @@ from hub_repos import Commit
 from hub_server import HubServer
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.hub import Backoff
 from tbrm_train.hub_push import OUTBOX, Push, card, pushing
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe
@@ -88,6 +89,22 @@ def test_a_fault_is_one_line_the_training_goes_on_and_the_next_start_pushes(hub:
     assert left(recipe) == []
     assert "step 2" in head(hub).message
     assert len([entry for entry in hub.log if entry.method == "PUT"]) == len(sent), "weights that arrived stay there"
+
+
+def test_a_push_waits_between_its_tries_and_as_long_as_the_hub_asks(hub: HubServer, recipe: RlRecipe) -> None:
+    """Another commit first, a busy Hub, a limit of requests: one commit in the end, after growing waits."""
+    for status, headers in ((412, {}), (503, {}), (429, {"Retry-After": "7"})):
+        hub.faults.add("POST", "/commit/", status=status, headers=headers)
+    waits: list[float] = []
+    backoff = Backoff(num_tries=5, first_s=1.0, longest_s=30.0, sleep=waits.append)
+    with pushing(recipe, pytest.fail, backoff=backoff) as push:
+        push(checkpoint(recipe, 2))
+    assert left(recipe) == []
+    assert "step 2" in head(hub).message
+    assert len([entry for entry in hub.log if "/commit/" in entry.path]) == 4
+    first, second, third = waits
+    assert 0.5 <= first <= 1.0 <= second <= 2.0
+    assert third >= 7.0, "what the Hub asks for is kept to"
 
 
 def test_a_training_that_stops_does_not_wait_and_loses_nothing(hub: HubServer, recipe: RlRecipe) -> None:

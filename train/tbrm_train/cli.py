@@ -71,8 +71,10 @@ def _train_sft(path: Path, overrides: list[str]) -> Path:
 
 
 def _train_rl(path: Path, overrides: list[str]) -> Path | None:
+    from tbrm_bench.report.loggers import require_loggers
     from tbrm_train.checkpoint import is_finished, last_checkpoint, locked, open_output, point_best
     from tbrm_train.hub_push import pushing
+    from tbrm_train.metrics_log import projects_of
     from tbrm_train.rl_rules import load_rl_recipe
     from tbrm_train.task_scores import is_scored
 
@@ -90,6 +92,7 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
                 return last.path
         if last is not None:
             say(f"going on from {last.path}")
+        require_loggers(projects_of(recipe.logging))
         with _live_table() as observer:
             return _run(recipe, observer)
 

@@ -20,15 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
-from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.hub import HubRepo, Upload
+from tbrm_bench.errors import UserError
+from tbrm_bench.hub import Head, HubRepo, Upload, push_changes
 from tbrm_bench.hub.client import Backoff, holds_token, require_token
-from tbrm_bench.hub.repo import HubMoved
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import recipe_toml
 
 OUTBOX = ".push"
-NUM_TRIES = 5  # against others who commit to the same repository
 Push = Callable[[Path], None]
 Warn = Callable[[str], None]
 
@@ -112,7 +110,7 @@ def _push_waiting(outbox: Path, remote: HubRepo, recipe: RlRecipe, warn: Warn) -
     for folder in _waiting(outbox):
         try:
             _push(folder, remote, recipe)
-        except (UserError, HubMoved, OSError, ValueError, KeyError) as error:
+        except (UserError, OSError, ValueError, KeyError) as error:
             warn(
                 f"{folder.name} is not on the Hub yet: {' '.join(str(error).split())[:300]}; "
                 "the next checkpoint, or the same command given again, pushes it"
@@ -125,16 +123,9 @@ def _push(folder: Path, remote: HubRepo, recipe: RlRecipe) -> None:
     uploads = [Upload(file.name, file) for file in sorted(folder.iterdir())]
     uploads.append(Upload("README.md", card(recipe, meta).encode()))
     remote.ensure(private=True)
-    for _ in range(NUM_TRIES):
-        head = remote.head()
-        if head is None:
-            raise RunFailed(f"{remote.repo} was made and is not there")
-        missing = [upload for upload in uploads if not upload.is_same(head.files.get(upload.path))]
-        try:
-            if missing:
-                remote.commit(head, uploads=missing, deletions=(), message=f"Checkpoint of step {meta['step']}")
-            shutil.rmtree(folder)
-            return
-        except HubMoved:
-            continue
-    raise HubMoved(f"others kept committing to {remote.repo}")
+
+    def missing(head: Head) -> tuple[list[Upload], list[str]]:
+        return [upload for upload in uploads if not upload.is_same(head.files.get(upload.path))], []
+
+    push_changes(remote, missing, message=f"Checkpoint of step {meta['step']}")
+    shutil.rmtree(folder)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.engines import engine_packages
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GRADER
@@ -106,7 +107,7 @@ def _task_facts(plan: Plan) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = versions()
+    found = versions(engine_packages())
     try:
         return {**found, "reasoning-gym": importlib.metadata.version("reasoning-gym")}
     except importlib.metadata.PackageNotFoundError:

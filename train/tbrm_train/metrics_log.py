@@ -8,18 +8,17 @@ docs/train.md defines every number. Undefined is null. A run that goes on from s
 steps, which it will write again.
 """
 
-import importlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tbrm_bench.disk import disk_errors
-from tbrm_bench.errors import MissingExtra
 from tbrm_bench.files import write_text
+from tbrm_bench.report.loggers import Logger, open_loggers
 from tbrm_train.rl_recipe import Logging, RlRecipe
 
 METRICS, TIMINGS, VALIDATION = "metrics.jsonl", "timings.jsonl", "validation.jsonl"
@@ -35,12 +34,12 @@ class MetricsLog:
         """
         self.output = Path(recipe.output)
         self.writes = writes
-        self._loggers: list[_TensorBoard | _Tracker] = []
+        self._loggers: list[Logger] = []
         if writes:
             with disk_errors(self.output):
                 for name in (METRICS, TIMINGS, VALIDATION):
                     keep_lines(self.output / name, before=first_step)
-            self._loggers = _loggers(recipe.logging, self.output, asdict(recipe))
+            self._loggers = open_loggers(projects_of(recipe.logging), self.output, asdict(recipe))
 
     def write(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Append one line to each file."""
@@ -93,44 +92,8 @@ def keep_lines(file: Path, *, before: int) -> None:
     write_text(file, "".join(kept))
 
 
-class _TensorBoard:
-    def __init__(self, output: Path) -> None:
-        self.writer = _load("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(output / "tensorboard"))
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        for key, value in values.items():
-            self.writer.add_scalar(key, value, step)
-
-    def close(self) -> None:
-        self.writer.close()
-
-
-class _Tracker:
-    """Weights & Biases and trackio, which has taken over its interface."""
-
-    def __init__(self, package: str, project: str, output: Path, config: Mapping[str, Any]) -> None:
-        self.module = _load(package, package)
-        self.module.init(project=project, name=output.name, config=dict(config))
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.module.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self.module.finish()
-
-
-def _loggers(settings: Logging, output: Path, config: Mapping[str, Any]) -> "list[_TensorBoard | _Tracker]":
-    found: list[_TensorBoard | _Tracker] = []
-    if settings.tensorboard:
-        found.append(_TensorBoard(output))
-    for package, project in (("wandb", settings.wandb_project), ("trackio", settings.trackio_project)):
-        if project:
-            found.append(_Tracker(package, project, output, config))
-    return found
-
-
-def _load(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise MissingExtra(package, "loggers") from None
+def projects_of(settings: Logging) -> dict[str, str]:
+    """Return the loggers that the recipe asks for: package -> project, "" for TensorBoard, which has none."""
+    trackers = {"wandb": settings.wandb_project, "trackio": settings.trackio_project}
+    found = {package: project for package, project in trackers.items() if project}
+    return {"tensorboard": "", **found} if settings.tensorboard else found

@@ -115,8 +115,8 @@ class _TrainingVllm(VllmEngine):
 class HfRollouts(Rollouts):
     """transformers' `generate` on a copy of the model: slow, simple, the reference."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        """Settle device and dtype."""
+    def __init__(self, config: EngineConfig, *, world_size: int = 1, gpu_memory: float = 1.0) -> None:
+        """Settle device and dtype; a share of a GPU and more processes mean nothing to it."""
         self.engine = HfEngine(config)
 
     def load(self, weights: Weights) -> None:
@@ -151,6 +151,10 @@ class HfRollouts(Rollouts):
         return found
 
 
+# By the names of the recipe; every engine here is one of the bench whose weights can be replaced.
+ROLLOUTS: dict[str, type[VllmRollouts | HfRollouts]] = {"vllm": VllmRollouts, "hf": HfRollouts}
+
+
 def make_rollouts(model_dir: str, settings: Rollout, *, max_model_len: int, dtype: str, world_size: int) -> Rollouts:
     """Return the engine that the recipe names, not loaded yet; `max_model_len` is prompt plus response, in tokens."""
     config = EngineConfig(
@@ -160,9 +164,7 @@ def make_rollouts(model_dir: str, settings: Rollout, *, max_model_len: int, dtyp
         dtype=dtype,  # type: ignore[arg-type]
         max_num_seqs=settings.max_num_seqs,
     )
-    if settings.engine == "hf":
-        return HfRollouts(config)
-    return VllmRollouts(config, world_size=world_size, gpu_memory=settings.gpu_memory)
+    return ROLLOUTS[settings.engine](config, world_size=world_size, gpu_memory=settings.gpu_memory)
 
 
 def probe_differences(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Iterator[float]:

@@ -14,11 +14,11 @@ import torch
 from forging import RANK_FILE, TINY, save_actor, set_config, tiny_state
 from safetensors.torch import load_file, save_file
 
-from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.errors import RunFailed, UserError, install_line
 from tbrm_bench.merge import asking, check, merge
 from tbrm_bench.merge.cache import is_model, merged
 from tbrm_bench.merge.expected import Expected, Question
-from tbrm_bench.merge.lora import parse
+from tbrm_bench.merge.formats.lora import parse
 from tbrm_bench.merge.lora_settings import Settings
 from tbrm_bench.merge.names import clean_name
 from tbrm_bench.merge.verify import Shapes, check_names
@@ -135,7 +135,7 @@ def test_without_transformers_a_merge_says_what_it_could_not_check(
     set_config(actor, own_option=2)
     report = merge(actor, tmp_path / "out")
     assert not report.verified
-    assert "tbrm-bench[hf]" in report.unverified
+    assert install_line("hf") in report.unverified
 
 
 def damage_byte(merged_folder: Path) -> str:

@@ -12,13 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import tbrm_bench.merge.formats.plain as plain
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge import plain
 from tbrm_bench.merge.assets import Assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType, to_float
 from tbrm_bench.merge.expected import Expected, Question
-from tbrm_bench.merge.layouts import plain as plain_layout
 from tbrm_bench.merge.lora_fit import (
     check_ranks,
     check_saved,
@@ -32,6 +31,9 @@ from tbrm_bench.merge.lowrank import LowRank
 from tbrm_bench.merge.plan import Loaded, Parts, Piece
 from tbrm_bench.merge.stream import output_tensor, read_all
 
+NAME = "lora"
+TITLE = "PEFT LoRA"
+FILES = "adapter_config.json"
 PREFIX = "base_model.model."
 PAIRS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")
 
@@ -45,6 +47,16 @@ class Part:
     adapter: str = ""
 
 
+def find(folder: Path) -> Checkpoint | None:
+    """Return an adapter of PEFT."""
+    if not (folder / "adapter_config.json").is_file():
+        return None
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):
+        if (folder / name).is_file():
+            return Checkpoint(NAME, folder, (folder / name,))
+    raise UserError(f"{folder} holds adapter_config.json but no adapter_model.safetensors or .bin; copy it too")
+
+
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
     """Read the adapter's own tensors; `apply` adds the base."""
     loaded = Loaded({}, [])
@@ -54,7 +66,7 @@ def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
 
 def find_base(checkpoint: Checkpoint, base: Path | None) -> Path | None:
     """Return the base's folder: the one given, or the one that an adapter's config names if it is on this disk."""
-    if base is None and checkpoint.format == "lora":
+    if base is None and checkpoint.format == NAME:
         return local_base(checkpoint.root)
     return base
 
@@ -73,15 +85,15 @@ def apply(
     Raises UserError for a scale that is not known, several adapters, kinds that are not sums (DoRA), and an adapter
     that does not fit its config or its base.
     """
-    if checkpoint.format != "lora" and not any("lora_" in name or name.startswith(PREFIX) for name in loaded.tensors):
+    if checkpoint.format != NAME and not any("lora_" in name or name.startswith(PREFIX) for name in loaded.tensors):
         return None
     named = {name: parse(name) for name in loaded.tensors}
     pairs = _pairs(loaded, named)
-    settings = read_settings(checkpoint, alpha) if pairs or checkpoint.format == "lora" else None
+    settings = read_settings(checkpoint, alpha) if pairs or checkpoint.format == NAME else None
     own = {part.module: loaded.tensors[name] for name, part in named.items() if part.kind == "base"}
     saved = {part.module: loaded.tensors[name] for name, part in named.items() if part.kind == "saved"}
     used = None
-    if checkpoint.format == "lora" or not own:
+    if checkpoint.format == NAME or not own:
         used = base
         replaced = own | saved
         own = _load_base(checkpoint, loaded, base)
@@ -173,7 +185,7 @@ def _pairs(loaded: Loaded, named: dict[str, Part]) -> dict[str, dict[str, Parts]
 def _load_base(checkpoint: Checkpoint, loaded: Loaded, base: Path | None) -> dict[str, Parts]:
     if base is None:
         raise UserError(f"{checkpoint.root} holds an adapter without its base; give the base model with --base")
-    found = plain_layout(base)
+    found = plain.find(base)
     if found is None:
         raise UserError(f"the base {base} holds no *.safetensors or pytorch_model*.bin; give a Hugging Face model")
     below = plain.load(found, None)

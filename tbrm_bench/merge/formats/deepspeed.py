@@ -11,20 +11,17 @@ that very 16-bit type is asked for, the stored 16-bit weights are the same numbe
 """
 
 import math
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.mesh import chunk
-from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
-from tbrm_bench.merge.problems import DamagedFile, UnknownFormat
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import Archive
-from tbrm_bench.merge.zerostate import (
+from tbrm_bench.merge.folder_files import check_ranks_complete, files_in
+from tbrm_bench.merge.formats.zerostate import (
     RANK,
     check_root,
     flat,
@@ -36,6 +33,42 @@ from tbrm_bench.merge.zerostate import (
     strings,
     zero_stage,
 )
+from tbrm_bench.merge.inert import Stub
+from tbrm_bench.merge.mesh import chunk
+from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
+from tbrm_bench.merge.problems import DamagedFile, UnknownFormat
+from tbrm_bench.merge.tensors import LazyTensor
+from tbrm_bench.merge.unpickle import Archive
+
+NAME = "deepspeed"
+TITLE = "DeepSpeed, ZeRO 0 to 3"
+FILES = "*_model_states.pt"
+MODEL_STATES = re.compile(r"(?:zero_pp_rank_(\d+)_)?mp_rank_(\d+)_model_states\.pt")
+OPTIM_STATES = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt")
+
+
+def find(folder: Path) -> Checkpoint | None:
+    """Return a tag's folder of DeepSpeed."""
+    names = {path.name: path for path in files_in(folder)}
+    states = {name: match for name in names if (match := MODEL_STATES.fullmatch(name))}
+    if not states:
+        return None
+    if any(int(match[2]) for match in states.values()):
+        raise UnknownFormat(
+            f"{folder} was written with model or pipeline parallelism (mp_rank_01), which is not merged here; "
+            "turn it into a universal checkpoint with DeepSpeed's ds_to_universal.py first"
+        )
+    optim = {int(match[1]): names[name] for name in names if (match := OPTIM_STATES.fullmatch(name))}
+    ranks = {int(match[1]): names[name] for name, match in states.items() if match[1] is not None}
+    world = max((*optim, *ranks), default=0) + 1
+    if ranks:
+        check_ranks_complete(folder, set(ranks), world, "zero_pp_rank_{1}_mp_rank_00_model_states.pt")
+    if optim:
+        check_ranks_complete(folder, set(optim), world, "zero_pp_rank_{1}_mp_rank_00_optim_states.pt")
+    elif ranks:
+        raise UserError(f"{folder} holds no *_optim_states.pt, where ZeRO-3 keeps the weights; copy them too")
+    models = [ranks[rank] for rank in sorted(ranks)] or [names[name] for name in sorted(states)]
+    return Checkpoint(NAME, folder, (*models, *(optim[rank] for rank in sorted(optim))), world)
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:

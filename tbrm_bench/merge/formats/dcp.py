@@ -16,12 +16,16 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile
+from tbrm_bench.merge.folder_files import files_in
 from tbrm_bench.merge.inert import Stub
 from tbrm_bench.merge.plan import Loaded, Parts, Piece
 from tbrm_bench.merge.problems import DamagedFile
 from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.merge.unpickle import MAX_PICKLE_BYTES, Archive, restricted_load
 
+NAME = "dcp"
+TITLE = "torch's distributed checkpoint (accelerate)"
+FILES = ".metadata"
 MODEL_PARTS = (("model",), ("module",), ("state_dict",), ("app", "model"), ("state", "model"), ("actor",), ("policy",))
 OTHER_PARTS = {"optimizer", "optim", "optimizers", "optimizer_states", "lr_scheduler", "scheduler", "dataloader", "rng"}
 
@@ -35,6 +39,16 @@ class Chunk:
     file: str
     start: int
     length: int
+
+
+def find(folder: Path) -> Checkpoint | None:
+    """Return a distributed checkpoint of torch."""
+    files = sorted(path for path in files_in(folder) if path.suffix == ".distcp")
+    if (folder / ".metadata").is_file():
+        return Checkpoint(NAME, folder, (folder / ".metadata", *files), max(1, len(files)))
+    if files:
+        raise UserError(f"{folder} holds *.distcp files but no .metadata, which says what is in them; copy it too")
+    return None
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:

@@ -17,7 +17,20 @@ from tbrm_bench.merge.plan import Loaded, Parts, whole
 from tbrm_bench.merge.problems import DamagedFile
 from tbrm_bench.merge.tensors import LazyTensor, contiguous_strides
 from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.weight_files import weight_files
 from tbrm_bench.weights import read_header
+
+NAME = "plain"
+TITLE = "transformers"
+FILES = "*.safetensors"
+
+
+def find(folder: Path) -> Checkpoint | None:
+    """Return a model of Hugging Face: safetensors, or pickles of older days."""
+    found = weight_files(folder)
+    if found is None:
+        return None
+    return Checkpoint(NAME, folder, (*([found.index] if found.index is not None else []), *found.files))
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:

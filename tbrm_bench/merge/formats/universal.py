@@ -4,18 +4,33 @@ global_step100_universal/zero/model.norm.weight/fp32.pt     {"param": the fp32 m
 global_step100_universal/mp_rank_00_model_states.pt         shapes, buffers, frozen weights, 16-bit weights
 """
 
+from pathlib import Path
+
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.deepspeed import frozen_parts
 from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile
+from tbrm_bench.merge.folder_files import files_in
+from tbrm_bench.merge.formats.deepspeed import MODEL_STATES, frozen_parts
+from tbrm_bench.merge.formats.zerostate import model_state, param_shapes, shared_names
 from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
 from tbrm_bench.merge.problems import DamagedFile
 from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.merge.unpickle import Archive
-from tbrm_bench.merge.zerostate import model_state, param_shapes, shared_names
 
+NAME = "universal"
+TITLE = "DeepSpeed, universal"
+FILES = "zero/*/fp32.pt"
 OTHER_STATES = ("exp_avg", "exp_avg_sq", "step")
+
+
+def find(folder: Path) -> Checkpoint | None:
+    """Return a folder that DeepSpeed's ds_to_universal.py has written."""
+    states = {path: match for path in files_in(folder) if (match := MODEL_STATES.fullmatch(path.name))}
+    if not states or not (folder / "zero").is_dir():
+        return None
+    models = sorted(states, key=lambda path: int(states[path][1] or 0))
+    return Checkpoint(NAME, folder, (*models, *sorted(folder.glob("zero/*/fp32.pt"))))
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:

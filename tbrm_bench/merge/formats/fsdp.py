@@ -8,14 +8,17 @@ DTensors (FSDP2, HSDP, tensor parallel; FSDP1 with a mesh) say where they lie by
 (FSDP1 without one) by offsets. A plain tensor is a buffer or a parameter that every rank holds whole.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.files import SourceFile
+from tbrm_bench.merge.folder_files import check_ranks_complete, files_in
 from tbrm_bench.merge.inert import Stub
 from tbrm_bench.merge.mesh import place_of
 from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
@@ -23,7 +26,36 @@ from tbrm_bench.merge.problems import DamagedFile
 from tbrm_bench.merge.tensors import LazyTensor
 from tbrm_bench.merge.unpickle import Archive
 
+NAME = "fsdp"
+TITLE = "FSDP (verl and others)"
+FILES = "model_world_size_*_rank_*.pt"
 RANK_FILE = re.compile(r"model_world_size_(\d+)_rank_(\d+)\.pt")
+
+
+def find(folder: Path) -> Checkpoint | None:
+    """Return the rank files of FSDP: all ranks of one world size."""
+    found = {(int(m[1]), int(m[2])): path for path in files_in(folder) if (m := RANK_FILE.fullmatch(path.name))}
+    if not found:
+        return None
+    worlds = sorted({world for world, _ in found})
+    if len(worlds) > 1:
+        raise UserError(f"{folder} mixes files of world sizes {' and '.join(map(str, worlds))}; move one set away")
+    world = worlds[0]
+    said = _world_size(folder / "fsdp_config.json")
+    if said is not None and said != world:
+        raise UserError(f"{folder}: fsdp_config.json says world size {said}, the files' names say {world}; mixed runs?")
+    check_ranks_complete(folder, {rank for _, rank in found}, world, "model_world_size_{0}_rank_{1}.pt")
+    return Checkpoint(NAME, folder, tuple(found[world, rank] for rank in range(world)), world)
+
+
+def _world_size(file: Path) -> int | None:
+    if not file.is_file():
+        return None
+    try:
+        value = json.loads(file.read_text(encoding="utf-8")).get("world_size")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from error
+    return value if isinstance(value, int) else None
 
 
 def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
