@@ -1,14 +1,15 @@
 """The smallest parts of an answer: numbers, symbols, bracketed groups, matrices.
 
-`parse` calls these; they call its parser back for what stands inside brackets. Examples: `\\frac43` is 4/3,
+`parse` calls these; they call it back, as a `Reader`, for what stands inside brackets. Examples: `\\frac43` is 4/3,
 `1.1\\overline{6}` is 7/6, `ab` is a times b, `\\{1,2\\}` is a set and `(1,2]` a row with its brackets.
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from tbrm_bench.grading import functions, units
+from tbrm_bench.grading.brackets import bracket
 from tbrm_bench.grading.limits import MAX_POWER_BITS
+from tbrm_bench.grading.reader import Reader
 from tbrm_bench.grading.scripts import script_name
 from tbrm_bench.grading.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.tree import Tree, Written, items_of, name_of
@@ -25,9 +26,6 @@ from tbrm_bench.grading.vocabulary import (
     TRANSPARENT,
 )
 
-if TYPE_CHECKING:
-    from tbrm_bench.grading.parse import Parser
-
 
 def number(text: str) -> Tree:
     """Return the exact tree of a number as written: 12, .5, 4.5e33."""
@@ -42,7 +40,7 @@ def number(text: str) -> Tree:
     return ("n", Written(value * Fraction(10) ** int(exponent), value.last + int(exponent)))
 
 
-def atom(parser: "Parser") -> Tree:
+def atom(parser: Reader) -> Tree:
     """Read one atom. Raises Unreadable."""
     token = parser.cursor.next()
     if token.kind == "NUMBER":
@@ -61,7 +59,7 @@ def atom(parser: "Parser") -> Tree:
     raise Unreadable(f"{token.kind} {token.value!r}")
 
 
-def _number(parser: "Parser", token: Token) -> Tree:
+def _number(parser: Reader, token: Token) -> Tree:
     cursor = parser.cursor
     if cursor.peek() == ("COMMAND", "overline", False) and "." in token.value:
         cursor.next()
@@ -77,7 +75,7 @@ def _repeating(start: str, period: str) -> Tree:
     return ("n", Fraction(start.rstrip(".")) + Fraction(int(period), (10 ** len(period) - 1) * 10**places))
 
 
-def _word(parser: "Parser", token: Token) -> Tree:
+def _word(parser: Reader, token: Token) -> Tree:
     word = token.value
     if word in FUNCTIONS:
         return functions.call(parser, FUNCTIONS[word])
@@ -104,7 +102,7 @@ def _letter(letter: str) -> Tree:
     return ("c", letter) if letter in "ei" else ("s", letter)
 
 
-def _text(parser: "Parser", token: Token) -> Tree:
+def _text(parser: Reader, token: Token) -> Tree:
     content = token.value
     if content in FUNCTIONS:
         return functions.call(parser, FUNCTIONS[content])
@@ -121,7 +119,7 @@ def _text(parser: "Parser", token: Token) -> Tree:
     return ("text", content)
 
 
-def _command(parser: "Parser", name: str) -> Tree:
+def _command(parser: Reader, name: str) -> Tree:
     if name == "frac":
         return _fraction(parser.argument(), parser.argument())
     if name == "sqrt":
@@ -165,7 +163,7 @@ def _differential(tree: Tree) -> str | None:
     return None
 
 
-def _root(parser: "Parser") -> Tree:
+def _root(parser: Reader) -> Tree:
     degree: Tree = ("n", Fraction(2))
     if parser.cursor.accept("OP", "["):
         degree = parser.bracketed(("]",))[0]
@@ -174,34 +172,7 @@ def _root(parser: "Parser") -> Tree:
     return ("root", parser.argument(), degree)
 
 
-def bracket(parser: "Parser", opening: str, *, spread: bool = False) -> Tree:
-    """Read what stands between brackets, up to the one that closes it: a group, a set, a tuple or an interval."""
-    if opening == "{":
-        inner, _ = parser.bracketed(("}",))
-        return ("set", *inner[1:]) if inner[0] == "list" else inner
-    if opening == "\\{":
-        if parser.cursor.accept("OP", "\\}"):
-            return ("c", "empty")
-        inner, _ = parser.bracketed(("\\}",))
-        return ("set", *items_of(inner))
-    if opening == "|":
-        parser.cursor.bars += 1
-        inner, _ = parser.bracketed(("|",))
-        parser.cursor.bars -= 1
-        return ("f", "abs", inner)
-    if opening not in ("(", "["):
-        raise Unreadable(f"operator {opening!r}")
-    bars, parser.cursor.bars = parser.cursor.bars, 0
-    inner, closing = parser.bracketed((")", "]"))
-    parser.cursor.bars = bars
-    if inner[0] == "list":
-        return inner if spread else ("br", opening, closing, *inner[1:])
-    if (opening, closing) not in (("(", ")"), ("[", "]")):
-        raise Unreadable("brackets that do not match")
-    return inner
-
-
-def _matrix(parser: "Parser") -> Tree:
+def _matrix(parser: Reader) -> Tree:
     rows: list[tuple[Tree, ...]] = []
     row: list[Tree] = []
     while True:

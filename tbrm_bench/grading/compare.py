@@ -1,13 +1,14 @@
 """Compare two read answers, shape by shape; at the leaves stand expressions, which `numeric` compares.
 
 Every comparison returns (verdict, rule): True or False with the rule that decided, or None when the fast arithmetic
-cannot tell and a worker must. What is a matter of taste is a named field of Policy, with a strict default.
+cannot tell and a worker must. What is a matter of taste is a named field of GradingPolicy, with a strict default.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tbrm_bench.grading import numeric
+from tbrm_bench.grading.comparing import GradingPolicy
 from tbrm_bench.grading.exact import canonical
 from tbrm_bench.grading.intervals import as_region, as_set, same_set
 from tbrm_bench.grading.limits import MAX_ITEMS
@@ -25,29 +26,19 @@ from tbrm_bench.grading.shapes import (
     without_name,
 )
 from tbrm_bench.grading.tree import Tree, number
-from tbrm_bench.grading.units import NO_UNIT, Unit
 from tbrm_bench.grading.words import bare, says_there_is_none, spelt_number
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What counts as equal where mathematicians differ; docs/grading.md has an example of each."""
-
-    missing_unit: bool = True  # 12 for 12 cm, and 12 cm for 12: the question names the unit
-    missing_percent: bool = True  # 15 for 15 %, and 15 % for 15
-    missing_base: bool = True  # 52 for 52_8
-    vector_as_tuple: bool = False  # a column for (1, 2, 3)
-    absolute_tolerance: float = 0.0
-    relative_tolerance: float = 0.0
-    unit: Unit = NO_UNIT  # of a gold that is stored without it
 
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
     """Compares under one policy; `precise` in a worker, where nothing is left open that can be computed."""
 
-    policy: Policy
+    policy: GradingPolicy
     precise: bool
+
+    def within(self, half: float) -> "Comparer":
+        """Return a comparer that takes values for equal that are at most `half` apart."""
+        return replace(self, policy=replace(self.policy, absolute_tolerance=half, relative_tolerance=0.0))
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order."""

@@ -19,7 +19,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tbrm_bench.grading import words
-from tbrm_bench.grading.compare import Comparer, Policy
+from tbrm_bench.grading.compare import Comparer
+from tbrm_bench.grading.comparing import GradingPolicy
 from tbrm_bench.grading.latex import clean, split_top_level
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numeric import Verdict
@@ -68,7 +69,7 @@ class ReadGold(NamedTuple):
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
-    policy: Policy
+    policy: GradingPolicy
 
 
 @lru_cache(maxsize=16384)
@@ -93,7 +94,7 @@ def read_gold(gold: Gold) -> ReadGold:
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.bare(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=Policy(
+        policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
     )

@@ -5,18 +5,15 @@ sin(2t) cos(3t). `\\log` without a base is the natural one.
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-from tbrm_bench.grading import atoms
+from tbrm_bench.grading.brackets import bracket
+from tbrm_bench.grading.reader import Reader
 from tbrm_bench.grading.tokens import Unreadable
 from tbrm_bench.grading.tree import Tree, items_of
 from tbrm_bench.grading.vocabulary import FUNCTIONS
 
-if TYPE_CHECKING:
-    from tbrm_bench.grading.parse import Parser
 
-
-def call(parser: "Parser", name: str) -> Tree:
+def call(parser: Reader, name: str) -> Tree:
     """Read exponent, base and argument of a function whose name was read."""
     cursor = parser.cursor
     base: Tree | None = None
@@ -44,14 +41,14 @@ def call(parser: "Parser", name: str) -> Tree:
     return tree if exponent is None else ("^", tree, exponent)
 
 
-def _argument(parser: "Parser") -> Tree:
+def _argument(parser: Reader) -> Tree:
     cursor = parser.cursor
     token = cursor.peek()
     if token.kind == "OP" and token.value in ("(", "[", "{", "|"):
         if token.value == "{":
             return parser.argument()
         cursor.next()
-        return atoms.bracket(parser, token.value, spread=True)
+        return bracket(parser, token.value, spread=True)
     argument: Tree | None = None
     while cursor.starts_atom() and cursor.peek().kind != "TEXT" and cursor.peek().value not in FUNCTIONS:
         factor = parser.power()

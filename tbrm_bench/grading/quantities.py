@@ -5,21 +5,18 @@ whose value 53 does not.
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+from tbrm_bench.grading.comparing import Compares
 from tbrm_bench.grading.exact import exact, in_base
 from tbrm_bench.grading.numeric import Verdict
 from tbrm_bench.grading.shapes import either, peel, scaled
 from tbrm_bench.grading.tree import Tree, walk
 from tbrm_bench.grading.units import NO_UNIT, PERCENT, RADIAN, Unit
 
-if TYPE_CHECKING:
-    from tbrm_bench.grading.compare import Comparer
-
 ANGLE = (("angle", 1),)
 
 
-def compare_quantities(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def compare_quantities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare two values that may carry units, percent signs or degrees."""
     gold, gold_unit = peel(gold)
     pred, pred_unit = peel(pred)
@@ -41,7 +38,7 @@ def compare_quantities(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
     return comparer.value(gold, pred)
 
 
-def _in_radians(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
+def _in_radians(comparer: Compares, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
     """Compare where one side says that it is in radians: a bare number then is too, and degrees are converted."""
     if ANGLE in (gold_unit[0], pred_unit[0]):
         return _radians(comparer, gold, gold_unit, pred, pred_unit)
@@ -50,7 +47,7 @@ def _in_radians(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, p
     return False, "unit"
 
 
-def _percent(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
+def _percent(comparer: Compares, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
     if gold_unit == pred_unit:
         return comparer.value(gold, pred)
     if gold_unit[0] and pred_unit[0]:
@@ -62,7 +59,7 @@ def _percent(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, pred
     return verdict, "percent"
 
 
-def _radians(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
+def _radians(comparer: Compares, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:
     """Compare degrees with an angle in terms of pi."""
     plain = pred if gold_unit[0] == ANGLE else gold
     if ("c", "pi") not in walk(plain):
@@ -71,7 +68,7 @@ def _radians(comparer: "Comparer", gold: Tree, gold_unit: Unit, pred: Tree, pred
     return comparer.value(*angles)[0], "degrees"
 
 
-def compare_bases(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def compare_bases(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare digits with a base with anything."""
     if gold[0] == pred[0]:
         return gold[1].lstrip("0") == pred[1].lstrip("0") and gold[2] == pred[2], "base"

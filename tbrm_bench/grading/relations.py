@@ -4,22 +4,19 @@ Examples: 6x - 2y = 2 is the line y = 3x - 1; x = 8 gives the value 8; 2 <= x < 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tbrm_bench.grading import numeric
+from tbrm_bench.grading.comparing import Compares
 from tbrm_bench.grading.intervals import as_set, same_set
 from tbrm_bench.grading.numeric import Verdict
 from tbrm_bench.grading.rounding import approximates
 from tbrm_bench.grading.shapes import is_curve, is_implicit, may_rename, same_letter
 from tbrm_bench.grading.tree import Tree, symbols
 
-if TYPE_CHECKING:
-    from tbrm_bench.grading.compare import Comparer
-
 INEQUALITIES = ("<", ">", "<=", ">=")
 
 
-def compare_relations(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare where at least one side is an equation, an inequality or a chain of them."""
     if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "=":
         return _equations(comparer, gold, pred)
@@ -37,7 +34,7 @@ def compare_relations(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
     return False, "relation"
 
 
-def _equations(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     pred = same_letter(gold, pred)
     if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
@@ -51,7 +48,7 @@ def _unknown(tree: Tree) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _inequalities(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def _inequalities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     rows = []
     for tree in (gold, pred):
         low, high = (tree[2], tree[3]) if tree[1] in ("<", "<=") else (tree[3], tree[2])
@@ -78,7 +75,7 @@ def named_row(gold: Tree, preds: Sequence[Tree]) -> Tree | None:
     )
 
 
-def _one_sided(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def _one_sided(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare an equation's right side with a bare value."""
     if gold[0] != "rel" or gold[1] not in ("=", "approx", "in"):
         return False, "relation"
@@ -88,7 +85,7 @@ def _one_sided(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
     return comparer.item(gold[3], pred)[0], "equation"
 
 
-def _any_side(comparer: "Comparer", gold: Tree, pred: Tree) -> Verdict:
+def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree.
 
     In an approximation one of them must, and the others be what it rounds to.

@@ -10,19 +10,15 @@ alone, with its sign, its power of ten and its unit, counts as written out: of a
 knows the last digit, and a guess could be stretched to cover any value.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+from tbrm_bench.grading.comparing import Compares
 from tbrm_bench.grading.exact import exact
 from tbrm_bench.grading.shapes import either, peel
 from tbrm_bench.grading.tree import Tree, Written, number, walk
 from tbrm_bench.grading.units import DEGREE, NO_UNIT, PERCENT, RADIAN
-
-if TYPE_CHECKING:
-    from tbrm_bench.grading.compare import Comparer
 
 MAX_EXPONENT = 300  # of the last digit: beyond, a float is 0 or infinite
 _NO_SCALE = (NO_UNIT, PERCENT, DEGREE, RADIAN)
@@ -30,9 +26,7 @@ _ANGLES = ("arcsin", "arccos", "arctan", "arccot")
 _ROWS = ("br", "set", "list", "ratio", "mat")
 
 
-def approximates(
-    comparer: "Comparer", gold: Tree, sides: Sequence[Tree], verdicts: Sequence[bool | None]
-) -> bool | None:
+def approximates(comparer: Compares, gold: Tree, sides: Sequence[Tree], verdicts: Sequence[bool | None]) -> bool | None:
     """Return whether a side is the gold and all others round to it, given how each compares; None while it is open."""
     if None in verdicts:
         return None
@@ -58,13 +52,13 @@ def _without_remark(side: Tree) -> Tree:
     return side[1] if side[0] == "q" and side[1][0] == "q" and side[1][2] in (PERCENT, DEGREE) else side
 
 
-def _in_unit_of(comparer: "Comparer", gold: Tree, side: Tree) -> Tree:
+def _in_unit_of(comparer: Compares, gold: Tree, side: Tree) -> Tree:
     """Return a bare gold with the unit of a side that equals it by its number: 35 is 35 % where 35 % is said."""
     value, unit = peel(side)
     return ("q", gold, unit) if unit != NO_UNIT and comparer.value(gold, value)[0] else gold
 
 
-def _fits(comparer: "Comparer", golds: Sequence[Tree], equal: Sequence[Tree], side: Tree) -> bool | None:
+def _fits(comparer: Compares, golds: Sequence[Tree], equal: Sequence[Tree], side: Tree) -> bool | None:
     verdict: bool | None = False
     for gold in golds:
         verdict = either(verdict, comparer.item(gold, _as_angle(gold, side))[0])
@@ -83,7 +77,7 @@ def _as_angle(other: Tree, tree: Tree) -> Tree:
     return ("q", ("/", ("*", number(180), tree), ("c", "pi")), DEGREE)
 
 
-def rounds_to(comparer: "Comparer", exact_side: Tree, rounded: Tree) -> bool | None:
+def rounds_to(comparer: Compares, exact_side: Tree, rounded: Tree) -> bool | None:
     """Return whether `exact_side`, rounded at the last digit of `rounded`, is `rounded`."""
     if rounded[0] in _ROWS:
         pairs = _entries(exact_side, rounded)
@@ -98,21 +92,16 @@ def rounds_to(comparer: "Comparer", exact_side: Tree, rounded: Tree) -> bool | N
     if peel(rounded)[1] == DEGREE and unit != DEGREE and ("c", "pi") in walk(exact_side):
         half *= math.pi / 180  # these are compared in radians
     # The tolerance is meant for the scale of what stands in the gold's place, here the rounded side.
-    return _within(comparer, half).item(rounded, exact_side)[0]
+    return comparer.within(half).item(rounded, exact_side)[0]
 
 
-def _is_rounded_from(comparer: "Comparer", gold: Tree, side: Tree) -> bool | None:
+def _is_rounded_from(comparer: Compares, gold: Tree, side: Tree) -> bool | None:
     """Return whether a gold that has decimals is what an exact side rounds to: 2.83 from 2\\sqrt2."""
     half = _half_unit(gold)
     if half in (None, 0.5) or _half_unit(side) is not None or any(map(_is_decimal, walk(side))):
         return False
     assert half is not None
-    return _within(comparer, half).item(gold, side)[0]
-
-
-def _within(comparer: "Comparer", half: float) -> "Comparer":
-    policy = dataclasses.replace(comparer.policy, absolute_tolerance=half, relative_tolerance=0.0)
-    return dataclasses.replace(comparer, policy=policy)
+    return comparer.within(half).item(gold, side)[0]
 
 
 def _entries(left: Tree, right: Tree) -> list[tuple[Tree, Tree]]:

@@ -10,7 +10,8 @@ Example: ["1/2", "0.5", "50\\\\%", "x = \\\\frac12", "2"] has the classes [0, 0,
 
 from collections.abc import Callable, Sequence
 
-from tbrm_bench.grading.compare import Comparer, Policy
+from tbrm_bench.grading.compare import Comparer
+from tbrm_bench.grading.comparing import GradingPolicy
 from tbrm_bench.grading.equivalence import Question
 from tbrm_bench.grading.exact import canonical
 from tbrm_bench.grading.latex import clean
@@ -22,7 +23,7 @@ from tbrm_bench.grading.tree import Tree, symbols
 from tbrm_bench.grading.units import NO_UNIT, PERCENT, Unit
 from tbrm_bench.grading.words import bare, choice
 
-STRICT = Comparer(Policy(missing_unit=False, missing_percent=False, missing_base=False), precise=False)
+STRICT = Comparer(GradingPolicy(missing_unit=False, missing_percent=False, missing_base=False), precise=False)
 Ask = Callable[[Question], Answer]
 
 
