@@ -43,7 +43,7 @@ class _Number(str):
     """A JSON number as it was written: 0.10 keeps its digits, and 1e400 does not become infinite."""
 
 
-class Question(NamedTuple):
+class AnswerLine(NamedTuple):
     """One line, read."""
 
     prediction: str
@@ -63,7 +63,7 @@ class _Turn(NamedTuple):
 
     fields: Mapping[str, Any]
     verdict: Grade | Promise
-    question: Question | None = None
+    question: AnswerLine | None = None
 
 
 def grade_lines(
@@ -154,7 +154,7 @@ class _Conversation:
         known = {"id": turn.fields["id"]} if "id" in turn.fields else {}
         return Reply(json.dumps(known | answer | ({"error": error} if error else {})), is_answer=error is None)
 
-    def _reasons(self, question: Question, grade: Grade) -> dict[str, Any]:
+    def _reasons(self, question: AnswerLine, grade: Grade) -> dict[str, Any]:
         text, gold, finish_reason = question
         found = extract(text, finish_reason=finish_reason, strict_boxed=self.pool.strict_boxed)
         told = explain_grade(grade, found, gold)
@@ -204,7 +204,7 @@ def read_object(line: bytes) -> dict[str, Any]:
     return values
 
 
-def read_question(values: Mapping[str, Any]) -> Question:
+def read_question(values: Mapping[str, Any]) -> AnswerLine:
     """Read what is asked; raises UserError."""
     for key in ("gold", "prediction"):
         if key not in values:
@@ -214,7 +214,7 @@ def read_question(values: Mapping[str, Any]) -> Question:
     prediction = values["prediction"]
     if not isinstance(prediction, str):
         raise UserError(f"the prediction is {prediction!r}, not a string or a number"[:200])
-    return Question(prediction, _gold(values), finish_reason_of(values))
+    return AnswerLine(prediction, _gold(values), finish_reason_of(values))
 
 
 def _constant(text: str) -> "_Number | None":

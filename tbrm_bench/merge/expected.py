@@ -31,7 +31,7 @@ class Expected:
     ignored: tuple[str, ...]
 
 
-class Question(Asked[Expected]):
+class ClassQuestion(Asked[Expected]):
     """What the class of a config expects, as it is being found out."""
 
     def __init__(self, config: dict[str, Any], config_file: Path) -> None:

@@ -16,7 +16,7 @@ from tbrm_bench.merge.assets import Assets, find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint, MergeReport
 from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
-from tbrm_bench.merge.expected import Expected, Question
+from tbrm_bench.merge.expected import ClassQuestion, Expected
 from tbrm_bench.merge.files import check_unchanged
 from tbrm_bench.merge.folder import memory_errors
 from tbrm_bench.merge.formats import load, lora
@@ -31,7 +31,7 @@ from tbrm_bench.weights import combine_digests
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MergePlan:
     """All that is known before the first byte is written."""
 
     checkpoint: Checkpoint
@@ -39,7 +39,7 @@ class Plan:
     loaded: Loaded
     tensors: tuple[OutputTensor, ...]
     tied: tuple[tuple[str, str], ...]
-    question: Question
+    question: ClassQuestion
     base: Path | None
 
 
@@ -123,11 +123,11 @@ def planned(
     wanted: DType | None,
     lora_alpha: float | None = None,
     drop: Sequence[str] = (),
-) -> Iterator[Plan]:
+) -> Iterator[MergePlan]:
     """Yield what will be written and where it comes from; the source is open inside of the block."""
     base = lora.find_base(checkpoint, base)
     assets = find_assets(checkpoint, base)
-    question = Question(assets.config, assets.config_file)
+    question = ClassQuestion(assets.config, assets.config_file)
     try:
         loaded = load(checkpoint, wanted)
         clean_names(loaded, assets.architecture)
@@ -140,12 +140,12 @@ def planned(
         tensors = tuple(
             output_tensor(name, parts, target_dtype(parts.dtype, wanted)) for name, parts in loaded.tensors.items()
         )
-        yield Plan(checkpoint, assets, loaded, tensors, tuple(tied), question, used_base)
+        yield MergePlan(checkpoint, assets, loaded, tensors, tuple(tied), question, used_base)
     finally:
         question.close()
 
 
-def _drop_buffers(loaded: Loaded, assets: Assets, question: Question) -> None:
+def _drop_buffers(loaded: Loaded, assets: Assets, question: ClassQuestion) -> None:
     """Leave out buffers that training code added to the model; engines refuse tensors that they do not know."""
     buffers = loaded.buffers & loaded.tensors.keys()
     if buffers and isinstance(answer := question.answer(), Expected):
@@ -153,7 +153,7 @@ def _drop_buffers(loaded: Loaded, assets: Assets, question: Question) -> None:
             loaded.drop(name, f"a buffer, which {assets.architecture} has not")
 
 
-def _tied_by_class(loaded: Loaded, assets: Assets, question: Question) -> dict[str, str]:
+def _tied_by_class(loaded: Loaded, assets: Assets, question: ClassQuestion) -> dict[str, str]:
     """Ask the class what it ties, where the config and the names do not tell it.
 
     Whether the answer happens to be there already must not matter: a merge gives the same twice.
@@ -165,7 +165,7 @@ def _tied_by_class(loaded: Loaded, assets: Assets, question: Question) -> dict[s
     return {}
 
 
-def _all_ties(plan: Plan) -> tuple[tuple[str, str], ...]:
+def _all_ties(plan: MergePlan) -> tuple[tuple[str, str], ...]:
     """Return the ties that were resolved, and those of the class whose second name the checkpoint never had."""
     answer = plan.question.answer()
     by_class = answer.tied if isinstance(answer, Expected) else {}
@@ -174,7 +174,7 @@ def _all_ties(plan: Plan) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((more | dict(plan.tied)).items()))
 
 
-def verify(plan: Plan) -> tuple[list[str], str]:
+def verify(plan: MergePlan) -> tuple[list[str], str]:
     """Hold names and shapes against the model's class; return warnings, and why that could not be done, if so.
 
     Raises RunFailed, naming the tensors, if they do not fit.

@@ -17,7 +17,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.merge.assets import Assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.dtypes import DType, to_float
-from tbrm_bench.merge.expected import Expected, Question
+from tbrm_bench.merge.expected import ClassQuestion, Expected
 from tbrm_bench.merge.lora_fit import (
     check_ranks,
     check_saved,
@@ -78,7 +78,7 @@ def apply(
     base: Path | None,
     alpha: float | None,
     assets: Assets,
-    question: Question,
+    question: ClassQuestion,
 ) -> Path | None:
     """Merge adapters in place; return the base's folder if weights came from it.
 
@@ -127,7 +127,7 @@ def _check_replaced(
         loaded.warnings.append(warning)
 
 
-def _class_names(question: Question) -> Collection[str] | None:
+def _class_names(question: ClassQuestion) -> Collection[str] | None:
     answer = question.answer()
     return answer.names.keys() if isinstance(answer, Expected) else None
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tbrm_bench.errors import RunFailed, UserError, install_line
 from tbrm_bench.merge import asking, check, merge
 from tbrm_bench.merge.cache import is_model, merged
-from tbrm_bench.merge.expected import Expected, Question
+from tbrm_bench.merge.expected import ClassQuestion, Expected
 from tbrm_bench.merge.formats.lora import parse
 from tbrm_bench.merge.lora_settings import Settings
 from tbrm_bench.merge.names import clean_name
@@ -119,7 +119,7 @@ def test_the_class_is_asked_once_a_config(actor: Path, tmp_path: Path, monkeypat
     assert merge(actor, tmp_path / "again").verified
     assert len(asked) == 1
     config = json.loads((actor / "huggingface" / "config.json").read_text())
-    question = Question(config | {"num_hidden_layers": 77}, actor / "huggingface" / "config.json")
+    question = ClassQuestion(config | {"num_hidden_layers": 77}, actor / "huggingface" / "config.json")
     question.close()
     assert len(asked) == 2
 
