@@ -20,10 +20,9 @@ from typing import Any, TextIO
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import whole_file
 from tbrm_bench.grading import explain
-from tbrm_bench.grading.equivalence import Question
+from tbrm_bench.grading.equivalence import Answer, Question
 from tbrm_bench.grading.explain import form_of
 from tbrm_bench.grading.names import is_strict_boxed
-from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
 from tbrm_bench.grading.workers import Workers

@@ -15,6 +15,7 @@ of 2\\sqrt{3} and \\sqrt{12} a worker decides.
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,6 +50,14 @@ class Question:
 
     request: dict[str, Any]
     symbolic: bool
+
+
+class Answer(NamedTuple):
+    """A worker's verdict: equal, not equal, or undecided (None) for the reason that `rule` names."""
+
+    verdict: bool | None
+    rule: str
+    detail: Mapping[str, Any] | None = None  # what a second grader read
 
 
 class Undecided(NamedTuple):

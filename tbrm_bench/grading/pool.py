@@ -16,10 +16,9 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equivalence import Undecided, decide_fast
+from tbrm_bench.grading.equivalence import Answer, Undecided, decide_fast
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
-from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.promise import Promise
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers import Workers, after_fork

@@ -18,7 +18,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from tbrm_bench.grading.equivalence import Answer
 
 START_LIMIT_S = 120.0  # imports on a busy machine
 WALL_FACTOR = 4  # wall seconds a request may take for each processor second: the cores may be an engine's
@@ -28,14 +30,6 @@ RETRIED = ("worker_died", "memory_limit")
 # would then last as long as the child. So a fork waits for a start, some milliseconds, in whatever thread it is.
 _starting = threading.RLock()
 os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
-
-
-class Answer(NamedTuple):
-    """A worker's verdict: equal, not equal, or undecided (None) for the reason that `rule` names."""
-
-    verdict: bool | None
-    rule: str
-    detail: Mapping[str, Any] | None = None  # what a second grader read
 
 
 class WorkerProcess:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 
 from tbrm_bench.grading.compare import Comparer
 from tbrm_bench.grading.comparing import GradingPolicy
-from tbrm_bench.grading.equivalence import Question
+from tbrm_bench.grading.equivalence import Answer, Question
 from tbrm_bench.grading.exact import canonical
 from tbrm_bench.grading.latex import clean
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.parse import readings
-from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.shapes import peel, spread
 from tbrm_bench.grading.tree import Tree, symbols
 from tbrm_bench.grading.units import NO_UNIT, PERCENT, Unit

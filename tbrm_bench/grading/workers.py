@@ -17,8 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from tbrm_bench.grading.equivalence import Question
-from tbrm_bench.grading.process import Answer, WorkerProcess
+from tbrm_bench.grading.equivalence import Answer, Question
+from tbrm_bench.grading.process import WorkerProcess
 
 MAX_BATCH = 64
 BATCH_S = 0.01  # a worker is handed so many questions as it will answer in this time

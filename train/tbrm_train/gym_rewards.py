@@ -13,9 +13,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equivalence import Question
+from tbrm_bench.grading.equivalence import Answer, Question
 from tbrm_bench.grading.extract import extract
-from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
 from tbrm_bench.grading.workers import Workers
 from tbrm_bench.protocols import load_protocol

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tbrm_bench.grading.process import Answer, WorkerProcess
+from tbrm_bench.grading.equivalence import Answer
+from tbrm_bench.grading.process import WorkerProcess
 
 
 @pytest.fixture(scope="module")
