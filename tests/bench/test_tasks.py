@@ -61,6 +61,7 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
     digests = spec.gold_digests()
     assert len(digests) == spec.num_rows
     assert all(re.fullmatch("[0-9a-f]{8}", digest) for digest in digests.values())
+    assert all((spec.source, spec.licence, spec.notes))
     assert spec.hub is not None
     assert re.fullmatch("[0-9a-f]{40}", spec.hub.revision), "a branch would let the rows change"
     assert all(erratum.id in digests for erratum in spec.errata)
@@ -81,7 +82,7 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
         ('["problem"]', '["a", 7]', ["[columns.question.1] is 7", "a string"]),
         ('"none"\nfiles', '"pairs"\nfiles', ["'pairs'", "none, preamble-60"]),
         ('answer = ["answer"]', "", ["neither answer nor solution"]),
-        ('files = ["sums.jsonl"]', "", ["files"]),
+        ('gold_rule = "integer"\n', "", ["needs gold_rule"]),
         ("num_rows = 3", "num_rows =", ["not valid TOML", "line 7"]),
         ("[columns]", '[generator]\nname = "arithmetic"\nseed = 1\n[columns]', ["either [generator] or [columns]"]),
     ],
@@ -114,5 +115,5 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 def test_every_key_and_every_task_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
     names = {field.name for cls in (TaskSpec, Columns, Erratum, HubSource) for field in fields(cls)}
-    for name in (names - {"name"}) | set(task_names()) | set(suite_names()):
+    for name in (names - {"name", "file"}) | set(task_names()) | set(suite_names()):
         assert f"`{name}`" in page or f"`[{name}]`" in page or f"`[[{name}]]`" in page, name
