@@ -91,10 +91,14 @@ def example_problem(spec: TaskSpec) -> Problem:
 
 
 def _generate(spec: TaskSpec) -> list[Problem]:
-    from tbrm_bench.generators import arithmetic
+    from tbrm_bench.generators import arithmetic, gym
 
-    assert spec.generator is not None
-    return arithmetic.generate(num_problems=spec.num_rows, seed=spec.generator.seed)
+    generator = spec.generator
+    assert generator is not None
+    if generator.name == "arithmetic":
+        return arithmetic.generate(num_problems=spec.num_rows, seed=generator.seed)
+    options = generator.options
+    return gym.scored_problems(spec.name, generator.name, options, count=spec.num_rows, seed=generator.seed)
 
 
 def _columns(spec: TaskSpec) -> Columns:
@@ -203,7 +207,8 @@ def _tolerance(text: Any) -> float:
 
 
 def _gold_fields(gold: Gold) -> list[Any]:
-    return [list(gold.answers), gold.kind, gold.abs_tolerance, gold.rel_tolerance, gold.unit]
+    fields = [list(gold.answers), gold.kind, gold.abs_tolerance, gold.rel_tolerance, gold.unit]
+    return [*fields, gold.scorer] if gold.scorer else fields
 
 
 def _hash(items: Iterable[list[Any]]) -> str:

@@ -16,18 +16,21 @@ sums.jsonl:
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.generators import GYM, gym_datasets
+from tbrm_bench.generators import NAMES as GENERATORS
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tomlio import did_you_mean, load_toml
 
 ClusterRule = Literal["none", "preamble-60", "builtin"]
 ErratumField = Literal["question", "answer"]
+GYM_ROWS = 100
 _NAME = re.compile(r"\w[\w .+-]*")
 _DIGEST = re.compile("(.+) ([0-9a-f]{8})")
 
@@ -75,10 +78,11 @@ class Erratum:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """A source that makes its rows: `name` in tbrm_bench/generators/, and its seed."""
+    """A source that makes its rows: `name` as in tbrm_bench/generators/, its seed, each dataset's own options."""
 
-    name: Literal["arithmetic"]
+    name: str
     seed: int
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +170,18 @@ def load_task(name: str) -> TaskSpec:
 
 
 def open_task(name_or_file: str) -> TaskSpec:
-    """Return a shipped task by name, or the task of a file when the text ends in `.toml`; raises UserError."""
+    """Return a shipped task by name, or the task of a file when the text ends in `.toml`; raises UserError.
+
+    `reasoning-gym:NAME` is a task of GYM_ROWS problems of that dataset with its defaults and seed 0.
+    """
     path = Path(name_or_file)
     if not name_or_file.endswith(".toml"):
+        if datasets := gym_datasets(name_or_file):
+            name = GYM + ",".join(datasets)
+            generator = Generator(name, seed=0)
+            return TaskSpec(
+                name=name, title=name, num_rows=GYM_ROWS, cluster_rule="builtin", source=name, generator=generator
+            )
         if name_or_file not in task_names() and (path.exists() or len(path.parts) > 1):
             raise UserError(f"{path} is no task; the file of a task ends in .toml")
         if name_or_file not in task_names() and Path(f"{path}.toml").is_file():
@@ -192,7 +205,7 @@ def open_tasks(names_or_files: Iterable[str]) -> list[TaskSpec]:
     for name_or_file in names_or_files:
         spec = open_task(name_or_file)
         first = specs.setdefault(spec.name, spec)
-        if first.file != spec.file and not (first.file and spec.file and first.file.samefile(spec.file)):
+        if first.file and spec.file and not first.file.samefile(spec.file):
             raise UserError(f"{first.file} and {spec.file} are both called {spec.name!r}; rename one of them")
     return list(specs.values())
 
@@ -211,7 +224,11 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
     if spec.num_rows < 1:
         raise UserError(f"{path}: num_rows is {spec.num_rows}, but at least 1 is needed")
-    return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet")) if spec.columns else spec
+    if spec.generator is None:
+        return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))
+    if not (spec.generator.name == "arithmetic" or gym_datasets(spec.generator.name)):
+        raise UserError(f"{path}: [generator] name is {spec.generator.name!r}, not one of {', '.join(GENERATORS)}")
+    return replace(spec, cluster_rule="builtin")
 
 
 def suite_names() -> list[str]:

@@ -103,7 +103,7 @@ def export_task(
     from tbrm_bench.tasks import open_task
 
     problems = load_problems(open_task(task), data_dir=data)
-    rows = ({"id": p.key.problem_id, "question": p.question, **asdict(p.gold), "cluster": p.cluster} for p in problems)
+    rows = ({"id": p.key.problem_id, "question": p.question, **p.gold.values(), "cluster": p.cluster} for p in problems)
     try:
         out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     except OSError as error:

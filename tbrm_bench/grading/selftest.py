@@ -29,8 +29,10 @@ class Failure(NamedTuple):
 
 
 def surface_forms(gold: Gold) -> list[str]:
-    """Return completions that all give the gold's own answer, at least six of them, no two alike."""
+    """Return completions that all give the gold's own answer, no two alike: six or more, of a scored gold two."""
     answer = ", ".join(gold.answers)
+    if gold.scorer:
+        return [rf"\boxed{{{answer}}}", rf"So $\boxed{{ {answer} }}$."]
     forms = [
         rf"\boxed{{{answer}}}",
         rf"$\boxed{{{answer}}}$",
@@ -96,7 +98,7 @@ def _not_earned(gold: Gold, boxed: Grade) -> str:
 
 
 def _may_be_text(gold: Gold) -> bool:
-    return read_gold(gold).trees is None or _is_prose(gold)
+    return not gold.scorer and (read_gold(gold).trees is None or _is_prose(gold))
 
 
 def _is_prose(gold: Gold) -> bool:
