@@ -31,6 +31,7 @@ from tbrm_bench.tomlio import did_you_mean, load_toml
 ClusterRule = Literal["none", "preamble-60", "builtin"]
 ErratumField = Literal["question", "answer"]
 GYM_ROWS = 100
+FOR_ROWS = ("gold_rule", "abs_tolerance", "rel_tolerance", "files", "hub", "errata", "example")
 _NAME = re.compile(r"\w[\w .+-]*")
 _DIGEST = re.compile("(.+) ([0-9a-f]{8})")
 
@@ -224,11 +225,21 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
     if spec.num_rows < 1:
         raise UserError(f"{path}: num_rows is {spec.num_rows}, but at least 1 is needed")
-    if spec.generator is None:
-        return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))
-    if not (spec.generator.name == "arithmetic" or gym_datasets(spec.generator.name)):
-        raise UserError(f"{path}: [generator] name is {spec.generator.name!r}, not one of {', '.join(GENERATORS)}")
-    return replace(spec, cluster_rule="builtin")
+    if spec.generator is not None:
+        return _check_generator(spec, spec.generator, path)
+    return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))
+
+
+def _check_generator(spec: TaskSpec, generator: Generator, path: Path) -> TaskSpec:
+    if generator.name != "arithmetic" and not gym_datasets(generator.name):
+        raise UserError(f"{path}: [generator] name is {generator.name!r}, not one of {', '.join(GENERATORS)}")
+    for key in FOR_ROWS:
+        if getattr(spec, key):
+            raise UserError(f"{path}: {key} is for rows that are read, but [generator] makes them; remove it")
+    for name in generator.options:
+        if name not in gym_datasets(generator.name):
+            raise UserError(f"{path}: [generator.options.{name}] belongs to no dataset of {generator.name!r}")
+    return spec if spec.cluster_rule != "none" else replace(spec, cluster_rule="builtin")
 
 
 def suite_names() -> list[str]:

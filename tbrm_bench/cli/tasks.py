@@ -58,7 +58,7 @@ def show_task(task: TaskName, json_: AsJson = False) -> None:
     """Show where a task's rows come from, how its golds are read and what was corrected."""
     from tbrm_bench.tasks import open_task
 
-    facts = asdict(spec := open_task(task)) | {"file": str(spec.file)}
+    facts = asdict(spec := open_task(task)) | {"file": str(spec.file or "")}
     if json_:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return

@@ -56,19 +56,24 @@ def gym_problems(source: str, options: Options, *, count: int, seed: int, keys: 
 
 
 def scored_problems(task: str, source: str, options: Options, *, count: int, seed: int) -> list[Problem]:
-    """Return the problems as those of a task, each with what its dataset's scorer needs to judge an answer."""
+    """Return the problems as those of a task, each with what its dataset's scorer needs to judge an answer.
+
+    Their golds are one answer of many, and of datasets that give none they have none.
+    """
     keys = Keys(f"task {task}: generator.name", "generator.options", "generator.seed", "num_rows")
-    problems = gym_problems(source, options, count=count, seed=seed, keys=keys)
-    for name in options:
-        if name not in gym_datasets(source):
-            raise UserError(f"task {task}: [generator.options.{name}] belongs to no dataset of {source!r}")
+    names = gym_datasets(source)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{keys.source} {source!r} names {twice!r} twice; name it once")
     return [
         replace(
             problem,
             key=ProblemKey(task, f"{problem.key.task.removeprefix(PREFIX)}-{problem.key.problem_id}"),
-            gold=replace(problem.gold, scorer=recreation(problem.key, options, source=source, count=count, seed=seed)),
+            gold=Gold(
+                tuple(answer for answer in problem.gold.answers if answer != "None"),
+                scorer=recreation(problem.key, options, source=source, count=count, seed=seed),
+            ),
         )
-        for problem in problems
+        for problem in gym_problems(source, options, count=count, seed=seed, keys=keys)
     ]
 
 

@@ -17,6 +17,7 @@ from tbrm_bench.generators import gym_datasets
 from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.grading import GraderPool, explain, grade
 from tbrm_bench.grading.scored import plain
+from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.pipeline import regrade
 from tbrm_bench.problems import load_problems, rows_hash
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
@@ -165,11 +166,14 @@ def test_a_tasks_answers_are_judged_by_the_datasets_own_scorer(ways: Path) -> No
 def test_what_a_scorer_cannot_judge_is_no_wrong_answer(ways: Path) -> None:
     gold = load_problems(open_task(str(ways)))[0].gold
     text = rf"\boxed{{{gold.answers[0]}}}"
-    with GraderPool(time_limit_s=1e-6) as hasty:
-        hasty.submit(SampleKey("ways", "1", 0), text, gold, "stop")
+    made = json.loads(gold.scorer)
+    vast = made["options"] | dict.fromkeys(("min_rows", "max_rows", "min_cols", "max_cols"), 2000)
+    slow = replace(gold, scorer=json.dumps(made | {"options": vast}))
+    with GraderPool(time_limit_s=0.02) as hasty:
+        hasty.submit(SampleKey("ways", "1", 0), text, slow, "stop")
         ((_, late),) = hasty.drain(wait=True)
     assert late.status is Status.TIMEOUT
-    for scorer in ("{}", "[", json.dumps(json.loads(gold.scorer) | {"fingerprint": "0"}), '{"dataset": "os"}'):
+    for scorer in ("{}", "[", json.dumps(made | {"fingerprint": "0"}), '{"dataset": "os"}'):
         assert grade(text, replace(gold, scorer=scorer)).status is Status.ERROR
 
 
@@ -189,12 +193,13 @@ def test_the_scorer_is_in_the_rows_hash_and_the_check_grades_by_it(ways: Path) -
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("reasoning-gym:shortest_path", "reasoning-gym:shortest_pth", "did you mean 'shortest_path'?"),
+        ("reasoning-gym:shortest_path", "reasoning-gym:shortest_path,shortest_pth", "did you mean 'shortest_path'?"),
         ("p_blocked", "p_blockd", "[generator.options.shortest_path] has no key 'p_blockd'; did you mean"),
         ("p_blocked = 0.0", "size = 3", "give num_rows in its place"),
         ("p_blocked = 0.0", "seed = 3", "give generator.seed in its place"),
         ("p_blocked = 0.0", "max_rows = 1", "cannot work"),
         ("options.shortest_path", "options.maze", "[generator.options.maze] belongs to no dataset"),
+        ("reasoning-gym:shortest_path", "reasoning-gym:shortest_path,shortest_path", "'shortest_path' twice"),
         ("reasoning-gym:shortest_path", "somewhere:else", "not one of arithmetic, reasoning-gym:NAME"),
     ],
 )
@@ -203,6 +208,19 @@ def test_a_mistake_in_a_task_is_one_line(cli: Cli, ways: Path, old: str, new: st
     code, out, err = cli("eval", "builtin:tiny", "--task", "ways.toml", "--dry-run")
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert said in err
+
+
+@needs_gym
+def test_a_dataset_that_gives_no_answers_is_not_held_to_them(tmp_path: Path) -> None:
+    (tmp_path / "hour.toml").write_text(
+        'title = "Jam"\nnum_rows = 2\n[generator]\nname = "reasoning-gym:rush_hour"\nseed = 0\n'
+    )
+    spec = open_task(str(tmp_path / "hour.toml"))
+    golds = [item.gold for item in load_problems(spec)]
+    assert [gold.answers for gold in golds] == [(), ()]
+    assert not unearnable_golds(golds)
+    assert check_task(spec).failures == ()
+    assert grade(r"\boxed{None}", golds[0]).status is Status.WRONG
 
 
 @needs_gym

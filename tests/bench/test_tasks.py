@@ -96,6 +96,22 @@ def test_a_mistake_in_a_task_file_is_told_with_its_place(tmp_path: Path, old: st
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"arithmetic"', '"arithmetics"', "not one of arithmetic, reasoning-gym:NAME"),
+        ("seed = 1", "seed = 1\noptions.maze.size = 3", "[generator.options.maze] belongs to no dataset"),
+        ("num_rows = 3", 'num_rows = 3\ngold_rule = "integer"', "gold_rule is for rows that are read"),
+        ("num_rows = 3", "num_rows = 3\nrel_tolerance = 0.1", "rel_tolerance is for rows that are read"),
+    ],
+)
+def test_what_a_generator_does_not_read_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = 'title = "Sums"\nnum_rows = 3\n[generator]\nname = "arithmetic"\nseed = 1\n'
+    assert read(tmp_path, text).cluster_rule == "builtin"
+    with pytest.raises(UserError, match=re.escape(said)):
+        read(tmp_path, text.replace(old, new, 1))
+
+
 def test_an_integer_stands_for_a_float_and_nothing_else_is_coerced(tmp_path: Path) -> None:
     spec = read(tmp_path, MINIMAL.replace("[columns]", "rel_tolerance = 1\n[columns]"))
     assert (spec.rel_tolerance, type(spec.rel_tolerance)) == (1.0, float)
