@@ -71,7 +71,7 @@ def test_an_answer_is_read_without_its_latex(answer: str, read: str) -> None:
 
 def test_without_the_package_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'tbrm-bench\[reasoning-gym\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install .*\[reasoning-gym\]'"):
         gym_problems(SOURCE, {}, count=1, seed=0)
 
 
@@ -252,7 +252,7 @@ def test_a_stored_run_is_graded_again_or_says_what_it_lacks(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     before = (tmp_path / "run" / "results.json").read_bytes()
     code, _, err = cli("grade", "run")
-    assert (code, "tbrm-bench[reasoning-gym]" in err, err.count("\n")) == (3, True, 1), err
+    assert (code, "[reasoning-gym]'" in err, err.count("\n")) == (3, True, 1), err
     assert (tmp_path / "run" / "results.json").read_bytes() == before
     with RunStore.open_reader(tmp_path / "run") as stored:
         assert {found.status for _, found in stored.grades(result.grader)} == {Status.CORRECT}
