@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, get_args
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.finish_reasons import finish_reason_of
-from tbrm_bench.grading import GraderPool, normalize_gold
+from tbrm_bench.golds import gold_of
+from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.explain import explain_grade
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
@@ -251,8 +252,8 @@ def _gold(values: Mapping[str, Any]) -> Gold:
         )
     kind, name = values.get("kind"), values.get("task")
     spec = _task(name) if isinstance(name, str) else None
-    if spec is not None:
-        return _gold_of_task(spec, raw)
+    if spec is not None and spec.gold_rule:
+        return gold_of(spec, raw)
     # Kinds are others' words; those that are not ours say nothing that the gold itself does not show.
     return Gold(tuple(answers), kind=kind if isinstance(kind, str) and kind in KINDS else "auto")  # type: ignore[arg-type]
 
@@ -261,12 +262,3 @@ def _gold(values: Mapping[str, Any]) -> Gold:
 def _task(name: str) -> TaskSpec | None:
     """Return the task of this name; other projects' lines may name tasks that are none of ours."""
     return load_task(name) if name in task_names() else None
-
-
-def _gold_of_task(spec: TaskSpec, raw: Any) -> Gold:
-    return Gold(
-        answers=normalize_gold(raw, spec.gold_rule),
-        kind=spec.answer_kind,
-        abs_tolerance=spec.abs_tolerance,
-        rel_tolerance=spec.rel_tolerance,
-    )

@@ -16,6 +16,7 @@ from tbrm_bench.engines.finite import withhold_repeats
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.names import grader_name, is_strict_boxed
+from tbrm_bench.grading.scored import require_gym
 from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.result_json import result_to_json
@@ -127,6 +128,8 @@ class Grading:
         self.grader = grader
         self.progress = progress
         self.golds = {problem.key: problem.gold for problem in store.problems()}
+        if any(gold.scorer for gold in self.golds.values()):
+            require_gym()  # before a verdict is replaced by an error
 
     def submit(self, sample: Sample) -> None:
         """Hand one stored sample to the pool."""

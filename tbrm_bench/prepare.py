@@ -32,7 +32,7 @@ from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
 from tbrm_bench.store.lock import LOCK_VERSION, as_version_1, started_under
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks import open_tasks
 from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_bench.weights import weights_fingerprint
 
@@ -40,8 +40,9 @@ from tbrm_bench.weights import weights_fingerprint
 def prepare(options: EvalOptions) -> Plan:
     """Settle and check a run; raises UserError, MissingExtra or MissingPrerequisite before anything is generated."""
     _check_counts(options)
-    protocol = load_protocol(options.protocol)
-    problems = {name: _load(name, options) for name in dict.fromkeys(options.tasks)}
+    specs = open_tasks(options.tasks)
+    protocol = load_protocol(options.protocol, tasks=[spec.name for spec in specs])
+    problems = {spec.name: load_problems(spec, data_dir=options.data_dir) for spec in specs}
     model, check = open_model(options.model)
     loaded = open_tokenizer(model.path, trust_remote_code=options.settings.trust_remote_code)
     tokenizer = loaded.tokenizer
@@ -67,6 +68,7 @@ def prepare(options: EvalOptions) -> Plan:
         run_dir=options.out or _default_run_dir(model, protocol, lock),
         grader_workers=options.settings.grader_workers,
         notes=(
+            *filter(None, (spec.why_unverified() for spec in specs)),
             *model_warnings,
             *loaded.warnings,
             *prompt_warnings(tokenizer, model.path, protocol, model.config),
@@ -89,10 +91,6 @@ def _check_counts(options: EvalOptions) -> None:
         raise UserError(
             f"--data {options.data_dir} is not a folder; give the folder with the tasks' JSONL or Parquet files"
         )
-
-
-def _load(name: str, options: EvalOptions) -> list[Problem]:
-    return load_problems(load_task(name), data_dir=options.data_dir)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,30 +15,33 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.golds import apply_errata, check_golds, gold_digest, raw_gold
-from tbrm_bench.grading.normalize import normalize_gold
+from tbrm_bench.golds import corrected, difference, gold_digest, gold_of, own_rows, raw_gold
 from tbrm_bench.records import Gold, Problem, ProblemKey
 from tbrm_bench.sources import Row, either, read_rows, row_at
-from tbrm_bench.tasks import ClusterRule, Columns, Generator, TaskSpec
+from tbrm_bench.tasks import ClusterRule, Columns, TaskSpec
 
 PREAMBLE_CHARS = 60
 
 
 def load_problems(spec: TaskSpec, *, data_dir: Path | None = None) -> list[Problem]:
-    """Return the task's problems in its order: generated, else from the folder if one is given, else from the Hub.
+    """Return the task's problems in its order: generated, or read from where `read_rows` finds the rows.
 
     Raises UserError for rows that are not the task's (which, and how they differ), MissingPrerequisite without network.
     """
     if spec.generator is not None:
-        return _generate(spec, spec.generator)
+        return assign_clusters(_generate(spec), spec.cluster_rule)
     digests = spec.gold_digests()
     rows = read_rows(spec, data_dir)
     ids = _row_ids(spec, rows, list(digests))
-    # What is wrong with one row is told before what is wrong with all of them.
-    rows = apply_errata(spec, rows, ids)
-    problems = [_problem(spec, row, problem_id) for row, problem_id in zip(rows, ids, strict=True)]
+    problems, differing = [], []
+    for row, problem_id in zip(rows, ids, strict=True):
+        problem, raw = _problem(spec, row, problem_id)
+        problems.append(problem)
+        if problem_id in digests:
+            differing.append(difference(spec, row, problem_id, raw, digests[problem_id]))
+    # What is wrong with one row is reported before what is wrong with all of them.
     _check_ids(spec, rows, ids, digests)
-    check_golds(spec, rows, ids, digests)
+    _refuse_others(spec, [text for text in differing if text])
     return assign_clusters(problems, spec.cluster_rule)
 
 
@@ -52,12 +55,17 @@ def golds_hash(problems: Iterable[Problem]) -> str:
     return _hash([*p.key, _gold_fields(p.gold)] for p in problems)
 
 
-def digest_lines(spec: TaskSpec, data_dir: Path) -> list[str]:
-    """Return the lines of tasks/golds/<name>.txt for the rows of a folder, errata applied: `<id> <digest>`."""
+def digest_lines(spec: TaskSpec, data_dir: Path | None = None) -> list[str]:
+    """Return the lines of golds/<name>.txt for the rows at hand, errata applied: `<id> <digest>`.
+
+    Raises UserError for a task that makes its rows, and for rows that could not be asked.
+    """
+    if spec.columns is None:
+        raise UserError(f"task {spec.name} makes its rows, the same ones everywhere; it needs no digests")
     rows = read_rows(spec, data_dir)
-    ids = _own_ids(_columns(spec), rows) or [str(index) for index in range(len(rows))]
-    corrected = apply_errata(spec, rows, ids)
-    golds = [raw_gold(_columns(spec), row) for row in corrected]
+    ids = _row_ids(spec, rows, ())
+    _check_ids(spec, rows, ids, {})
+    golds = [_problem(spec, row, problem_id)[1] for row, problem_id in zip(rows, ids, strict=True)]
     return [f"{name} {gold_digest(spec.name, name, gold)}" for name, gold in zip(ids, golds, strict=True)]
 
 
@@ -79,14 +87,18 @@ def assign_clusters(problems: Sequence[Problem], rule: ClusterRule) -> list[Prob
 def example_problem(spec: TaskSpec) -> Problem:
     """Return the task's invented example, read as its rows are."""
     assert spec.example is not None
-    return _problem(spec, row_at("example", spec.example.row), "example")
+    return _problem(spec, row_at("example", spec.example.row), "example")[0]
 
 
-def _generate(spec: TaskSpec, generator: Generator) -> list[Problem]:
-    from tbrm_bench.generators import arithmetic
+def _generate(spec: TaskSpec) -> list[Problem]:
+    from tbrm_bench.generators import arithmetic, gym
 
-    problems = arithmetic.generate(num_problems=spec.num_rows, seed=generator.seed)
-    return assign_clusters(problems, spec.cluster_rule)
+    generator = spec.generator
+    assert generator is not None
+    if generator.name == "arithmetic":
+        return arithmetic.generate(num_problems=spec.num_rows, seed=generator.seed)
+    options = generator.options
+    return gym.scored_problems(spec.name, generator.name, options, count=spec.num_rows, seed=generator.seed)
 
 
 def _columns(spec: TaskSpec) -> Columns:
@@ -97,13 +109,14 @@ def _columns(spec: TaskSpec) -> Columns:
 def _row_ids(spec: TaskSpec, rows: Sequence[Row], known: Sequence[str]) -> list[str]:
     """Return the rows' ids; where a source has none, or other ones throughout, the task's in its order.
 
-    The order is not taken on trust: the digest of a gold holds its id.
+    The order is not taken on trust: the digest of a gold holds its id. Rows without ids of a task whose ids are not
+    known are numbered from 0.
     """
     own = _own_ids(_columns(spec), rows)
-    if not set(own).isdisjoint(known):
+    if not set(own).isdisjoint(known) or (own and not known):
         return own
     surplus = [f"row {number}" for number in range(len(known) + 1, len(rows) + 1)]
-    return [*known, *surplus][: len(rows)]
+    return [*known, *surplus][: len(rows)] if known else [str(number) for number in range(len(rows))]
 
 
 def _own_ids(columns: Columns, rows: Sequence[Row]) -> list[str]:
@@ -120,7 +133,10 @@ def _id_text(value: Any) -> str:
 
 
 def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: Mapping[str, str]) -> None:
-    """Raise UserError for an id that stands twice, for another number of rows and for an id that is not the task's."""
+    """Raise UserError for an id that stands twice, for another number of rows and for an id that is not the task's.
+
+    Without `known` ids, any are the task's.
+    """
     places: dict[str, str] = {}
     for row, name in zip(rows, ids, strict=True):
         if name in places:
@@ -128,49 +144,54 @@ def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: M
                 f"task {spec.name}: id {name!r} stands at {places[name]} and again at {row.place}; remove one of them"
             )
         places[name] = row.place
-    extra, missing = [name for name in ids if name not in known], [name for name in known if name not in places]
+    extra = [name for name in ids if known and name not in known]
+    missing = [name for name in known if name not in places]
     counts = [spec.num_rows] + ([spec.hub.num_rows] if spec.hub and spec.hub.num_rows else [])
     if len(rows) not in counts:
         raise UserError(
             f"task {spec.name}: {len(rows)} rows found, {either(map(str, counts))} expected"
-            + (f"; not of the task: {_few(extra)}" if extra else f"; missing: {_few(missing)}")
+            + (f"; not of the task: {_few(extra)}" if extra else f"; missing: {_few(missing)}" if missing else "")
         )
     if extra:
         raise UserError(
             f"task {spec.name}: {len(extra)} ids are not the task's, the first at {places[extra[0]]}: {extra[0]!r} "
-            f"where {missing[0]!r} or the like is expected; use the benchmark's own rows ({spec.source})"
+            f"where {missing[0]!r} or the like is expected; {own_rows(spec)}"
         )
+
+
+def _refuse_others(spec: TaskSpec, differing: Sequence[str]) -> None:
+    """Raise UserError naming the first row whose gold is not the task's, and how many there are."""
+    if differing:
+        more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
+        raise UserError(f"task {spec.name}: {differing[0]}{more}; {own_rows(spec)}")
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _problem(spec: TaskSpec, row: Row, problem_id: str) -> Problem:
+def _problem(spec: TaskSpec, row: Row, problem_id: str) -> tuple[Problem, Any]:
+    """Return the problem of a row, and its raw gold, errata applied, which digests are made of."""
     columns = _columns(spec)
+    raw = corrected(spec, row, problem_id, "answer", raw_gold(columns, row))
     question, context = row.need(columns.question, f"question of {problem_id}"), row.text(columns.context, "context")
+    question = corrected(spec, row, problem_id, "question", question)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"task {spec.name}: the question of {problem_id} at {row.place} is empty; mend the row")
-    return Problem(
+    problem = Problem(
         key=ProblemKey(spec.name, problem_id),
         question=f"{context}\n\n{question}" if context else question,
-        gold=_gold(spec, row, problem_id),
+        gold=_gold(spec, row, problem_id, raw),
         cluster=problem_id,
     )
+    return problem, raw
 
 
-def _gold(spec: TaskSpec, row: Row, problem_id: str) -> Gold:
+def _gold(spec: TaskSpec, row: Row, problem_id: str, raw: Any) -> Gold:
     columns = _columns(spec)
-    raw, tolerance = raw_gold(columns, row), row.get(columns.abs_tolerance, "tolerance")
-    unit = row.text(columns.unit, "unit")
+    tolerance, unit = row.get(columns.abs_tolerance, "tolerance"), row.text(columns.unit, "unit")
     try:
-        return Gold(
-            answers=normalize_gold(raw, spec.gold_rule),
-            kind=spec.answer_kind,
-            abs_tolerance=_tolerance(tolerance) if tolerance else spec.abs_tolerance,
-            rel_tolerance=spec.rel_tolerance,
-            unit=unit,
-        )
+        return gold_of(spec, raw, abs_tolerance=_tolerance(tolerance) if tolerance else None, unit=unit)
     except UserError as error:
         raise UserError(f"task {spec.name}: {problem_id} at {row.place}: {error}") from None
 
@@ -186,7 +207,8 @@ def _tolerance(text: Any) -> float:
 
 
 def _gold_fields(gold: Gold) -> list[Any]:
-    return [list(gold.answers), gold.kind, gold.abs_tolerance, gold.rel_tolerance, gold.unit]
+    fields = [list(gold.answers), gold.kind, gold.abs_tolerance, gold.rel_tolerance, gold.unit]
+    return [*fields, gold.scorer] if gold.scorer else fields
 
 
 def _hash(items: Iterable[list[Any]]) -> str:

@@ -16,7 +16,7 @@ every key and every protocol shipped. Example, cut short:
     max_tokens = 512
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -97,18 +97,21 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in (data_dir("tasks") / "protocols").glob("*.toml"))
 
 
-def load_protocol(name_or_path: str) -> Protocol:
-    """Return a protocol by name, or from a file when the text ends in `.toml`; raises UserError."""
+def load_protocol(name_or_path: str, *, tasks: Iterable[str] = ()) -> Protocol:
+    """Return a protocol by name, or from a file when the text ends in `.toml`; raises UserError.
+
+    `tasks` are those besides the shipped ones that it may have a table of its own for.
+    """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-        return _check(load_toml(path, Protocol, name=path.stem), path)
+        return _check(load_toml(path, Protocol, name=path.stem), path, tasks)
     if name_or_path not in protocol_names():
         raise UserError(f"no protocol {name_or_path!r}; {did_you_mean(name_or_path, protocol_names())}")
     path = data_dir("tasks") / "protocols" / f"{name_or_path}.toml"
     return _check(load_toml(path, Protocol, name=name_or_path), path)
 
 
-def _check(protocol: Protocol, path: Path) -> Protocol:
+def _check(protocol: Protocol, path: Path, tasks: Iterable[str] = ()) -> Protocol:
     if (protocol.chat is None) == (protocol.raw is None):
         raise UserError(f"{path}: a protocol has either [chat] or [raw]; give one of them")
     text = protocol.chat.user if protocol.chat else protocol.raw.prompt if protocol.raw else ""
@@ -117,9 +120,10 @@ def _check(protocol: Protocol, path: Path) -> Protocol:
         raise UserError(f"{path}: {key} holds {QUESTION} {text.count(QUESTION)} times; it must hold it once")
     if "" in protocol.stop_strings:
         raise UserError(f"{path}: stop_strings holds an empty string, which stops at once; remove it")
+    known = {*task_names(), *tasks}
     for name, sampling in {"": protocol.default_sampling, **protocol.task_sampling}.items():
-        if name and name not in task_names():
-            raise UserError(f"{path}: [task_sampling.{name}] names no task; {did_you_mean(name, task_names())}")
+        if name and name not in known:
+            raise UserError(f"{path}: [task_sampling.{name}] names no task; {did_you_mean(name, known)}")
         _check_sampling(sampling, f"{path}: [{f'task_sampling.{name}' if name else 'default_sampling'}]")
     return protocol
 

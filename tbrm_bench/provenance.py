@@ -29,6 +29,7 @@ PACKAGES = (
     "latex2sympy2-extended",
     "sympy",
     "numpy",
+    "reasoning-gym",
 )
 # Keys of config.json that say where a model came from, not what it computes.
 VOLATILE_KEYS = ("_name_or_path", "transformers_version")

@@ -10,7 +10,7 @@ All are frozen; none knows how to do anything. Example of a problem:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
@@ -40,7 +40,8 @@ class Gold:
 
     `answers` holds every value that a right answer must give, in any order: one for most problems, several for a
     problem with several solutions. Tolerances are 0 for an exact match; a prediction p matches a value g when
-    |p - g| <= max(abs_tolerance, rel_tolerance * |g|).
+    |p - g| <= max(abs_tolerance, rel_tolerance * |g|). Where `scorer` is set, the problem's own scorer judges and
+    nothing else here counts: it is the JSON of what that needs to make the problem again (see `grading.scored`).
     """
 
     answers: tuple[str, ...]
@@ -48,6 +49,11 @@ class Gold:
     abs_tolerance: float = 0.0
     rel_tolerance: float = 0.0
     unit: str = ""
+    scorer: str = ""
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields as they are stored: no `scorer` where there is none, as before there was any."""
+        return {name: value for name, value in asdict(self).items() if name != "scorer" or value}
 
 
 @dataclass(frozen=True, slots=True)

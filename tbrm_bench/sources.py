@@ -59,9 +59,10 @@ class Row(NamedTuple):
 
 
 def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
-    """Return all rows: of the folder if one is given, else of the Hub.
+    """Return all rows: of the folder if it holds them, else from beside the task's own file, else of the Hub.
 
-    Raises UserError for a file that is missing or corrupt, MissingPrerequisite when the Hub cannot be reached.
+    With a folder nothing is fetched. Raises UserError for a file that is missing or corrupt, MissingPrerequisite when
+    the Hub cannot be reached.
     """
     return [row_at(place, values) for place, values in _read(spec, data_dir)]
 
@@ -72,26 +73,30 @@ def row_at(place: str, values: Mapping[str, Any]) -> Row:
 
 
 def _read(spec: TaskSpec, data_dir: Path | None) -> Iterable[Row]:
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"--data {data_dir} is not a folder; give the folder that holds {either(spec.files)}")
+    beside = None if spec.file is None else spec.file.parent
+    for folder in (data_dir, beside):
+        if folder is not None and (file := _find_file(spec, folder)) is not None:
+            return _read_file(file)
     if data_dir is not None:
-        return _read_file(_find_file(spec, data_dir))
+        there = ", ".join(sorted(entry.name for entry in data_dir.iterdir())[:8]) or "nothing"
+        raise UserError(f"task {spec.name}: {data_dir} holds no {either(spec.files)} (found: {there}); add it")
     if spec.hub is None:
+        missing = f"no {either(spec.files)} beside {spec.file}, and it" if beside else "it"
         raise MissingPrerequisite(
-            f"task {spec.name} is not on the Hub; give a folder that holds {either(spec.files)} with --data"
+            f"task {spec.name}: {missing} is not on the Hub; give a folder that holds {either(spec.files)} with --data"
         )
     return _read_hub(spec, spec.hub)
 
 
-def _find_file(spec: TaskSpec, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise UserError(f"--data {folder} is not a folder; give the folder that holds {either(spec.files)}")
+def _find_file(spec: TaskSpec, folder: Path) -> Path | None:
     found = [folder / name for name in spec.files if (folder / name).is_file()]
     if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise UserError(f"{folder} holds both {names} for task {spec.name}; keep one of them")
-    if not found:
-        there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise UserError(f"task {spec.name}: {folder} holds no {either(spec.files)} (found: {there}); add it")
-    return found[0]
+        raise UserError(
+            f"{folder} holds both {found[0].name} and {found[1].name} for task {spec.name}; keep one of them"
+        )
+    return found[0] if found else None
 
 
 def _read_file(path: Path) -> Iterator[Row]:

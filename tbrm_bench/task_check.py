@@ -16,7 +16,10 @@ from tbrm_bench.tasks import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class TaskCheck:
-    """What a check found. `num_forms` counts the spellings that were graded; `unreachable`: the rows were not there."""
+    """What a check found. `num_forms` counts the spellings that were graded; `unreachable`: the rows were not there.
+
+    `unverified` says why nothing shows that the rows are the task's; it is empty where digests do.
+    """
 
     task: str
     num_problems: int
@@ -27,6 +30,7 @@ class TaskCheck:
     golds_hash: str
     failures: tuple[str, ...]
     unreachable: bool = False
+    unverified: str = ""
 
     @property
     def passed(self) -> bool:
@@ -38,7 +42,7 @@ def check_task(spec: TaskSpec, *, data_dir: Path | None = None) -> TaskCheck:
     """Load the task and grade its golds; what is wrong is in `failures`, one line each, and nothing is raised."""
     try:
         problems = load_problems(spec, data_dir=data_dir)
-        failures = _example_failures(spec)
+        unverified, failures = spec.why_unverified(), _example_failures(spec)
     except UserError as error:
         return TaskCheck(spec.name, 0, 0, 0, 0, "", "", (str(error),), isinstance(error, MissingPrerequisite))
     num_passed = 0
@@ -55,6 +59,7 @@ def check_task(spec: TaskSpec, *, data_dir: Path | None = None) -> TaskCheck:
         rows_hash=rows_hash(problems),
         golds_hash=golds_hash(problems),
         failures=tuple(failures),
+        unverified=unverified,
     )
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SAMPLING = "What to measure"
 RUNNING = "How to run it"
+Tasks = Annotated[
+    list[str] | None, typer.Option(help="Task, by name or TOML file; may be repeated.", rich_help_panel=SAMPLING)
+]
 
 
 def evaluate(
@@ -27,7 +30,7 @@ def evaluate(
     suite: Annotated[
         str | None, typer.Option(help="Named set of tasks (default: quickstart).", rich_help_panel=SAMPLING)
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task; may be repeated.", rich_help_panel=SAMPLING)] = None,
+    task: Tasks = None,
     protocol: Annotated[
         str | None, typer.Option(help="Name or TOML file (default: the suite's).", rich_help_panel=SAMPLING)
     ] = None,

@@ -19,8 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A name from `tbench tasks list`.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the tasks' rows, in place of the Hub.")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A name from `tbench tasks list`, or a TOML file.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the tasks' rows, instead of the Hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -57,9 +57,9 @@ def list_tasks(json_: AsJson = False) -> None:
 @app.command("show")
 def show_task(task: TaskName, json_: AsJson = False) -> None:
     """Show where a task's rows come from, how its golds are read and what was corrected."""
-    from tbrm_bench.tasks import load_task
+    from tbrm_bench.tasks import open_task
 
-    facts = asdict(load_task(task))
+    facts = asdict(spec := open_task(task)) | {"file": str(spec.file or "")}
     if json_:
         print_json(facts)
         return
@@ -70,18 +70,20 @@ def show_task(task: TaskName, json_: AsJson = False) -> None:
 @app.command("check")
 def check_tasks(
     suite: Annotated[str | None, typer.Option(help="Check the tasks of a suite.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Check a task; may be repeated (default: all).")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A name or a TOML file; may be repeated (default: all).")
+    ] = None,
     data: DataDir = None,
     json_: AsJson = False,
 ) -> None:
     """Check rows, golds and grader: counts, digests, and every gold in several spellings through its own grader."""
     from tbrm_bench.task_check import check_task
-    from tbrm_bench.tasks import load_suite, load_task, task_names
+    from tbrm_bench.tasks import load_suite, open_tasks, task_names
 
     if suite and task:
         raise UserError(f"--suite {suite} and --task {task[0]} were both given; give one of them")
-    names = load_suite(suite).tasks if suite else dict.fromkeys(task or task_names())
-    checks = [check_task(load_task(name), data_dir=data) for name in names]
+    names = load_suite(suite).tasks if suite else task or task_names()
+    checks = [check_task(spec, data_dir=data) for spec in open_tasks(names)]
     if json_:
         print_json([asdict(check) for check in checks])
     else:
@@ -100,21 +102,21 @@ def export_task(
     """Write a task's problems as they are asked and graded: ids, questions, normalised golds, tolerances, clusters."""
     from tbrm_bench.files import write_named
     from tbrm_bench.problems import load_problems
-    from tbrm_bench.tasks import load_task
+    from tbrm_bench.tasks import open_task
 
-    problems = load_problems(load_task(task), data_dir=data)
-    rows = ({"id": p.key.problem_id, "question": p.question, **asdict(p.gold), "cluster": p.cluster} for p in problems)
+    problems = load_problems(open_task(task), data_dir=data)
+    rows = ({"id": p.key.problem_id, "question": p.question, **p.gold.values(), "cluster": p.cluster} for p in problems)
     write_named(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     say(f"{len(problems)} problems in {out}")
 
 
 @app.command("digest")
-def digest_task(task: TaskName, data: Annotated[Path, typer.Option(help="Folder with the task's rows.")]) -> None:
-    """Print the lines of tasks/golds/TASK.txt for the rows of a folder: for those who add a task."""
+def digest_task(task: TaskName, data: DataDir = None) -> None:
+    """Print the lines of golds/TASK.txt, which goes beside the task's file: for those who add a task."""
     from tbrm_bench.problems import digest_lines
-    from tbrm_bench.tasks import load_task
+    from tbrm_bench.tasks import open_task
 
-    print_data(*digest_lines(load_task(task), data))
+    print_data(*digest_lines(open_task(task), data))
 
 
 def _print_checks(checks: Sequence["TaskCheck"]) -> None:
@@ -126,7 +128,7 @@ def _print_checks(checks: Sequence["TaskCheck"]) -> None:
             "golds": f"{check.num_golds_passed}/{check.num_problems}",
             "spellings": check.num_forms,
             "rows hash": check.rows_hash[:12],
-            "": "ok" if check.passed else "FAILED",
+            "": "FAILED" if not check.passed else "unverified" if check.unverified else "ok",
         }
         for check in checks
     )
@@ -135,6 +137,8 @@ def _print_checks(checks: Sequence["TaskCheck"]) -> None:
             print_data(f"{check.task}: {failure}")
         if len(check.failures) > 10:
             print_data(f"{check.task}: and {len(check.failures) - 10} more; --json prints all")
+        if check.unverified:
+            print_data(check.unverified)
 
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from tbrm_bench.grading.latex import clean
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.parse import readings
 from tbrm_bench.grading.readable import readable
+from tbrm_bench.grading.scored import plain
 from tbrm_bench.records import FinishReason, Gold, Grade, Status
 
 MAX_FORM_CHARS = 500
@@ -62,6 +63,8 @@ def explain_grade(verdict: Grade, found: Extraction, gold: Gold) -> Explanation:
     """Tell what led to a verdict that is known already."""
     answer_form = form_of(found.answer or "")
     gold_form = ", ".join(form_of(answer) for answer in gold.answers)
+    if gold.scorer:
+        answer_form, gold_form = _short(plain(found.answer or "")), _short(" and ".join(gold.answers))
     steps = (
         f"found     {_found(found)}",
         *((f"answer    {_read(answer_form)}",) if found.answer is not None else ()),
@@ -98,6 +101,8 @@ def _extras(gold: Gold) -> str:
 
 
 def _compared(verdict: Grade, answer: str, gold: Gold) -> str:
+    if gold.scorer:
+        return f"{verdict.status} by the problem's own scorer, rule '{verdict.rule}'"
     where = "in a worker" if isinstance(decide_fast(answer, gold), Undecided) else "by the fast rules"
     outcome = {Status.CORRECT: "equal", Status.WRONG: "not equal"}.get(verdict.status, "undecided")
     return f"{outcome} by the rule '{verdict.rule}', {where}"

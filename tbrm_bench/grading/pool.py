@@ -20,6 +20,7 @@ from tbrm_bench.grading.equivalence import Answer, Undecided, decide_fast
 from tbrm_bench.grading.extract import extract
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.promise import Promise
+from tbrm_bench.grading.scored import MEMORY_LIMIT_MB, ask_scorer
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers import Workers, after_fork
 from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey, Status
@@ -40,6 +41,8 @@ class GraderPool:
         """Start nothing yet. The limits hold for one verdict: processor seconds, megabytes of its process."""
         self.strict_boxed = strict_boxed
         self.workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
+        needed_mb = max(memory_limit_mb, MEMORY_LIMIT_MB)
+        self.scorers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=needed_mb)
         self.start_over()
         after_fork(self)
 
@@ -94,14 +97,15 @@ class GraderPool:
             if known is not None:
                 self._cache.move_to_end(key)
                 return known
-        verdict = decide_fast(found.answer, gold)
+        verdict = ask_scorer(found.answer, gold) if gold.scorer else decide_fast(found.answer, gold)
         if not isinstance(verdict, Undecided):
             grade = grade_of(found.answer, *verdict)
             self._remember(key, grade)
             return grade
         promise = Promise()
         self._remember(key, promise)
-        self.workers.submit(verdict.question, lambda answer: self._keep(key, promise, answer))
+        workers = self.scorers if gold.scorer else self.workers
+        workers.submit(verdict.question, lambda answer: self._keep(key, promise, answer))
         return promise
 
     def vote_classes(self, answers: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -113,6 +117,7 @@ class GraderPool:
     def close(self) -> None:
         """Kill the workers; verdicts that are still open become errors."""
         self.workers.close()
+        self.scorers.close()
 
     def __enter__(self) -> Self:
         """Return the pool; nothing starts before it is needed."""

@@ -1,6 +1,6 @@
 """A scorer of the caller's own, run where it can be killed: the worker imports it by name and calls it.
 
-    {"op": "score", "scorer": "tbrm_train.gym_scorer:score", "given": {"dataset": "shortest_path", "index": 17, ...}}
+    {"op": "score", "scorer": "tbrm_bench.grading.gym_scorer:score", "given": {"answer": "up up", ...}}
     [true, "scorer", {"score": 1.0}]
 
 The function takes `given` and returns a score in [0, 1]. Importing its module counts against no limit, calling it does;

@@ -29,8 +29,10 @@ class Failure(NamedTuple):
 
 
 def surface_forms(gold: Gold) -> list[str]:
-    """Return completions that all give the gold's own answer, at least six of them, no two alike."""
+    """Return completions that all give the gold's own answer, no two alike: at least six, or two to a scorer."""
     answer = ", ".join(gold.answers)
+    if gold.scorer:
+        return [rf"\boxed{{{answer}}}", rf"So $\boxed{{ {answer} }}$."] if gold.answers else []
     forms = [
         rf"\boxed{{{answer}}}",
         rf"$\boxed{{{answer}}}$",
@@ -77,7 +79,8 @@ def unearnable_golds(golds: Iterable[Gold], *, num_workers: int = 1, time_limit_
     A gold is graded against itself: in a box it must be right, and the answer that its own text gives must not be
     another one, as it is where the gold is a whole solution. Far cheaper than `self_test`: 17,000 golds take seconds.
     """
-    asked = [gold for gold in dict.fromkeys(golds) if not _INTEGER.fullmatch(", ".join(gold.answers))]
+    golds = [gold for gold in dict.fromkeys(golds) if gold.answers]
+    asked = [gold for gold in golds if not _INTEGER.fullmatch(", ".join(gold.answers))]
     limits: Any = {"num_workers": num_workers, "time_limit_s": time_limit_s}
     boxed = grade_many(((rf"\boxed{{{', '.join(gold.answers)}}}", gold) for gold in asked), **limits)
     found = {gold: reason for gold, grade in zip(asked, boxed, strict=True) if (reason := _not_earned(gold, grade))}
@@ -96,7 +99,7 @@ def _not_earned(gold: Gold, boxed: Grade) -> str:
 
 
 def _may_be_text(gold: Gold) -> bool:
-    return read_gold(gold).trees is None or _is_prose(gold)
+    return not gold.scorer and (read_gold(gold).trees is None or _is_prose(gold))
 
 
 def _is_prose(gold: Gold) -> bool:

@@ -6,7 +6,6 @@ what was written, byte for byte. Token ids are little-endian unsigned 32-bit int
 
 import array
 import contextlib
-import dataclasses
 import errno
 import json
 import sqlite3
@@ -195,7 +194,7 @@ def _check_version(file: Path, version: int) -> None:
 
 def problem_row(problem: Problem, position: int) -> tuple[Any, ...]:
     """Return the row of `problems`."""
-    gold = json.dumps(dataclasses.asdict(problem.gold), ensure_ascii=False)  # escapes would join two lone surrogates
+    gold = json.dumps(problem.gold.values(), ensure_ascii=False)  # escapes would join two lone surrogates
     return (*problem.key, position, encode(problem.question), encode(gold), encode(problem.cluster))
 
 

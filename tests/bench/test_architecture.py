@@ -20,7 +20,7 @@ LEVELS = {
     "weights": 0.3, "disk": 0.15, "files": 0.2, "tomlio": 0.2, "settings": 0.3, "finish_reasons": 0.3,
     "fingerprints": 0.3,
     "resources": 1, "metrics": 1, "grading": 1, "store": 1,
-    "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 2, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
+    "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 1.9, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
     "tokenizer": 2, "turns": 2.15,
     "engines": 3, "hub": 3, "merge": 3, "class_fit": 3.1, "models": 3.1, "model_door": 3.2,
     "result_json": 4, "score": 4.1, "results": 4.3, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,

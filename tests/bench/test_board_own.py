@@ -85,7 +85,7 @@ def test_the_rows_are_read_and_written_under_one_lock(shipped: Path, run: str, m
     checked: list[bool] = []
 
     def try_lock(*_: object) -> None:
-        descriptor = os.open("boards", os.O_RDONLY)
+        descriptor = os.open("boards/.lock", os.O_RDONLY)
         with pytest.raises(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(descriptor)

@@ -8,7 +8,7 @@ import pytest
 from tbrm_bench.engines.base import Engine, EngineConfig, kv_cache_bytes
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.engines.vllm import VllmEngine
-from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.errors import MissingPrerequisite
 from tbrm_bench.generators.arithmetic import generate
 from tbrm_bench.prompts import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.protocols import load_protocol
@@ -187,11 +187,6 @@ def test_a_gpu_that_is_not_there_is_named(engine_config: EngineConfig) -> None:
     for engine in (VllmEngine, HfEngine):
         with pytest.raises(MissingPrerequisite, match="device=cuda was asked for"):
             engine(asked)
-
-
-def test_hf_refuses_tensor_parallelism(engine_config: EngineConfig) -> None:
-    with pytest.raises(UserError, match="tensor_parallel=2"):
-        HfEngine(EngineConfig(engine_config.model_dir, max_model_len=512, tensor_parallel=2))
 
 
 def test_the_cache_bound_counts_keys_and_values(tmp_path: Path) -> None:

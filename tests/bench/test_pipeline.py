@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_and_says_so(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert "the same command goes on from there" in stderr.decode()
+    assert "run the same command to resume" in stderr.decode()
     assert "Traceback" not in stderr.decode()
     assert 40 <= count_samples(tmp_path / "run") < 200 * 16
 

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tbrm_bench import golds, problems
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.golds import canonical_gold, gold_digest
 from tbrm_bench.problems import assign_clusters, golds_hash, load_problems, rows_hash
@@ -208,6 +211,26 @@ def test_an_erratum_corrects_the_old_value_leaves_the_new_one_and_refuses_any_ot
         load([*ROWS[:2], {**ROWS[2], "answer": "19"}], spec)
     asked = replace(SPEC, errata=(Erratum("7", "question", old="Whats 20 + 3?", new="What is 20 + 3?", provenance=""),))
     assert load([{**ROWS[0], "problem": "Whats 20 + 3?"}, *ROWS[1:]], asked) == load(ROWS)
+
+
+def test_each_gold_is_found_normalised_and_digested_once(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass: row, raw gold, gold, problem; errata and digests look at the same raw gold."""
+    calls: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def counted(*args: Any, **given: Any) -> Any:
+            calls[name] += 1
+            return function(*args, **given)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for module, name in ((problems, "raw_gold"), (golds, "normalize_gold"), (golds, "gold_digest")):
+        count(module, name)
+    errata = tuple(Erratum(str(row["id"]), "answer", "18", row["answer"], provenance="") for row in ROWS)
+    load(ROWS, replace(SPEC, errata=errata))
+    assert calls == dict.fromkeys(("raw_gold", "normalize_gold", "gold_digest"), len(ROWS))
 
 
 def test_tolerance_unit_and_context_come_from_the_row(load: Load) -> None:

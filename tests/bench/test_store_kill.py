@@ -163,7 +163,7 @@ def read(run_dir: Path) -> Any:
             return list(store.problems())
     except UserError as error:
         return next(
-            (words for words in ("holds no run.json", "nothing was generated yet") if words in str(error)), error
+            (words for words in ("it has no run.json", "nothing was generated yet") if words in str(error)), error
         )
 
 
@@ -174,7 +174,7 @@ def kill_while_starting(folder: Path, num_kills: int) -> None:
         part.mkdir()
         kill_after("start", part, draw.uniform(0, 0.1))
         *_, last = sorted(part.iterdir())
-        assert read(last) in ("holds no run.json", "nothing was generated yet", [], [PROBLEM])
+        assert read(last) in ("it has no run.json", "nothing was generated yet", [], [PROBLEM])
         with open_run(last) as store:
             store.put_problems([PROBLEM], {"toy": 1})
             assert list(store.missing("toy")) == [SampleKey("toy", "p", 0)]

@@ -61,6 +61,7 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
     digests = spec.gold_digests()
     assert len(digests) == spec.num_rows
     assert all(re.fullmatch("[0-9a-f]{8}", digest) for digest in digests.values())
+    assert all((spec.source, spec.licence, spec.notes))
     assert spec.hub is not None
     assert re.fullmatch("[0-9a-f]{40}", spec.hub.revision), "a branch would let the rows change"
     assert all(erratum.id in digests for erratum in spec.errata)
@@ -81,7 +82,7 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
         ('["problem"]', '["a", 7]', ["[columns.question.1] is 7", "a string"]),
         ('"none"\nfiles', '"pairs"\nfiles', ["'pairs'", "none, preamble-60"]),
         ('answer = ["answer"]', "", ["neither answer nor solution"]),
-        ('files = ["sums.jsonl"]', "", ["files"]),
+        ('gold_rule = "integer"\n', "", ["needs gold_rule"]),
         ("num_rows = 3", "num_rows =", ["not valid TOML", "line 7"]),
         ("[columns]", '[generator]\nname = "arithmetic"\nseed = 1\n[columns]', ["either [generator] or [columns]"]),
     ],
@@ -93,6 +94,22 @@ def test_a_mistake_in_a_task_file_is_told_with_its_place(tmp_path: Path, old: st
     for part in ["sums.toml", *said]:
         assert part in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"arithmetic"', '"arithmetics"', "not one of arithmetic, reasoning-gym:NAME"),
+        ("seed = 1", "seed = 1\noptions.maze.size = 3", "[generator.options.maze] belongs to no dataset"),
+        ("num_rows = 3", 'num_rows = 3\ngold_rule = "integer"', "gold_rule is for rows that are read"),
+        ("num_rows = 3", "num_rows = 3\nrel_tolerance = 0.1", "rel_tolerance is for rows that are read"),
+    ],
+)
+def test_what_a_generator_does_not_read_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = 'title = "Sums"\nnum_rows = 3\n[generator]\nname = "arithmetic"\nseed = 1\n'
+    assert read(tmp_path, text).cluster_rule == "builtin"
+    with pytest.raises(UserError, match=re.escape(said)):
+        read(tmp_path, text.replace(old, new, 1))
 
 
 def test_an_integer_stands_for_a_float_and_nothing_else_is_coerced(tmp_path: Path) -> None:
@@ -114,5 +131,5 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 def test_every_key_and_every_task_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
     names = {field.name for cls in (TaskSpec, Columns, Erratum, HubSource) for field in fields(cls)}
-    for name in (names - {"name"}) | set(task_names()) | set(suite_names()):
+    for name in (names - {"name", "file"}) | set(task_names()) | set(suite_names()):
         assert f"`{name}`" in page or f"`[{name}]`" in page or f"`[[{name}]]`" in page, name

@@ -1,9 +1,6 @@
-"""reasoning-gym: the same problems on every machine, judged by their own scorers in processes that can be killed."""
+"""A training on reasoning-gym's problems: judged by their own scorers, in processes that can be killed."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +8,9 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import MissingExtra, UserError
+from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
-from tbrm_train.gym import dataset_names, gym_problems
-from tbrm_train.gym_rewards import GymRewarder, plain
+from tbrm_train.gym_rewards import GymRewarder
 from tbrm_train.rl_rules import load_rl_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
@@ -34,82 +31,9 @@ def has_gym() -> bool:
 needs_gym = pytest.mark.skipif(not has_gym(), reason="reasoning-gym is not installed (extra reasoning-gym)")
 
 
-def test_several_datasets_are_named_in_one_source() -> None:
-    assert dataset_names("reasoning_gym:maze, n_queens") == ("maze", "n_queens")
-    assert dataset_names("builtin:arithmetic") == dataset_names("rows") == ()
-
-
-@pytest.mark.parametrize(
-    ("answer", "read"),
-    [
-        (r"\text{up up right}", "up up right"),
-        (r"$\text{A} \rightarrow \text{B} \to C$", "A → B → C"),
-        (r"\text{mother-in-law}", "mother-in-law"),
-        (r"A\_1", "A_1"),
-        ("infeasible", "infeasible"),
-        (r"\total{x}", r"\total{x}"),
-    ],
-)
-def test_an_answer_is_read_without_its_latex(answer: str, read: str) -> None:
-    assert plain(answer) == read
-
-
 def test_options_of_a_dataset_that_is_not_asked_are_refused() -> None:
-    with pytest.raises(UserError, match=r"\[prompts.options.maze\] belongs to source 'reasoning_gym:maze'"):
+    with pytest.raises(UserError, match=r"\[prompts.options.maze\] belongs to source 'reasoning-gym:maze'"):
         load_rl_recipe(GRAPHS, ["prompts.options.maze.max_dist=4"])
-
-
-def test_without_the_package_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install .*\[reasoning-gym\]'"):
-        gym_problems(SOURCE, {}, count=1, seed=0)
-
-
-@needs_gym
-@pytest.mark.parametrize(
-    ("source", "options", "said"),
-    [
-        ("reasoning_gym:shortest_pth", {}, "no dataset 'shortest_pth'; did you mean 'shortest_path'?"),
-        ("reasoning_gym:shortest_path", {"max_row": 6}, "no key 'max_row'; did you mean"),
-        ("reasoning_gym:shortest_path", {"size": 6}, "give prompts.num_prompts in its place"),
-        ("reasoning_gym:shortest_path", {"max_rows": 1}, "cannot work"),
-        ("reasoning_gym:shortest_path", {"max_rows": "many"}, "cannot work"),
-    ],
-)
-def test_a_mistake_is_told_with_the_nearest_name(source: str, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError) as error:
-        gym_problems(source, {"shortest_path": options} if options else {}, count=4, seed=0)
-    assert said in str(error.value)
-
-
-@needs_gym
-def test_problems_come_in_turn_and_seeds_part_them() -> None:
-    problems = gym_problems(SOURCE, {}, count=12, seed=1)
-    assert [item.key.task.partition(":")[2] for item in problems[:5]] == list(dataset_names(SOURCE))
-    assert len({item.key for item in problems}) == 12
-    assert problems == gym_problems(SOURCE, {}, count=12, seed=1)
-    others = {item.question for item in gym_problems(SOURCE, {}, count=12, seed=2)}
-    assert len(others & {item.question for item in problems}) <= 1
-
-
-@needs_gym
-def test_every_process_makes_the_same_problems() -> None:
-    """Training processes and scorers make them again: nothing may hang on a hash seed."""
-    code = "import sys, json; from tbrm_train.gym import gym_problems; "
-    code += "print(json.dumps([p.question for p in gym_problems(sys.argv[1], {}, count=25, seed=3)]))"
-    made = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", code, SOURCE],
-                env=os.environ | {"PYTHONHASHSEED": seed},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        for seed in ("1", "2")
-    ]
-    assert made[0] == made[1]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
     builtin:arithmetic     expressions of the training side; the task `arithmetic` asks the others
     math500, ...           any task of the bench, by name (warned about when papers report its scores)
-    reasoning_gym:maze     problems of reasoning-gym's generators, judged by its scorers (see `gym`)
+    reasoning-gym:maze     problems of reasoning-gym's generators, judged by its scorers (see `generators.gym`)
     rows                   rows of the Hub or of a folder, described in [prompts.rows]; the same question counts once
 
 Each epoch is one permutation of the prompts, drawn by hashing (seed, epoch, id): a step of any run, resumed or not,
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.generators import gym_datasets
 from tbrm_bench.generators.arithmetic import PHRASINGS, training_pairs
+from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.grading.normalize import RULES, normalize_gold
 from tbrm_bench.missing import spells_missing
 from tbrm_bench.problems import load_problems
@@ -30,7 +32,6 @@ from tbrm_bench.seeds import sample_seed
 from tbrm_bench.sources import Row, read_rows
 from tbrm_bench.tasks import Columns, HubSource, TaskSpec, load_task
 from tbrm_train.gold_check import Sourced, choose, choose_unchecked
-from tbrm_train.gym import gym_problems, is_gym
 from tbrm_train.rl_recipe import Prompts, RlRecipe, Rows
 from tbrm_train.rl_rules import reported_tasks
 
@@ -94,7 +95,7 @@ def load_source(prompts: Prompts, *, seed: int) -> list[Problem]:
     folder = Path(prompts.data_dir) if prompts.data_dir else None
     if prompts.source == ARITHMETIC:
         return _arithmetic(prompts.num_prompts or NUM_GENERATED, seed)
-    if is_gym(prompts.source):
+    if gym_datasets(prompts.source):
         return gym_problems(prompts.source, prompts.options, count=prompts.num_prompts or NUM_GENERATED, seed=seed)
     spec = load_task(prompts.source)
     if spec.generator is not None:
@@ -163,7 +164,7 @@ def _choose(recipe: RlRecipe) -> tuple[list[Problem], list[str]]:
         return problems, [*_cut_warnings(prompts.rows, sourced), *warnings]
     problems = load_source(prompts, seed=recipe.data_seed)
     sourced = [Sourced(problem, problem.key.problem_id) for problem in problems]
-    if is_gym(prompts.source):  # its own scorers judge, by more than the gold
+    if gym_datasets(prompts.source):  # its own scorers judge, by more than the gold
         return choose_unchecked(sourced, prompts)
     return choose(sourced, prompts, recipe.rewards)
 

@@ -11,14 +11,12 @@ models. Versions, in `about`, are only told: they may move the last bits of a st
 training was started before this file was written.
 """
 
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.engines import engine_packages
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GRADER
@@ -75,7 +73,7 @@ def make_inputs(
         },
         "evaluation": _task_facts(evaluation) if evaluation else {},
     }
-    about = {"grader": GRADER, "versions": _versions()}
+    about = {"grader": GRADER, "versions": versions()}
     # As they are read back: tuples are lists in JSON.
     return Inputs(json.loads(json.dumps(facts)), about)
 
@@ -104,14 +102,6 @@ def _task_facts(plan: Plan) -> dict[str, Any]:
         }
         for task in plan.tasks
     }
-
-
-def _versions() -> dict[str, str]:
-    found = versions(engine_packages())
-    try:
-        return {**found, "reasoning-gym": importlib.metadata.version("reasoning-gym")}
-    except importlib.metadata.PackageNotFoundError:
-        return found
 
 
 def write_inputs(output: Path, inputs: Inputs) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.generators import GYM, gym_datasets
 from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.protocols import MIN_TEMPERATURE, load_protocol
 from tbrm_bench.tasks import load_suite, load_task
 from tbrm_bench.tomlio import from_table, read_toml
-from tbrm_train.gym import PREFIX, dataset_names
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
@@ -188,8 +188,8 @@ def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
     source, has_rows = recipe.prompts.source, recipe.prompts.rows is not None
     yield "prompts.source", source, (source == "rows") == has_rows, "a table [prompts.rows] belongs to source 'rows'"
     for dataset in recipe.prompts.options:
-        is_asked = dataset in dataset_names(source)
-        yield "prompts.source", source, is_asked, f"[prompts.options.{dataset}] belongs to source '{PREFIX}{dataset}'"
+        is_asked = dataset in gym_datasets(source)
+        yield "prompts.source", source, is_asked, f"[prompts.options.{dataset}] belongs to source '{GYM}{dataset}'"
 
 
 def _counts(recipe: RlRecipe) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from tbrm_bench.engines.positions import position_limit, regime, use_long_factors
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import tokenizer_fingerprint
+from tbrm_bench.generators import gym_datasets
 from tbrm_bench.model_door import open_model
 from tbrm_bench.models import Model
 from tbrm_bench.plan import Plan
@@ -20,7 +21,6 @@ from tbrm_bench.tokenizer import open_tokenizer
 from tbrm_train.checkpoint import INPUTS, VALUES, last_checkpoint
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
-from tbrm_train.gym import is_gym
 from tbrm_train.gym_rewards import GymRewarder
 from tbrm_train.inputs import Inputs, check_same, differences, make_inputs, other_versions, read_inputs, write_inputs
 from tbrm_train.learner import Learner
@@ -124,7 +124,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
         learner = stack.enter_context(_make_learner(recipe, model, processes, has_long_factors))
         rewarder: Rewarder | GymRewarder = (
             stack.enter_context(GymRewarder(recipe))
-            if is_gym(recipe.prompts.source)
+            if gym_datasets(recipe.prompts.source)
             else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
         )
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
