@@ -209,7 +209,7 @@ def test_what_every_step_of_a_start_leaves_behind_can_be_started_again(tmp_path:
         run_dir.mkdir()
         for name, content in state.items():
             (run_dir / name).write_text(content)
-        said = "nothing was generated yet" if "run.json" in state else r"holds no run\.json"
+        said = "nothing was generated yet" if "run.json" in state else r"it has no run\.json"
         with pytest.raises(UserError, match=said):
             RunStore.open_reader(run_dir)
         with open_run(run_dir) as store:
