@@ -88,10 +88,10 @@ def read_results(run_dir: Path) -> RunResult:
 def _read(file: Path) -> tuple[str, RunResult]:
     try:
         text = file.read_text(encoding="utf-8")
-        return text, result_from_json(text)
+        return text, result_from_json(text, place=str(file))
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is no UTF-8 text ({error}); {WAY_OUT}") from error
-    except (UserError, OSError) as error:
+    except OSError as error:
         raise UserError(f"{file}: {error}") from error
 
 

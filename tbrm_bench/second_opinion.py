@@ -27,11 +27,11 @@ from tbrm_bench.grading.process import Answer
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
 from tbrm_bench.grading.workers import Workers
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.files import told_to_people
 from tbrm_bench.store.run_store import OPINION
-from tbrm_bench.tomlio import did_you_mean
 
 FILE = "disagreements.jsonl"
 TAIL_CHARS = 300

@@ -11,12 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tbrm_bench.config import Place, from_table
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.provenance import digest
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_bench.strict_json import parse_json
 
 SCHEMA = 1
 RUN_JSON = "run.json"
+FIX = "restore it from a copy, or use the version that wrote it"
 WRITER_LOCK = "writer.lock"
 # Locks name their version from 2 on. Version 1 took the tokenizer and the model's own code on trust.
 LOCK_VERSION = 2
@@ -46,35 +49,23 @@ def read_run_file(run_dir: Path) -> RunFile:
     """Read and check run.json; raises UserError if the folder is no run, damaged, or of another schema."""
     file = run_dir / RUN_JSON
     try:
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{run_dir} is not a run directory: it holds no {RUN_JSON}") from None
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else content
         raise UserError(
-            f"{file} has schema {_short(found)}, this version reads {SCHEMA}; use the version that wrote it"
-        )
-    run = RunFile(lock=_table(file, content, "lock"), about=_table(file, content, "about"))
-    stored, own = str(content.get("lock_hash")), run.lock_hash
+            f"{run_dir} is not a run directory: it holds no {RUN_JSON}; give the folder that tbench eval printed"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error}); {FIX}") from error
+    content = parse_json(text, place=str(file), fix=FIX, schema=SCHEMA)
+    stored_hash = content.pop("lock_hash", None)
+    run = from_table(content, RunFile, place=Place(str(file), fix=FIX))
+    stored, own = str(stored_hash), run.lock_hash
     if stored != own:
         raise UserError(
             f"{file} was changed by hand: lock_hash is {stored[:12]!r}, its lock hashes to {own[:12]!r}; "
             "restore it from a copy"
         )
     return run
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _table(file: Path, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    table = content.get(key)
-    if not isinstance(table, dict):
-        raise UserError(f"{file}: {key!r} is {_short(table)}, not a table; restore it from a copy")
-    return table
 
 
 def diff_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

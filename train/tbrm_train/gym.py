@@ -20,8 +20,8 @@ from dataclasses import fields
 from typing import Any
 
 from tbrm_bench.errors import MissingExtra, UserError
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.tomlio import did_you_mean
 
 PREFIX = "reasoning_gym:"
 # Keys of every dataset that the recipe has keys of its own for.
