@@ -209,7 +209,7 @@ def read_question(values: Mapping[str, Any]) -> AnswerLine:
     """Read what is asked; raises UserError."""
     for key in ("gold", "prediction"):
         if key not in values:
-            raise UserError(f"no {key!r}; there is: {', '.join(values) or 'nothing'}"[:200])
+            raise UserError(f"no {key!r}; available: {', '.join(values) or 'none'}"[:200])
         if present(values[key]) is None:
             raise UserError(f"no {key!r}: the {key} is {values[key]!r}, null or NaN")
     prediction = values["prediction"]

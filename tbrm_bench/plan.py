@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.config import Count
 from tbrm_bench.engines import DEFAULT_ENGINE
 from tbrm_bench.engines.base import Device, DType, Engine
 from tbrm_bench.grading.selftest import unearnable_golds
@@ -24,11 +25,11 @@ class Settings:
 
     device: Device = "auto"
     dtype: DType = "auto"
-    tensor_parallel: int = 1
+    tensor_parallel: Count = 1
     trust_remote_code: bool = False
-    max_num_seqs: int | None = None
+    max_num_seqs: Count | None = None
     seed: int | None = None
-    grader_workers: int = 1
+    grader_workers: Count = 1
 
 
 @dataclass(frozen=True, slots=True)

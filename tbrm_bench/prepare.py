@@ -81,9 +81,6 @@ def _check_counts(options: EvalOptions) -> None:
         ("--samples", options.samples),
         ("--max-tokens", options.max_tokens),
         ("--limit", options.limit),
-        ("--set tensor_parallel", options.settings.tensor_parallel),
-        ("--set grader_workers", options.settings.grader_workers),
-        ("--set max_num_seqs", options.settings.max_num_seqs),
     ):
         if value is not None and value < 1:
             raise UserError(f"{flag} is {value}, but at least 1 is needed")

@@ -19,12 +19,15 @@ every key and every protocol shipped. Example, cut short:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Gt, Le
+
+from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tasks import task_names
-from tbrm_bench.tomlio import did_you_mean, load_toml
 
 QUESTION = "{question}"
 MIN_TEMPERATURE = 0.01  # vLLM draws at 0.01 whatever is between 0 and that
@@ -34,10 +37,10 @@ MIN_TEMPERATURE = 0.01  # vLLM draws at 0.01 whatever is between 0 and that
 class TaskSampling:
     """Samples a problem, and how they are drawn; temperature 0 is greedy, max_tokens bounds the new tokens."""
 
-    samples: int
-    temperature: float
-    top_p: float
-    max_tokens: int
+    samples: Count
+    temperature: NotNegative
+    top_p: Annotated[float, Gt(0), Le(1)]
+    max_tokens: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +132,10 @@ def _check(protocol: Protocol, path: Path, tasks: Iterable[str] = ()) -> Protoco
 
 
 def _check_sampling(sampling: TaskSampling, place: str) -> None:
-    if sampling.samples < 1 or sampling.max_tokens < 1:
-        raise UserError(f"{place} samples {sampling.samples}, max_tokens {sampling.max_tokens}: each must be 1 or more")
-    # Written so that a NaN fails too.
-    if not 0 <= sampling.temperature < float("inf"):
-        raise UserError(f"{place} temperature is {sampling.temperature}; 0 or more is needed")
     if 0 < sampling.temperature < MIN_TEMPERATURE:
         raise UserError(
             f"{place} temperature is {sampling.temperature}, which vLLM would raise to {MIN_TEMPERATURE}; "
             f"use 0 (greedy) or {MIN_TEMPERATURE} or more"
         )
-    if not 0 < sampling.top_p <= 1:
-        raise UserError(f"{place} top_p is {sampling.top_p}; more than 0 and at most 1 is needed")
     if sampling.temperature == 0 and sampling.samples > 1:
         raise UserError(f"{place} draws {sampling.samples} greedy samples, which are copies; use 1 or a temperature")

@@ -21,5 +21,5 @@ def builtin_model_dir(name: str) -> Path:
     folder = PACKAGE_DIR / "builtin_models" / name
     if not (folder / "config.json").is_file():
         names = sorted(path.parent.name for path in (PACKAGE_DIR / "builtin_models").glob("*/config.json"))
-        raise UserError(f"no bundled model {name!r}; there is: {', '.join(names)}")
+        raise UserError(f"no bundled model {name!r}; available: {', '.join(names)}")
     return folder

@@ -90,10 +90,7 @@ def _read(file: Path) -> tuple[str, RunResult]:
         text = read_text(file)
     except UserError as error:
         raise UserError(f"{error}; {WAY_OUT}") from error
-    try:
-        return text, result_from_json(text)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
+    return text, result_from_json(text, place=str(file))
 
 
 def _results_alone(run_dir: Path) -> tuple[RunResult, str]:

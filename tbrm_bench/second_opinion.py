@@ -26,12 +26,12 @@ from tbrm_bench.grading.names import is_strict_boxed
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
 from tbrm_bench.grading.workers import Workers
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.run_dir import DISAGREEMENTS
 from tbrm_bench.store.run_store import OPINION
 from tbrm_bench.store.schema import database_errors
-from tbrm_bench.tomlio import did_you_mean
 
 TAIL_CHARS = 300
 MAX_AHEAD = 256

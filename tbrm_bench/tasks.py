@@ -21,12 +21,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.generators import GYM, gym_datasets
 from tbrm_bench.generators import NAMES as GENERATORS
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.resources import data_dir
-from tbrm_bench.tomlio import did_you_mean, load_toml
 
 ClusterRule = Literal["none", "preamble-60", "builtin"]
 ErratumField = Literal["question", "answer"]
@@ -44,7 +45,7 @@ class HubSource:
     split: str
     revision: str
     config: str | None = None
-    num_rows: int | None = None
+    num_rows: Count | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,12 @@ class TaskSpec:
     paper: str = ""
     licence: str = ""
     notes: str = ""
-    num_rows: int
+    num_rows: Count
     answer_kind: AnswerKind = "auto"
     cluster_rule: ClusterRule = "none"
     gold_rule: str = ""
-    abs_tolerance: float = 0.0
-    rel_tolerance: float = 0.0
+    abs_tolerance: NotNegative = 0.0
+    rel_tolerance: NotNegative = 0.0
     files: tuple[str, ...] = ()
     generator: Generator | None = None
     hub: HubSource | None = None
@@ -223,8 +224,6 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: [columns] names neither answer nor solution; add one")
     if spec.columns is not None and not spec.gold_rule:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
-    if spec.num_rows < 1:
-        raise UserError(f"{path}: num_rows is {spec.num_rows}, but at least 1 is needed")
     if spec.generator is not None:
         return _check_generator(spec, spec.generator, path)
     return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))

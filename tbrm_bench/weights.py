@@ -22,6 +22,15 @@ CHUNK_BYTES = 1 << 22
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16"}
+
+
+def dtype_name(text: str) -> str:
+    """Return the name of a dtype that is spelt in another way, `fp16` or `torch.float16`; other text as it is."""
+    name = text.lower().removeprefix("torch.")
+    return _DTYPES.get(name, name)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
     """Where a tensor's bytes lie: [start, stop) in its file."""

@@ -66,6 +66,16 @@ def _options(
         raise typer.Exit(ExitCode.USAGE)
 
 
+def _message(error: TyperException) -> str:
+    """Return what is wrong with a command line, in our words where a value is of another type."""
+    message, cause = error.format_message(), error.__cause__
+    if cause is None or not hasattr(cause, "errors"):
+        return message
+    wrong = cause.errors()[0]  # of pydantic, by which typer converts
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(wrong["type"].split("_")[0])
+    return f"{message.partition(': ')[0]}: {wrong['input']!r} is not {wanted}" if wanted else message
+
+
 def main() -> None:
     """Run the command line and leave with an exit code of `ExitCode`; a signal's exception passes (`__main__`)."""
     sys.excepthook = _say_traceback
@@ -76,7 +86,7 @@ def main() -> None:
     except (UserError, TyperException) as error:
         if "--debug" in sys.argv:
             raise
-        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        message = _message(error) if isinstance(error, TyperException) else str(error)
         say(f"error: {' '.join(message.split())}")
         sys.exit(error.exit_code)
     except OSError as error:  # the last net: no path or disk ends a command with a traceback

@@ -77,9 +77,9 @@ def evaluate(
     """
     # Before anything imports torch, which prints its start-up notes past Python's stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from tbrm_bench.config import from_words
     from tbrm_bench.plan import EvalOptions, Settings
     from tbrm_bench.prepare import prepare
-    from tbrm_bench.settings import parse_settings
 
     engine_class(engine)  # a name that is none costs nothing
     if push is not None:
@@ -95,7 +95,7 @@ def evaluate(
         limit=limit,
         data_dir=data,
         out=out,
-        settings=parse_settings(Settings, set_ or []),
+        settings=from_words(set_ or [], Settings, place="--set"),
     )
     _carry_out(prepare(options), push=push, dry_run=dry_run, as_json=json_)
 

@@ -12,12 +12,14 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
+from tbrm_bench.config import Spelt
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite
 from tbrm_bench.records import Sample, SampleRequest
+from tbrm_bench.weights import dtype_name
 
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+DType = Annotated[Literal["auto", "float32", "bfloat16", "float16"], Spelt(dtype_name)]
 Device = Literal["auto", "cpu", "cuda"]
 
 

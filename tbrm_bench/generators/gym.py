@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from tbrm_bench.errors import UserError
 from tbrm_bench.generators import gym_datasets
 from tbrm_bench.grading.scored import fingerprint, require_gym
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.tomlio import did_you_mean
 
 PREFIX = "reasoning_gym:"  # of the keys that seeds of trainings are made of
 # What a generator raises for options that cannot work.

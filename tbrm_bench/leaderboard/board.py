@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.config import Count, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import FileLock
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tasks import load_task
-from tbrm_bench.tomlio import did_you_mean, load_toml
 
 AVG, MEAN = "avg@k", "mean"
 ABSENT = object()
@@ -39,7 +40,7 @@ class Board:
     tasks: tuple[str, ...]
     agree: tuple[str, ...]
     grader: str  # every measured row's verdicts are by a grader whose name starts so
-    min_samples: Mapping[str, int] = field(default_factory=dict)
+    min_samples: Mapping[str, Count] = field(default_factory=dict)
     metric: str = AVG  # what a problem scores: the share of correct samples, or pass@N
     order: str = MEAN  # what rows are ranked by: the mean over the tasks, or one task
 

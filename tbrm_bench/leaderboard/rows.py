@@ -14,24 +14,27 @@ versions lack num_tokens and scores.
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge
 
+from tbrm_bench.config import Count, Place, Share, Text, convert
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import read_text
 from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.metrics.intervals import clustered_standard_error, confidence_interval, macro_interval
 from tbrm_bench.metrics.passk import pass_at_k
+from tbrm_bench.strict_json import checked_schema, parse_json
 from tbrm_bench.tasks import load_task
 
 SCHEMA = 1
 MAX_SLUG = 100  # characters of a file name
+FIX = "add the run again, or use the version that wrote the row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,34 +103,33 @@ def read_rows(board: Board) -> list[Row]:
     """Return all rows of a board, best first by the board's order."""
     rows = []
     for file in sorted(board.rows_dir.glob("*.json")):
-        try:
-            rows.append(read_row(board, json.loads(read_text(file)), file.name))
-        except ValueError as error:
-            raise UserError(f"{file} cannot be read as JSON: {error}") from error
+        rows.append(read_row(board, parse_json(read_text(file), place=str(file), fix=FIX), file.name))
     return sorted(rows, key=lambda row: (-row.ranked(board.order).score, row.name))
 
 
 def read_row(board: Board, content: Any, file: str) -> Row:
     """Return a row; raises UserError that says what is wrong with its JSON."""
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else content
-        raise UserError(f"{file} has schema {str(found)[:40]!r}, this version reads {SCHEMA}")
-    kind, tasks = content.get("kind"), content.get("tasks")
-    if kind not in ("measured", "reported") or not isinstance(tasks, dict) or not isinstance(content.get("name"), str):
-        raise UserError(f"{file} is no row: it needs name, kind (measured or reported) and tasks")
+    content = checked_schema(content, SCHEMA, place=file, fix=FIX)
+    place = Place(file, fix=FIX)
+    name = convert(content.get("name"), Text, place.child("name"))
+    kind = convert(content.get("kind"), Literal["measured", "reported"], place.child("kind"))
+    tasks = convert(content.get("tasks"), dict[str, Any], place.child("tasks"))
+    source = convert(content.get("source") or {}, dict[str, Any], place.child("source"))
     if set(tasks) != set(board.tasks):
         raise UserError(f"{file} has the tasks {', '.join(tasks)}, board {board.name} ranks {', '.join(board.tasks)}")
-    if kind == "reported" and not (content.get("source") or {}).get("url"):
+    if kind == "reported" and not convert(source.get("url", ""), str, place.child("source").child("url")):
         raise UserError(f"{file} reports scores without a source.url; say where they stand")
-    try:
-        scores = {
-            task: _measured(task, tasks[task], board.pass_k) if kind == "measured" else _reported(task, tasks[task])
-            for task in board.tasks
-        }
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{file} has a task that cannot be read: {error!r}") from error
-    about = {key: value for key, value in content.items() if key not in ("schema", "name", "kind", "tasks", "scores")}
-    row = Row(content["name"], kind, scores, about, file)
+    stored_as = _Measured if kind == "measured" else _Reported
+    scores = {}
+    for task in board.tasks:
+        stored = convert(tasks[task], stored_as, place.child("tasks").child(task))
+        try:
+            is_measured = isinstance(stored, _Measured)
+            scores[task] = _measured(task, stored, board.pass_k) if is_measured else _reported(task, stored)
+        except ValueError as error:
+            raise UserError(f"{file} has a task that cannot be read: {error}") from error
+    about = {key: value for key, value in content.items() if key not in ("name", "kind", "tasks", "scores")}
+    row = Row(name, kind, scores, about, file)
     _check_scores(board, row, content.get("scores"))
     return row
 
@@ -171,17 +173,32 @@ def _near(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
-def _measured(task: str, values: Mapping[str, Any], pass_k: int | None) -> TaskRow:
-    k, correct, cluster = int(values["k"]), values["correct"], values["cluster"]
-    if set(correct) != set(cluster) or not all(0 <= count <= k for count in correct.values()):
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A task of a measured row, as it is stored."""
+
+    k: Count
+    correct: Mapping[str, int]
+    cluster: Mapping[str, str]
+    num_tokens: Annotated[int, Ge(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """A task of a reported row, as it is stored."""
+
+    score: Share
+    num_problems: Count | None = None
+
+
+def _measured(task: str, stored: _Measured, pass_k: int | None) -> TaskRow:
+    k, correct, cluster = stored.k, stored.correct, stored.cluster
+    if not correct or set(correct) != set(cluster) or not all(0 <= count <= k for count in correct.values()):
         raise ValueError(f"counts of {task} are not between 0 and {k}, or lack a cluster")
     if pass_k is not None and k < pass_k:
         raise ValueError(f"{k} samples of {task} are too few for pass@{pass_k}")
-    num_tokens = values.get("num_tokens")
-    if num_tokens is not None and (type(num_tokens) is not int or num_tokens < 0):
-        raise ValueError(f"num_tokens of {task} is {num_tokens!r}, not a number of tokens")
     names = sorted(correct)
-    counts = [int(correct[name]) for name in names]
+    counts = [correct[name] for name in names]
     by_count = scores_by_count(k, pass_k)
     scores = [by_count[count] for count in counts]
     se = float(clustered_standard_error(scores, [cluster[name] for name in names]))
@@ -192,8 +209,8 @@ def _measured(task: str, values: Mapping[str, Any], pass_k: int | None) -> TaskR
         len(names),
         scores=dict(zip(names, scores, strict=True)),
         correct=dict(zip(names, counts, strict=True)),
-        cluster={name: str(cluster[name]) for name in names},
-        num_tokens=num_tokens,
+        cluster={name: cluster[name] for name in names},
+        num_tokens=stored.num_tokens,
     )
 
 
@@ -204,10 +221,8 @@ def scores_by_count(k: int, pass_k: int | None) -> list[float]:
     return [float(score) for score in pass_at_k([k] * (k + 1), range(k + 1), k=pass_k)]
 
 
-def _reported(task: str, values: Mapping[str, Any]) -> TaskRow:
-    score, num_problems = float(values["score"]), int(values.get("num_problems", load_task(task).num_rows))
-    if not 0 <= score <= 1:
-        raise ValueError(f"the score of {task} is {score}, not between 0 and 1")
+def _reported(task: str, stored: _Reported) -> TaskRow:
+    score, num_problems = stored.score, stored.num_problems or load_task(task).num_rows
     # Means of problems lie in [0, 1], so their variance is at most p (1 - p): an upper bound on what is not reported.
     return TaskRow(score, math.sqrt(score * (1 - score) / num_problems), 0, num_problems)
 

@@ -10,8 +10,8 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.board import ABSENT, Board, agreed_fields
 from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.tasks import load_task
-from tbrm_bench.tomlio import did_you_mean
 
 
 def check_row(board: Board, row: Row, *, called: str | None = None) -> None:

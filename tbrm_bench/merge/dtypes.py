@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.weights import dtype_name
 
 Bits = npt.NDArray[Any]
 
@@ -80,16 +81,14 @@ BY_STORAGE = {
     "UntypedStorage": BY_NAME["U8"],
 }
 F32 = BY_NAME["F32"]
-TARGETS = {
-    "float32": "F32", "fp32": "F32", "bfloat16": "BF16", "bf16": "BF16", "float16": "F16", "fp16": "F16", "half": "F16",
-}  # fmt: skip
+TARGETS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 def parse_dtype(text: str | None) -> DType | None:
     """Return the float type that `text` names, None for None (as stored); raises UserError for any other."""
     if text is None:
         return None
-    name = TARGETS.get(text.lower().removeprefix("torch."))
+    name = TARGETS.get(dtype_name(text))
     if name is None:
         raise UserError(f"dtype {text!r} is none of float32, bfloat16, float16; leave it out to keep the stored one")
     return BY_NAME[name]

@@ -6,15 +6,19 @@ lora_train_meta.json     verl: {"r": 16, "lora_alpha": 32, "task_type": "CAUSAL_
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from annotated_types import Ge, Gt, Lt
+
+from tbrm_bench.config import Count, from_table
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.assets import read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
 
 T = TypeVar("T")
+Finite = Annotated[float, Gt(float("-inf")), Lt(float("inf"))]
 # Their start changed the base too: the adapter's file alone does not make the model.
 CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
 # Kinds of LoRA whose update is not alpha/r B A, or that act on other things than modules.
@@ -52,6 +56,23 @@ def _by_pattern(patterns: dict[str, T], module: str, default: T) -> T:
     return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a file says of the factor; null and 0 say nothing. Other keys of the file are not read here."""
+
+    r: Annotated[int, Ge(0)] | None = None
+    lora_alpha: Finite | None = None
+    use_rslora: bool | None = None
+    fan_in_fan_out: bool | None = None
+    alpha_pattern: dict[str, Finite] | None = None
+    rank_pattern: dict[str, Count | None] | None = None
+
+
+def _said(values: dict[str, Any], file: Path) -> _Said:
+    names = [key.name for key in fields(_Said) if key.name in values]
+    return from_table({name: values[name] for name in names}, _Said, place=str(file))
+
+
 def local_base(folder: Path) -> Path | None:
     """Return the folder that the adapter's config names as its base, None if it is none on this disk."""
     name = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
@@ -68,11 +89,14 @@ def local_base(folder: Path) -> Path | None:
 
 def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
     """Return the settings; raises UserError if alpha is not known or the adapter is of a kind that is not a sum."""
-    meta, config, where = _files(checkpoint)
+    meta_file, config_file = _files(checkpoint)
+    where = config_file or meta_file or checkpoint.root
+    config = read_json(config_file) if config_file else {}
     _check_kind(checkpoint, config)
-    _check_agreement(meta, config, where)
+    said, meta = _said(config, where), _said(read_json(meta_file), meta_file) if meta_file else _Said()
+    _check_agreement(meta, said, where)
     if alpha is None:
-        alpha = _alpha(meta) or _alpha(config)
+        alpha = meta.lora_alpha or said.lora_alpha
     if alpha is None:
         raise UserError(
             f"{where} does not say the adapter's alpha (or says 0), and the result depends on it; give what training "
@@ -80,48 +104,35 @@ def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
         )
     if not math.isfinite(alpha) or alpha == 0:
         raise UserError(f"lora alpha is {alpha:g}; give what training used, for instance --lora-alpha 32")
-    rank = meta.get("r", config.get("r"))
     return Settings(
         alpha=alpha,
-        rank=rank if isinstance(rank, int) else None,
+        rank=meta.r or said.r or None,
         file=where,
-        alphas=_patterns(config, "alpha_pattern", where),
-        ranks=_patterns(config, "rank_pattern", where),
-        is_stabilised=bool(config.get("use_rslora")),
-        fan_in_fan_out=bool(config.get("fan_in_fan_out")),
+        alphas=said.alpha_pattern or {},
+        ranks=said.rank_pattern or {},
+        is_stabilised=bool(said.use_rslora),
+        fan_in_fan_out=bool(said.fan_in_fan_out),
         config=config,
     )
 
 
-def _patterns(config: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
-    patterns = config.get(key) or {}
-    if not isinstance(patterns, dict) or not all(isinstance(value, int | float) for value in patterns.values()):
-        raise UserError(f"{where}: {key} is no table of numbers")
-    return patterns
-
-
-def _check_agreement(meta: dict[str, Any], config: dict[str, Any], where: Path) -> None:
+def _check_agreement(meta: _Said, config: _Said, where: Path) -> None:
     """Raise UserError if verl's file and PEFT's disagree: one of them belongs to another adapter. 0 says nothing."""
-    for key in ("r", "lora_alpha"):
-        if meta.get(key) and config.get(key) and meta[key] != config[key]:
+    for key, one, other in (("r", meta.r, config.r), ("lora_alpha", meta.lora_alpha, config.lora_alpha)):
+        if one and other and one != other:
             raise UserError(
-                f"lora_train_meta.json says {key} = {meta[key]}, {where} says {config[key]}; remove the one that is "
-                "not of this adapter"
+                f"lora_train_meta.json says {key} = {one:g}, {where} says {other:g}; remove the one that is not of "
+                "this adapter"
             )
 
 
-def _files(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any], Path]:
+def _files(checkpoint: Checkpoint) -> tuple[Path | None, Path | None]:
     root = checkpoint.root
     metas = [root / "lora_train_meta.json", root / "lora_adapter" / "lora_train_meta.json"]
     configs = [root / "adapter_config.json", root / "lora_adapter" / "adapter_config.json"]
     meta = next((file for file in metas if file.is_file()), None)
     config = next((file for file in configs if file.is_file()), None)
-    return read_json(meta) if meta else {}, read_json(config) if config else {}, config or meta or root
-
-
-def _alpha(values: dict[str, Any]) -> float | None:
-    value = values.get("lora_alpha")
-    return float(value) if isinstance(value, int | float) and value else None
+    return meta, config
 
 
 def _check_kind(checkpoint: Checkpoint, config: dict[str, Any]) -> None:

@@ -12,12 +12,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from annotated_types import Ge
+
+from tbrm_bench.config import Place, from_table
 from tbrm_bench.errors import UserError
 from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
+from tbrm_bench.strict_json import parse_json
 
 SCHEMA = 1
+FIX = "push the run again by this version"
 CARD = "README.md"
 MANIFEST = "manifest.json"
 PROBLEMS = "problems.parquet"
@@ -30,7 +35,7 @@ class DataFile:
     """A Parquet file of the repository."""
 
     path: str
-    num_rows: int
+    num_rows: Annotated[int, Ge(0)]
     sha256: str
 
 
@@ -90,36 +95,12 @@ def runs_in(paths: Iterable[str]) -> list[str]:
 def read_manifest(file: Path, *, where: str) -> Manifest:
     """Read and check a manifest; raises UserError with the first thing that is wrong."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{where} cannot be read as JSON ({error}); push the run again") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise UserError(f"{where} has schema {found!r}, this version reads {SCHEMA}; use the version that wrote it")
-    try:
-        manifest = Manifest(
-            name=str(data["name"]),
-            lock_hash=str(data["lock_hash"]),
-            grader=str(data["grader"]),
-            graders=tuple(map(str, data["graders"])),
-            problems=_data_file(data["problems"]),
-            tasks={str(task): _task_files(files) for task, files in data["tasks"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where} is not a manifest of tbench push ({error!r}); push the run again") from error
+        text = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error}); {FIX}") from error
+    data = parse_json(text, place=where, fix=FIX, schema=SCHEMA)
+    manifest = from_table(data, Manifest, place=Place(where, fix=FIX))
     for data_file in (manifest.problems, *(shard for task in manifest.tasks.values() for shard in task.shards)):
         if not belongs_to(data_file.path, manifest.name) or ".." in data_file.path.split("/"):
-            raise UserError(
-                f"{where} names {data_file.path!r}, which is no file of {manifest.name}; push the run again"
-            )
+            raise UserError(f"{where} names {data_file.path!r}, which is no file of {manifest.name}; {FIX}")
     return manifest
-
-
-def _task_files(data: Mapping[str, Any]) -> TaskFiles:
-    return TaskFiles(
-        int(data["num_samples"]), tuple(map(str, data["draws"])), tuple(_data_file(item) for item in data["shards"])
-    )
-
-
-def _data_file(data: Mapping[str, Any]) -> DataFile:
-    return DataFile(str(data["path"]), int(data["num_rows"]), str(data["sha256"]))

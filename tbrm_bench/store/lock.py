@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tbrm_bench.config import Place, from_table
 from tbrm_bench.disk import shown
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import read_text, write_text
 from tbrm_bench.provenance import digest
 from tbrm_bench.store.run_dir import RUN_JSON, is_run
+from tbrm_bench.strict_json import parse_json
 
 SCHEMA = 1
+FIX = "restore it from a copy, or use the version that wrote it"
 # Locks name their version from 2 on. Version 1 took the tokenizer and the model's own code on trust.
 LOCK_VERSION = 2
 NEW_IN_VERSION_2 = ("tokenizer", "code")
@@ -42,34 +45,16 @@ def read_run_file(run_dir: Path) -> RunFile:
     file = run_dir / RUN_JSON
     if not is_run(run_dir):
         raise UserError(f"{shown(run_dir)} is not a run directory: it has no {RUN_JSON}")
-    try:
-        content = json.loads(read_text(file), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else content
-        raise UserError(
-            f"{file} has schema {_short(found)}, this version reads {SCHEMA}; use the version that wrote it"
-        )
-    run = RunFile(lock=_table(file, content, "lock"), about=_table(file, content, "about"))
-    stored, own = str(content.get("lock_hash")), run.lock_hash
+    content = parse_json(read_text(file), place=str(file), fix=FIX, schema=SCHEMA)
+    stored_hash = content.pop("lock_hash", None)
+    run = from_table(content, RunFile, place=Place(str(file), fix=FIX))
+    stored, own = str(stored_hash), run.lock_hash
     if stored != own:
         raise UserError(
             f"{file} was changed by hand: lock_hash is {stored[:12]!r}, its lock hashes to {own[:12]!r}; "
             "restore it from a copy"
         )
     return run
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _table(file: Path, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    table = content.get(key)
-    if not isinstance(table, dict):
-        raise UserError(f"{file}: {key!r} is {_short(table)}, not a table; restore it from a copy")
-    return table
 
 
 def diff_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -17,8 +17,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 80
 LEVELS = {
     "__init__": 0, "errors": 0.1, "foreign": 0.1, "interrupts": 0.1,
     "records": 0.1, "missing": 0.1, "provenance": 0.2, "seeds": 0.2, "weight_files": 0.2,
-    "weights": 0.3, "disk": 0.15, "files": 0.2, "tomlio": 0.2, "settings": 0.3, "finish_reasons": 0.3,
-    "fingerprints": 0.3,
+    "weights": 0.3, "disk": 0.15, "files": 0.2, "nearest": 0.1, "config": 0.2, "strict_json": 0.3,
+    "finish_reasons": 0.3, "fingerprints": 0.3,
     "resources": 1, "metrics": 1, "grading": 1, "store": 1,
     "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 1.9, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
     "tokenizer": 2, "turns": 2.15,

@@ -115,7 +115,7 @@ def test_a_row_without_a_count_of_tokens_has_no_cost(board: Board, tmp_path: Pat
     assert read_row(board, content, "old.json").cost is None
     for wrong in (-1, 1.5, "many", True):
         content["tasks"]["arithmetic"]["num_tokens"] = wrong
-        with pytest.raises(UserError, match="num_tokens of arithmetic"):
+        with pytest.raises(UserError, match=r"tasks\.arithmetic\.num_tokens"):
             read_row(board, content, "old.json")
 
 
@@ -234,12 +234,16 @@ def test_a_run_made_otherwise_is_refused_by_the_field_and_the_seed_is_free(board
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, "schema '2'"),
+        ({"schema": 2}, "schema 2"),
         ({"kind": "guessed"}, "kind"),
         ({"name": 3}, "name"),
         ({"tasks": {"math500": {"score": 1}}}, "ranks arithmetic"),
         ({"source": {}}, "source.url"),
-        ({"tasks": {"arithmetic": {"score": 1.5}}}, "between 0 and 1"),
+        ({"source": "https://e.org"}, "source: 'https://e.org' is not a table"),
+        ({"source": {"url": 3}}, "source.url: 3 is not a string"),
+        ({"name": "\ud800"}, "not text that UTF-8 can hold"),
+        ({"kind": "measured", "tasks": {"arithmetic": {"k": 1, "correct": {}, "cluster": {}}}}, "counts of arithmetic"),
+        ({"tasks": {"arithmetic": {"score": 1.5}}}, "score is 1.5; 0 or more and at most 1"),
         ({"tasks": {"arithmetic": {}}}, "score"),
         ({"tasks": {"arithmetic": {"score": "high"}}}, "high"),
     ],
@@ -274,7 +278,7 @@ def test_a_field_that_no_lock_has_is_a_mistake_of_the_board(board: Board, tmp_pa
         ('metric = "avg@kk"', r"toy\.toml: metric is 'avg@kk', not avg@k or pass@N; did you mean 'avg@k'\?"),
         ('metric = "pass@0"', "metric is 'pass@0'"),
         ('metric = "pass@3"', "pass@3 needs 3 samples a problem, min_samples of arithmetic is 2"),
-        ("metric = 3", "is 3, not a string"),
+        ("metric = 3", "metric: 3 is not a string"),
         ('order = "men"', r"order is 'men', .* did you mean 'mean'\?"),
         ('order = "arithmetik"', r"did you mean 'arithmetic'\?"),
         ('odrer = "mean"', "no key 'odrer'; did you mean 'order'"),

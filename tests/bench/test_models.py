@@ -27,7 +27,7 @@ def test_the_bundled_model_is_found_by_its_name() -> None:
     model = resolve_model("builtin:tiny")
     assert (model.name, model.path, model.commit) == ("builtin:tiny", builtin_model_dir("tiny"), None)
     assert model.context_length == json.loads((model.path / "config.json").read_text())["max_position_embeddings"]
-    with pytest.raises(UserError, match=r"'tinny'; there is: tiny"):
+    with pytest.raises(UserError, match=r"'tinny'; available: tiny"):
         resolve_model("builtin:tinny")
 
 

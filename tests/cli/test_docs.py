@@ -14,10 +14,10 @@ import pytest
 import typer
 
 from tbrm_bench.cli.app import app
+from tbrm_bench.config import from_words
 from tbrm_bench.plan import EvalOptions, Settings
 from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Grade, Sample, SampleKey, Status
-from tbrm_bench.settings import parse_settings
 from tbrm_bench.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def test_every_line_that_is_shown_parses(words: list[str]) -> None:
     redirected = [index for index, word in enumerate(rest) if word in (">", "|", "<")]
     context = command.make_context("tbench", rest[: redirected[0]] if redirected else rest)
     if context.params.get("set_"):
-        parse_settings(Settings, list(context.params["set_"]))
+        from_words(list(context.params["set_"]), Settings, place="--set")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

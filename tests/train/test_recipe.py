@@ -71,10 +71,9 @@ def test_a_key_that_lacks_a_letter_is_unknown_and_the_right_one_is_named(key: st
 
 @pytest.mark.parametrize("key", sorted(LEAVES))
 def test_a_value_of_another_type_names_key_and_value(key: str) -> None:
-    wrong = "true" if isinstance(LEAVES[key], str) else "[[]]"
-    line = refusal(f"{key}={wrong}")
+    line = refusal(f"{key}=[[]]")
     assert key in line
-    assert ("True" if isinstance(LEAVES[key], str) else "[]") in line
+    assert "[]" in line
 
 
 @pytest.mark.parametrize("key", sorted(LEAVES))
@@ -95,7 +94,7 @@ def test_a_key_that_is_not_there_is_named(key: str, tmp_path: Path) -> None:
         ("output=", ["output", "empty"]),
         ("seed=-1", ["seed is -1"]),
         (f"seed={2**63}", ["seed", "2**63"]),
-        ("seed=true", ["seed", "True"]),
+        ("seed=true", ["seed", "true"]),
         ("num_threads=0", ["num_threads is 0"]),
         ("model.hidden_size=0", ["model.hidden_size is 0"]),
         ("model.num_layers=-1", ["model.num_layers is -1"]),
@@ -107,7 +106,7 @@ def test_a_key_that_is_not_there_is_named(key: str, tmp_path: Path) -> None:
         ("tokenizer.vocab_size=258", ["vocab_size is 258", "259"]),
         ("tokenizer.num_texts=0", ["num_texts is 0"]),
         ("optimizer.steps=0", ["optimizer.steps is 0"]),
-        ("optimizer.steps=2.5", ["optimizer.steps", "2.5", "integer"]),
+        ("optimizer.steps=2.5", ["optimizer.steps", "2.5", "whole number"]),
         ("optimizer.batch_size=0", ["batch_size is 0"]),
         ("optimizer.learning_rate=0", ["learning_rate is 0"]),
         ("optimizer.learning_rate=nan", ["learning_rate is nan"]),
@@ -115,8 +114,8 @@ def test_a_key_that_is_not_there_is_named(key: str, tmp_path: Path) -> None:
         ("optimizer.max_grad_norm=nan", ["max_grad_norm is nan"]),
         ("optimizer.weight_decay=-1e-9", ["weight_decay is -1e-09"]),
         ("optimizer.warmup_steps=-1", ["warmup_steps is -1"]),
-        ("optimizer.betas=[0.9]", ["betas is [0.9]", "two"]),
-        ("optimizer.betas=[0.9, 0.95, 0.99]", ["betas", "two"]),
+        ("optimizer.betas=[0.9]", ["betas is [0.9]", "2 values"]),
+        ("optimizer.betas=[0.9, 0.95, 0.99]", ["betas", "2 values"]),
         ("optimizer.betas=[0.9, 1.0]", ["betas", "below 1"]),
         ("optimizer.betas=[nan, 0.9]", ["betas", "below 1"]),
         ("optimizer.betas=0.9", ["betas", "array"]),
@@ -124,7 +123,7 @@ def test_a_key_that_is_not_there_is_named(key: str, tmp_path: Path) -> None:
         ("seed.more=3", ["seed", "not a table"]),
         ("optimizer.steps", ["'optimizer.steps' is not key=value"]),
         ("=3", ["'=3' is not key=value"]),
-        ("optimizer.steps=2\nseed=3", ["optimizer.steps", "not an integer"]),
+        ("optimizer.steps=2\nseed=3", ["optimizer.steps", "not a whole number"]),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(word: str, said: list[str]) -> None:

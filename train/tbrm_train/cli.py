@@ -38,7 +38,12 @@ train = typer.Typer(
 train.command("compare")(compare)
 
 
-@train.command(ONE_TRAINING, hidden=True, epilog="To compare algorithms under one recipe: tbench train compare --help")
+@train.command(
+    ONE_TRAINING,
+    hidden=True,
+    epilog="To compare algorithms under one recipe: tbench train compare --help",
+    context_settings={"ignore_unknown_options": True},
+)
 def train_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")],
     overrides: Annotated[
@@ -49,12 +54,22 @@ def train_recipe(
     from tbrm_train.rl_rules import recipe_kind
 
     words = overrides or []
+    _refuse_options([str(recipe), *words])
     # torch prints its start-up notes past Python's stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     output = _train_rl(recipe, words) if recipe_kind(recipe, words) == "rl" else _train_sft(recipe, words)
     if output is not None:
         say(f"next: tbench eval {word(output)}")
         print_data(output)
+
+
+def _refuse_options(words: list[str]) -> None:
+    """Raise UserError that says how an option is written as a word."""
+    for given, after in zip(words, [*words[1:], "VALUE"], strict=True):
+        if given.startswith("-"):
+            option, separator, value = given.partition("=")
+            key = option.lstrip("-").replace("-", "_")
+            raise UserError(f"No such option: {option}; write {key}={value if separator else after}")
 
 
 def _train_sft(path: Path, overrides: list[str]) -> Path:

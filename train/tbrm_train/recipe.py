@@ -12,31 +12,33 @@ them are checked. docs/train.md explains every key. Example, cut short:
     hidden_size = 128
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Lt
+
+from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Text, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.protocols import load_protocol
-from tbrm_bench.tomlio import load_toml
 
 # What attention on a CPU takes in vLLM 0.32; those up to 256 work on GPUs too.
 HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 NUM_BASE_TOKENS = 256 + 3  # bytes and special tokens
+Beta = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
     """The shape of a Qwen2 model: sizes in floats, context in tokens."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    context_length: int
+    hidden_size: Count
+    intermediate_size: Count
+    num_layers: Count
+    num_heads: Count
+    num_kv_heads: Count
+    context_length: Count
 
     @property
     def head_dim(self) -> int:
@@ -48,21 +50,21 @@ class ModelShape:
 class TokenizerShape:
     """A byte-level BPE: 256 bytes, three special tokens, merges up to `vocab_size` learnt from `num_texts` texts."""
 
-    vocab_size: int
-    num_texts: int
+    vocab_size: Annotated[int, Ge(NUM_BASE_TOKENS)]
+    num_texts: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """AdamW with linear warm-up and cosine decay to zero; `batch_size` counts conversations a step."""
 
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    betas: tuple[float, float]
-    max_grad_norm: float
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup_steps: Annotated[int, Ge(0)]
+    weight_decay: NotNegative
+    betas: tuple[Beta, Beta]
+    max_grad_norm: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ class SftRecipe:
     """Supervised training from nothing on solutions of a builtin generator: worked ones and, a share, bare values."""
 
     kind: Literal["sft"]
-    output: str
-    seed: int
-    num_threads: int
+    output: Text
+    seed: Seed
+    num_threads: Count
     data: Literal["builtin:arithmetic"]
-    direct_share: float
+    direct_share: Share
     protocol: str
     model: ModelShape
     tokenizer: TokenizerShape
@@ -84,47 +86,11 @@ class SftRecipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> SftRecipe:
     """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
     recipe = load_toml(path, SftRecipe, overrides=overrides)
-    for key, value, holds, wanted in itertools.chain(_ranges(recipe), _shapes(recipe.model)):
+    for key, value, holds, wanted in _shapes(recipe.model):
         if not holds:
             raise UserError(f"{path}: {key} is {value}; {wanted}")
-    if not recipe.output:
-        raise UserError(f"{path}: output is empty; name a folder: output=DIR")
     load_protocol(recipe.protocol)
     return recipe
-
-
-# Ranges are written so that a NaN, which TOML has, fails too.
-def _ranges(recipe: SftRecipe) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield (key, value, whether it is in range, what is needed)."""
-    model, tokenizer, optimizer = recipe.model, recipe.tokenizer, recipe.optimizer
-    counts = {
-        "num_threads": recipe.num_threads,
-        "model.hidden_size": model.hidden_size,
-        "model.intermediate_size": model.intermediate_size,
-        "model.num_layers": model.num_layers,
-        "model.num_heads": model.num_heads,
-        "model.num_kv_heads": model.num_kv_heads,
-        "model.context_length": model.context_length,
-        "tokenizer.num_texts": tokenizer.num_texts,
-        "optimizer.steps": optimizer.steps,
-        "optimizer.batch_size": optimizer.batch_size,
-    }
-    yield from ((key, value, value >= 1, "1 or more is needed") for key, value in counts.items())
-    positive = {
-        "optimizer.learning_rate": optimizer.learning_rate,
-        "optimizer.max_grad_norm": optimizer.max_grad_norm,
-    }
-    yield from ((key, value, 0 < value < float("inf"), "more than 0 is needed") for key, value in positive.items())
-    share = recipe.direct_share
-    yield "direct_share", share, 0 <= share <= 1, "a share between 0 and 1 is needed"
-    vocab, decay = tokenizer.vocab_size, optimizer.weight_decay
-    yield "seed", recipe.seed, 0 <= recipe.seed < 2**63, "0 or more and below 2**63 is needed"
-    yield "tokenizer.vocab_size", vocab, vocab >= NUM_BASE_TOKENS, f"{NUM_BASE_TOKENS} or more is needed"
-    yield "optimizer.warmup_steps", optimizer.warmup_steps, optimizer.warmup_steps >= 0, "0 or more is needed"
-    yield "optimizer.weight_decay", decay, 0 <= decay < float("inf"), "0 or more is needed"
-    betas = list(optimizer.betas)
-    in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-    yield "optimizer.betas", betas, in_range, "two numbers are needed, each 0 or more and below 1"
 
 
 def _shapes(model: ModelShape) -> Iterator[tuple[str, object, bool, str]]:

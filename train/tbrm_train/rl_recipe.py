@@ -13,9 +13,15 @@ The nouns; `rl_rules` reads and checks them. docs/train.md explains every key. E
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Lt
+
+from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Spelt, Text
+from tbrm_bench.protocols import MIN_TEMPERATURE
 from tbrm_bench.records import AnswerKind
+from tbrm_bench.weights import dtype_name
+from tbrm_train.recipe import Beta
 
 # Rollout engines round logits to their dtype, of which one of 20 moves in steps of 0.125 in bfloat16; trainers do not.
 PROBE_TOLERANCE = {"float32": 0.01, "bfloat16": 0.05}
@@ -49,13 +55,13 @@ class Prompts:
     whose gold cannot be trained on (see `gold_check`).
     """
 
-    source: str
+    source: Text
     protocol: str
-    num_prompts: int | None = None
-    validation: int = 64
+    num_prompts: Count | None = None
+    validation: Annotated[int, Ge(0)] = 64
     data_dir: str | None = None
     rows: Rows | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     bad_golds: Literal["refuse", "leave_out"] = "refuse"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each reasoning-gym dataset, its own
 
@@ -87,14 +93,14 @@ class Algorithm:
 class Rollout:
     """How trajectories are sampled; the cap counts new tokens. top-p is always 1: losses need the policy itself."""
 
-    prompts_per_step: int
-    samples_per_prompt: int
-    max_tokens: int
+    prompts_per_step: Count
+    samples_per_prompt: Count
+    max_tokens: Count
     engine: Literal["vllm", "hf"] = "vllm"
-    temperature: float = 1.0
-    probe_tolerance: float | None = None  # nats a token; what PROBE_TOLERANCE has for the dtype without it
-    max_num_seqs: int | None = None
-    gpu_memory: float = 0.4
+    temperature: Annotated[float, Ge(MIN_TEMPERATURE)] = 1.0  # what vLLM draws at, at the least
+    probe_tolerance: Positive | None = None  # nats a token; what PROBE_TOLERANCE has for the dtype without it
+    max_num_seqs: Count | None = None
+    gpu_memory: Annotated[float, Gt(0), Lt(1)] = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,9 @@ class Rewards:
 
     shuffle: bool = False
     flip: bool = False
-    workers: int = 1
-    time_limit_s: float = 5.0
-    max_failed_share: float = 0.2
+    workers: Count = 1
+    time_limit_s: Positive = 5.0
+    max_failed_share: Share = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +121,28 @@ class Optimizer:
     `parameters` of the policy that are trained: all, or its vectors alone, gains and biases (BitFit, arXiv 2106.10199).
     """
 
-    steps: int
-    learning_rate: float
+    steps: Count
+    learning_rate: NotNegative  # 0 is a control that must not learn
     parameters: Literal["all", "vectors"] = "all"
-    critic_learning_rate: float = 1e-5
+    critic_learning_rate: Positive = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    max_grad_norm: float = 1.0
+    warmup_steps: Annotated[int, Ge(0)] = 0
+    weight_decay: NotNegative = 0.0
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    max_grad_norm: Positive = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeepSpeed:
     """The training engine. `micro_batch_tokens` bounds prompt and response tokens of one forward pass."""
 
-    zero_stage: int = 1
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    micro_batch_tokens: int = 16384
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    dtype: Annotated[Literal["float32", "bfloat16"], Spelt(dtype_name)] = "bfloat16"
+    micro_batch_tokens: Count = 16384
     gradient_checkpointing: bool = False
     offload: bool = False
-    num_threads: int | None = None
+    num_threads: Count | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,8 @@ class Checkpoints:
     `push_to` is a repository on the Hub that each is pushed to, in the background.
     """
 
-    every: int = 50
-    keep_last: int = 2
+    every: Count = 50
+    keep_last: Count = 2
     push_to: str | None = None
 
 
@@ -155,8 +161,8 @@ class Checkpoints:
 class Evaluation:
     """Validation every so many steps (first and last included), and tasks of the bench at every checkpoint."""
 
-    every: int | None = None
-    samples: int = 4
+    every: Count | None = None
+    samples: Count = 4
     tasks: tuple[str, ...] = ()
     protocol: str | None = None
 
@@ -165,9 +171,9 @@ class Evaluation:
 class Budget:
     """Training ends after the first step that reaches one of these, and after `optimizer.steps` at the latest."""
 
-    generated_tokens: int | None = None
-    trained_tokens: int | None = None
-    seconds: float | None = None
+    generated_tokens: Count | None = None
+    trained_tokens: Count | None = None
+    seconds: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +190,9 @@ class RlRecipe:
     """Everything that decides a training."""
 
     kind: Literal["rl"]
-    output: str
-    model: str
-    seed: int
+    output: Text
+    model: Text
+    seed: Seed
     prompts: Prompts
     algorithm: Algorithm
     rollout: Rollout

@@ -224,8 +224,24 @@ def test_verls_file_and_pefts_must_agree(tmp_path: Path) -> None:
         meta.write_text(json.dumps({"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | {key: value}))
         with pytest.raises(UserError, match=rf"lora_train_meta\.json says {key} = {value}"):
             adapter.merge()
-    meta.write_text(json.dumps({"r": 4, "lora_alpha": 0, "task_type": "CAUSAL_LM"}))  # verl writes 0 for "not known"
+    meta.write_text(json.dumps({"r": 0, "lora_alpha": 0, "task_type": "CAUSAL_LM"}))  # verl writes 0 for "not known"
     adapter.merge()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"use_rslora": "false"}, "use_rslora: 'false' is not true or false"),
+        ({"lora_alpha": True}, "lora_alpha: true is not a number"),
+        ({"lora_alpha": "16"}, "lora_alpha: '16' is not a number"),
+        ({"r": 4.5}, r"r: 4\.5 is not a whole number"),
+        ({"alpha_pattern": {"q_proj": float("nan")}}, r"alpha_pattern\.q_proj is nan"),
+        ({"rank_pattern": {"q_proj": True}}, r"rank_pattern\.q_proj: true is not a whole number"),
+    ],
+)
+def test_a_value_of_another_type_is_not_guessed_at(said: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        Adapter(tmp_path).says(**said).merge()
 
 
 def test_another_base_is_said(tmp_path: Path) -> None:

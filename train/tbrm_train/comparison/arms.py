@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from tbrm_bench.config import read_toml, set_value
 from tbrm_bench.errors import UserError
-from tbrm_bench.tomlio import did_you_mean, read_toml, set_value
+from tbrm_bench.nearest import did_you_mean
 from tbrm_train.rl_recipe import Algorithm, RlRecipe
 from tbrm_train.rl_rules import check_rl_recipe, flat_keys, is_key_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import check_free, write_files
-from tbrm_bench.tomlio import did_you_mean
+from tbrm_bench.nearest import did_you_mean
 from tbrm_train.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
 from tbrm_train.comparison.arms import Arm, make_arms
 from tbrm_train.rl_recipe import RlRecipe
@@ -106,9 +106,11 @@ def budget_words(budget: str | None) -> list[str]:
     """Return a budget as words of a recipe: `tokens=1e6` is budget.generated_tokens=1000000."""
     if budget is None:
         return []
-    name, _, text = budget.partition("=")
+    name, separator, text = budget.partition("=")
+    if not separator:
+        raise UserError(f"--budget {budget} lacks its kind; write tokens={budget if budget[:1].isdigit() else 1000000}")
     if name not in BUDGETS:
-        raise UserError(f"--budget {budget!r} is of no known kind; {did_you_mean(name, BUDGETS)}")
+        raise UserError(f"--budget has no kind {name!r}; {did_you_mean(name, BUDGETS)}")
     try:
         number = float(text)
     except ValueError:
