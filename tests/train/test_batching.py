@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tbrm_train.algorithms.ppo import value_loss
+from tbrm_train.algorithms.share import Share
 from tbrm_train.batching import Pack, fill, make_pack, plan_packs, unpack
 from tbrm_train.logprobs import token_scores
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Share
 from tbrm_train.micro_batches import plan_micro_batches
 from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals
 from tbrm_train.policy import TokenScores

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tbrm_train.algorithms.ppo import value_loss
+from tbrm_train.algorithms.share import Share
 from tbrm_train.known import whole_batch
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Share
 from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals, Trajectory
 from tbrm_train.policy import TokenScores
 from tbrm_train.rl_recipe import Algorithm

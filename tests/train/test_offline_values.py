@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import RunFailed, UserError
+from tbrm_train.algorithms.astarpo import soft_value
 from tbrm_train.checkpoint import VALUES
-from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.offline_values import read_values, value_table
 from tbrm_train.rl_rules import load_rl_recipe
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import Share
+from tbrm_train.algorithms.share import Share
 from tbrm_train.objectives import Signals, Trajectory, Whole
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tbrm_train.advantages import group_metrics
+from tbrm_train.algorithms.advantages import group_metrics
+from tbrm_train.algorithms.ppo import value_loss
+from tbrm_train.algorithms.share import Mean, Metrics, Share, add_metrics, mean
 from tbrm_train.checkpoint import diverged
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
 from tbrm_train.finite import is_finite
 from tbrm_train.known import Known, whole_batch
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Mean, Metrics, Share, add_metrics, mean
 from tbrm_train.micro_batches import plan_micro_batches, split_batch
 from tbrm_train.objectives import OBJECTIVES, MicroBatch, Objective, Trajectory
 from tbrm_train.policy import TokenBatch, TokenScores, make_batch

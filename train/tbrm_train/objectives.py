@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from tbrm_train.advantages import gae, group_advantages, group_means, penalised, token_rewards, whiten
-from tbrm_train.losses.astarpo import astarpo_loss
-from tbrm_train.losses.clipped import Tokens
-from tbrm_train.losses.drgrpo import drgrpo_loss
-from tbrm_train.losses.grpo import grpo_loss
-from tbrm_train.losses.ppo import ppo_loss
-from tbrm_train.losses.reinforce import reinforce_loss
-from tbrm_train.losses.share import Metrics, Share, k3, mean
-from tbrm_train.losses.tbrm import reference_of, tbrm_loss
+from tbrm_train.algorithms.advantages import gae, group_advantages, group_means, penalised, token_rewards, whiten
+from tbrm_train.algorithms.astarpo import astarpo_loss
+from tbrm_train.algorithms.clipped import Tokens
+from tbrm_train.algorithms.drgrpo import drgrpo_loss
+from tbrm_train.algorithms.grpo import grpo_loss
+from tbrm_train.algorithms.ppo import ppo_loss
+from tbrm_train.algorithms.reinforce import reinforce_loss
+from tbrm_train.algorithms.share import Metrics, Share, k3, mean
+from tbrm_train.algorithms.tbrm import reference_of, tbrm_loss
 from tbrm_train.policy import TokenScores
 from tbrm_train.rl_recipe import Algorithm
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.algorithms.astarpo import soft_value
 from tbrm_train.budget import Meter
 from tbrm_train.checkpoint import VALUES, last_checkpoint
 from tbrm_train.data import TrainingPrompt, step_prompts
 from tbrm_train.folder import disk_errors
 from tbrm_train.inputs import question_digest
-from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
 from tbrm_train.rewards import Rewarded, settle
 from tbrm_train.rl_recipe import RlRecipe

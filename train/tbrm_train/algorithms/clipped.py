@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
+from tbrm_train.algorithms.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ Example: V_old 0, V 1, R 1, value_clip 0.5: V_clip is 0.5 and the token's value 
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.clipped import Tokens, clipped_loss
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.clipped import Tokens, clipped_loss
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
 
 
 def ppo_loss(

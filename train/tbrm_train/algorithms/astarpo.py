@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
 
 
 def soft_value(rewards: Sequence[float], *, beta: float) -> float:

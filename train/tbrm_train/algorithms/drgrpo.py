@@ -12,8 +12,8 @@ Example: rewards 1, 0, 0, 0 of one prompt: A = 0.75, -0.25, -0.25, -0.25; each t
 
 from torch import Tensor
 
-from tbrm_train.losses.clipped import Tokens, clipped_loss
-from tbrm_train.losses.share import Metrics, Share
+from tbrm_train.algorithms.clipped import Tokens, clipped_loss
+from tbrm_train.algorithms.share import Metrics, Share
 
 
 def drgrpo_loss(

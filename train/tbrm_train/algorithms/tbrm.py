@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
 
 
 class Reference(NamedTuple):

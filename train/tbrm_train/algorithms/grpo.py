@@ -14,8 +14,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from tbrm_train.losses.clipped import Tokens, clipped_loss
-from tbrm_train.losses.share import Metrics, Share
+from tbrm_train.algorithms.clipped import Tokens, clipped_loss
+from tbrm_train.algorithms.share import Metrics, Share
 
 
 def grpo_loss(

@@ -11,7 +11,7 @@ Example: two trajectories of log-probability -3 and -5 with A = 0.5 and -0.5: lo
 
 from torch import Tensor
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
 
 
 def reinforce_loss(logprobs: Tensor, *, advantages: Tensor, share: Share) -> tuple[Tensor, Metrics]:
