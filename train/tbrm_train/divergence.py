@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.store.files import write_text_atomically
+from tbrm_train.algorithms.signals import Trajectory
 from tbrm_train.checkpoint import Diverged
 from tbrm_train.folder import disk_errors
-from tbrm_train.objectives import Trajectory
 from tbrm_train.rewards import Rewarded
 from tbrm_train.session import Session
 

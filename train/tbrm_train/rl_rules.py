@@ -1,7 +1,8 @@
 """RL recipes read, checked, written out and compared.
 
 As strict as the others (see `recipe`): unknown keys name the nearest one, and values that cannot work are told before
-anything is loaded. The resolved recipe, every default filled in, is stored in the output folder as recipe.toml:
+anything is loaded, keys that nothing reads under the recipe's choices among them. The resolved recipe, defaults of all
+that is read filled in, is stored in the output folder as recipe.toml:
 
     kind = "rl"
     output = "runs/tiny-tbrm"
@@ -18,13 +19,12 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.protocols import MIN_TEMPERATURE, load_protocol
 from tbrm_bench.tasks import load_suite, load_task
-from tbrm_bench.tomlio import from_table, read_toml
+from tbrm_bench.tomlio import read_toml
 from tbrm_train.gym import PREFIX, dataset_names
+from tbrm_train.read_keys import flat_keys, read_rl_recipe, read_table, unread_keys, without
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
-# Those that compare with the policy that sampled, so that it may have moved since.
-CLIPPED = ("ppo", "grpo", "drgrpo")
 # What may change between two runs of one training: it does not touch the weights, or is a limit that has stopped the
 # training and is to be raised.
 FREE_KEYS = (
@@ -37,12 +37,14 @@ NAMES = ("model", "prompts.protocol", "prompts.data_dir", "evaluation.protocol")
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
     """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
-    return check_rl_recipe(read_toml(path, overrides=overrides), place=str(path))
+    return check_rl_recipe(read_table(path, overrides), place=str(path))
 
 
 def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
     """Return a table as a recipe, checked as `load_rl_recipe` checks a file; `place` is what errors call it."""
-    recipe = from_table(table, RlRecipe, place=place)
+    recipe, unread = read_rl_recipe(table, place=place)
+    for why in unread.values():
+        raise UserError(f"{place}: {why}; leave out what is not read")
     for key, value, holds, wanted in _rules(recipe):
         if not holds:
             raise UserError(f"{place}: {key} is {value}; {wanted}")
@@ -60,8 +62,11 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
 
 
 def read_stored_recipe(path: Path) -> RlRecipe:
-    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now."""
-    return from_table(read_toml(path), RlRecipe, place=str(path))
+    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now.
+
+    Earlier versions stored keys that nothing reads, which are left out.
+    """
+    return read_rl_recipe(read_toml(path), place=str(path))[0]
 
 
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
@@ -78,8 +83,8 @@ def reported_tasks() -> frozenset[str]:
 
 
 def recipe_toml(recipe: RlRecipe) -> str:
-    """Return the recipe as TOML, defaults filled in; `load_rl_recipe` reads the same recipe back."""
-    return "\n".join(_toml_lines(asdict(recipe), ""))
+    """Return the recipe as TOML, defaults of what is read filled in; `load_rl_recipe` reads the same recipe back."""
+    return "\n".join(_toml_lines(without(asdict(recipe), dict(unread_keys(recipe))), ""))
 
 
 def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False) -> list[str]:
@@ -96,19 +101,6 @@ def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False
 def is_key_of(key: str, tables: Iterable[str]) -> bool:
     """Return whether a key is one of these, or stands in one of these tables."""
     return any(key == table or key.startswith(f"{table}.") for table in tables)
-
-
-def flat_keys(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values by their dotted names: `optimizer.steps`."""
-    return dict(_flat(table, ""))
-
-
-def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -128,7 +120,7 @@ def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
 # Ranges are written so that a NaN, which TOML has, fails too.
 def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
     """Yield (key, value, whether it holds, what is needed)."""
-    rollout, optimizer, algorithm = recipe.rollout, recipe.optimizer, recipe.algorithm
+    rollout, optimizer = recipe.rollout, recipe.optimizer
     for key, count in _counts(recipe).items():
         yield key, count, count >= 1, "1 or more is needed"
     for key, number in _positive(recipe).items():
@@ -137,8 +129,6 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         yield key, number, 0 <= number < INFINITY, "0 or more is needed"
     yield "seed", recipe.seed, recipe.seed < 2**63, "below 2**63 is needed"
     yield "prompts.seed", recipe.data_seed, 0 <= recipe.data_seed < 2**63, "0 or more and below 2**63 is needed"
-    yield "algorithm.gamma", algorithm.gamma, 0 <= algorithm.gamma <= 1, "a number from 0 to 1 is needed"
-    yield "algorithm.lam", algorithm.lam, 0 <= algorithm.lam <= 1, "a number from 0 to 1 is needed"
     yield (
         "rewards.max_failed_share",
         recipe.rewards.max_failed_share,
@@ -156,21 +146,19 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
 
 def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
     """Yield what keys owe each other."""
-    name, group = recipe.algorithm.name, recipe.rollout.samples_per_prompt
-    needs_group = name in ("grpo", "drgrpo", "reinforce") or recipe.algorithm.center_reward
-    yield "rollout.samples_per_prompt", group, group >= 2 or not needs_group, f"{name} compares samples: 2 or more"
-    updates = recipe.algorithm.updates_per_batch
-    once = updates == 1 or name in CLIPPED
-    yield "algorithm.updates_per_batch", updates, once, f"{name} makes one update a batch"
+    needs, group, compares = (
+        recipe.needs,
+        recipe.rollout.samples_per_prompt,
+        f"{recipe.algorithm.name} compares samples",
+    )
+    yield "rollout.samples_per_prompt", group, group >= 2 or not needs.groups, f"{compares}: 2 or more"
+    updates = needs.updates_per_batch
     yield (
         "algorithm.updates_per_batch",
         updates,
         updates <= recipe.batch_size,
         (f"a batch has {recipe.batch_size} trajectories"),
     )
-    resets = recipe.algorithm.reference_reset_every
-    fixed = name != "astarpo" or resets is None
-    yield "algorithm.reference_reset_every", resets, fixed, "V* of astarpo belongs to the first reference: leave it out"
     stage, dtype = recipe.deepspeed.zero_stage, recipe.deepspeed.dtype
     yield "deepspeed.zero_stage", stage, stage in (0, 1, 2, 3), "0, 1, 2 or 3 is needed"
     # Its bfloat16 optimiser of stage 0 keeps no float32 gradients and drifts fifty times as far.
@@ -195,7 +183,6 @@ def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
 def _counts(recipe: RlRecipe) -> dict[str, int]:
     optional = {
         "prompts.num_prompts": recipe.prompts.num_prompts,
-        "algorithm.reference_reset_every": recipe.algorithm.reference_reset_every,
         "rollout.max_num_seqs": recipe.rollout.max_num_seqs,
         "deepspeed.num_threads": recipe.deepspeed.num_threads,
         "evaluation.every": recipe.evaluation.every,
@@ -203,8 +190,6 @@ def _counts(recipe: RlRecipe) -> dict[str, int]:
         "budget.trained_tokens": recipe.budget.trained_tokens,
     }
     return {
-        "algorithm.updates_per_batch": recipe.algorithm.updates_per_batch,
-        "algorithm.value_samples": recipe.algorithm.value_samples,
         "rollout.prompts_per_step": recipe.rollout.prompts_per_step,
         "rollout.samples_per_prompt": recipe.rollout.samples_per_prompt,
         "rollout.max_tokens": recipe.rollout.max_tokens,
@@ -218,12 +203,8 @@ def _counts(recipe: RlRecipe) -> dict[str, int]:
 
 
 def _positive(recipe: RlRecipe) -> dict[str, float]:
-    optional = {"budget.seconds": recipe.budget.seconds, "algorithm.value_beta": recipe.algorithm.value_beta}
+    optional = {"budget.seconds": recipe.budget.seconds}
     return {key: value for key, value in optional.items() if value is not None} | {
-        "algorithm.beta": recipe.algorithm.beta,
-        "algorithm.clip_low": recipe.algorithm.clip_low,
-        "algorithm.clip_high": recipe.algorithm.clip_high,
-        "algorithm.value_clip": recipe.algorithm.value_clip,
         "rollout.temperature": recipe.rollout.temperature,
         "rollout.probe_tolerance": recipe.probe_tolerance,
         "rewards.time_limit_s": recipe.rewards.time_limit_s,
@@ -238,9 +219,6 @@ def _not_negative(recipe: RlRecipe) -> dict[str, float]:
     return {
         "seed": recipe.seed,
         "prompts.validation": recipe.prompts.validation,
-        "algorithm.kl_coefficient": recipe.algorithm.kl_coefficient,
-        "algorithm.kl_in_reward": recipe.algorithm.kl_in_reward,
-        "algorithm.entropy_coefficient": recipe.algorithm.entropy_coefficient,
         "optimizer.learning_rate": recipe.optimizer.learning_rate,
         "optimizer.warmup_steps": recipe.optimizer.warmup_steps,
         "optimizer.weight_decay": recipe.optimizer.weight_decay,
