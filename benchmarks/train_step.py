@@ -135,9 +135,9 @@ def make_learner(recipe: Any, options: argparse.Namespace) -> Any:
         return TrainingEngine(module, recipe.deepspeed, recipe.optimizer)
 
     learner = Learner(recipe, processes, trained(Policy(load(), temperature=1.0)))
-    if learner.objective.uses_reference(recipe.algorithm):
+    if recipe.needs.reference:
         learner.reference = FrozenModule(Policy(load(), temperature=1.0), recipe.deepspeed, options.device)
-    if learner.objective.needs_critic:
+    if recipe.needs.critic:
         learner.critic = trained(Critic(load()))
     return learner
 
@@ -146,7 +146,7 @@ def trajectories_of(options: argparse.Namespace) -> list[Any]:
     """Return random trajectories, groups of four, every other one right."""
     import torch
 
-    from tbrm_train.objectives import Trajectory
+    from tbrm_train.algorithms.signals import Trajectory
 
     count, tokens, _ = BATCHES[options.size]
     draw = torch.Generator().manual_seed(1)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tbrm_train.advantages import gae, group_advantages, group_means, penalised, token_rewards, whiten
-from tbrm_train.losses.share import Share
+from tbrm_train.algorithms.advantages import gae, group_advantages, group_means, penalised, token_rewards, whiten
+from tbrm_train.algorithms.share import Share
 
 torch.set_num_threads(1)
 some_lengths = st.lists(st.integers(0, 7), max_size=6)

@@ -1,6 +1,7 @@
 """Packing: nothing is lost, nothing comes twice, the order comes back, and no trajectory sees another."""
 
 import itertools
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.algorithms.ppo import value_loss
+from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.signals import MicroBatch, Signals
 from tbrm_train.batching import Pack, fill, make_pack, plan_packs, unpack
 from tbrm_train.logprobs import token_scores
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Share
 from tbrm_train.micro_batches import plan_micro_batches
-from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals
 from tbrm_train.policy import TokenScores
-from tbrm_train.rl_recipe import Algorithm
 
 torch.set_num_threads(1)
 token = st.integers(3, 40)
@@ -132,7 +133,9 @@ def micro_batch(pack: Pack, scores: TokenScores) -> MicroBatch:
 
 def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | None) -> tuple[Tensor, Tensor]:
     """Return a loss and its gradient; by packs, or one trajectory at a time padded to `width` tokens."""
-    settings_ = Algorithm(name, beta=0.5, center_reward=True, kl_coefficient=0.1, entropy_coefficient=0.01)  # type: ignore[arg-type]
+    given = {"beta": 0.5, "center_reward": True, "kl_coefficient": 0.1, "entropy_coefficient": 0.01}
+    algorithm, own = ALGORITHMS[name], {field.name for field in fields(ALGORITHMS[name].coefficients)}
+    settings_ = algorithm.coefficients(**{key: value for key, value in given.items() if key in own})
     model.zero_grad()
     total = torch.zeros((), dtype=torch.float64)
     for pack in packs:
@@ -142,8 +145,8 @@ def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | Non
             padded = torch.nn.functional.pad(pack.input_ids, (0, width - pack.input_ids.shape[1]))
             states = model.model(input_ids=padded).last_hidden_state[0]
         batch = micro_batch(pack, token_scores(states[pack.predicts], model.lm_head.weight, pack.targets))
-        loss, _ = OBJECTIVES[name].loss(batch, settings_)
-        if OBJECTIVES[name].needs_critic:
+        loss, _ = algorithm.loss(batch, settings_)
+        if algorithm.critic_loss is not None:
             returns, values = batch.signals.returns, states[pack.predicts].sum(-1)
             assert returns is not None
             loss = loss + value_loss(values, old_values=returns + 0.1, returns=returns, share=batch.share)[0]
@@ -153,7 +156,7 @@ def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | Non
     return total, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("max_tokens", [1, 11, 100])
 def test_packed_padded_and_alone_are_one_loss_and_one_gradient(name: str, model: Any, max_tokens: int) -> None:
     """A real model: its weights, tied, get the gradient that each trajectory alone gives them."""

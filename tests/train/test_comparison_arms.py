@@ -1,15 +1,15 @@
 """The law of a comparison: what arms share, what they may declare, and how an undeclared difference is refused."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tbrm_bench.errors import UserError
-from tbrm_train.comparison.arms import ALGORITHMS, COEFFICIENTS, make_arms
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.comparison.arms import make_arms
 from tbrm_train.comparison.plan import budget_words, make_plan, open_folder
-from tbrm_train.rl_recipe import Algorithm
 from tbrm_train.rl_rules import load_rl_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
@@ -20,25 +20,43 @@ def arms_of(*specs: str, words: tuple[str, ...] = (), declared: tuple[str, ...] 
     return {arm.name: arm for arm in make_arms(TBRM, words, specs=specs, declared=declared)[1]}
 
 
-def test_every_coefficient_belongs_to_a_loss() -> None:
-    assert set(COEFFICIENTS) == set(ALGORITHMS)
-    read = {key for keys in COEFFICIENTS.values() for key in keys}
-    assert read == {field.name for field in fields(Algorithm)} - {"name"}
-
-
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_algorithm_s_arm_is_the_base_recipe_but_for_its_loss(name: str) -> None:
     base, (_, arm) = make_arms(TBRM, (), specs=["base=tbrm", f"arm={name}"], declared=())
     assert replace(arm.recipe, algorithm=base.algorithm) == base
-    assert arm.recipe.algorithm.name == name
-    own = COEFFICIENTS[name]
-    for field in fields(Algorithm):
-        value = getattr(arm.recipe.algorithm, field.name)
-        if field.name in own:
-            assert value == getattr(base.algorithm, field.name), "what the loss reads is kept"
-        elif field.name != "name":
-            assert value == field.default, "what it does not read is dropped"
+    given, default = asdict(base)["algorithm"], asdict(ALGORITHMS[name].coefficients())
+    shared = {key: value for key, value in given.items() if key in default and key != "name"}
+    assert asdict(arm.recipe)["algorithm"] == {**default, **shared}, "what it reads is kept, all else is its default"
+    written = {"beta", "center_value", "center_reward"}
+    assert set(arm.dropped) == written - default.keys()
     assert {difference.key for difference in arm.differences} == (set() if name == "tbrm" else {"algorithm.name"})
+
+
+def test_what_is_given_for_all_arms_is_dropped_by_those_that_do_not_read_it() -> None:
+    words = ("algorithm.kl_coefficient=0.1", "algorithm.value_samples=2", "optimizer.critic_learning_rate=0.005")
+    found = arms_of("tbrm", "grpo", "ppo", str(RECIPES / "tiny-ppo.toml"), words=(*words, "output=x"), declared=())
+    own = {"beta", "center_value", "center_reward"}  # of the base recipe, not of tiny-ppo.toml
+    assert {name: set(arm.dropped) for name, arm in found.items()} == {
+        "tbrm": {"kl_coefficient", "value_samples", "optimizer.critic_learning_rate"},
+        "grpo": {"value_samples", "optimizer.critic_learning_rate", *own},
+        "ppo": {"value_samples", *own},
+        "tiny-ppo": {"value_samples"},
+    }
+    assert found["ppo"].recipe.optimizer.critic_learning_rate == 0.005
+    assert found["grpo"].recipe.algorithm.kl_coefficient == found["tiny-ppo"].recipe.algorithm.kl_coefficient == 0.1
+    assert [item.key for item in found["ppo"].differences] == ["algorithm.name"], "given for all is no difference"
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("grpo:algorithm.beta=0.1", "grpo does not read algorithm.beta"),
+        ("grpo:optimizer.critic_learning_rate=0.1", "grpo has no critic"),
+    ],
+)
+def test_what_is_declared_for_an_arm_that_does_not_read_it_is_refused(declared: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        arms_of("tbrm", "grpo", declared=(declared,))
 
 
 def test_what_an_arm_declares_is_done_and_listed(tmp_path: Path) -> None:

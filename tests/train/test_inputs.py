@@ -26,7 +26,7 @@ from tbrm_train.rl_recipe import Prompts
 Runs = Any  # of conftest.py
 ROWS = ("prompts.source=rows", "prompts.rows.files=['rows.jsonl']", "prompts.rows.question=q", "prompts.rows.answer=a")
 ASTARPO = (
-    *("algorithm.name=astarpo", "algorithm.value_samples=2", "algorithm.center_reward=false"),
+    'algorithm={name="astarpo", beta=0.02, value_samples=2}',
     *("rollout.samples_per_prompt=1", "rollout.prompts_per_step=8"),
 )
 THIRD_STEP = ("tbrm_train.loop._roll_out", 3)

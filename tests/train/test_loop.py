@@ -14,6 +14,7 @@ from tbrm_bench.prompts import load_tokenizer, stop_token_ids
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.records import Sampling, Status
 from tbrm_bench.resources import builtin_model_dir
+from tbrm_train.algorithms.tbrm import Tbrm
 from tbrm_train.data import load_prompts, requests, step_prompts
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe
@@ -36,6 +37,7 @@ def one_step_by_hand(recipe: RlRecipe, engine: Engine) -> tuple[float, float, di
     samples = {sample.key: sample for found in engine.generate(asked) for sample in found}
     golds = {item.problem.key: item.problem.gold for item, _ in chosen}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert isinstance(recipe.algorithm, Tbrm)
     loss, beta = torch.zeros(()), recipe.algorithm.beta
     for request in asked:
         sample = samples[request.key]
@@ -155,7 +157,7 @@ def test_rewards_that_all_time_out_stop_a_training_that_goes_on_once_they_do_not
 
 
 def test_values_before_training_are_not_made_of_timeouts(runs: Runs, tmp_path: Path) -> None:
-    words = ("algorithm.name=astarpo", "algorithm.value_samples=2", "optimizer.steps=1", "rewards.time_limit_s=0.1")
+    words = ('algorithm={name="astarpo", beta=0.02, value_samples=2}', "optimizer.steps=1", "rewards.time_limit_s=0.1")
     output = tmp_path / "run"
     done = runs.train("tiny-tbrm", f"output={output}", *words, environment={"TEST_GRADING_HANGS_FROM": "0"})
     assert done.codes == [1]

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tbrm_train.losses.astarpo import astarpo_loss, soft_value
-from tbrm_train.losses.share import Share
-from tbrm_train.losses.tbrm import reference_of, tbrm_loss
+from tbrm_train.algorithms.astarpo import astarpo_loss, soft_value
+from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.tbrm import reference_of, tbrm_loss
 
 torch.set_num_threads(1)
 

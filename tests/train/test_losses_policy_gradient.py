@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tbrm_train.advantages import group_advantages, penalised
-from tbrm_train.losses.clipped import Tokens
-from tbrm_train.losses.drgrpo import drgrpo_loss
-from tbrm_train.losses.grpo import grpo_loss
-from tbrm_train.losses.ppo import ppo_loss, value_loss
-from tbrm_train.losses.reinforce import reinforce_loss
-from tbrm_train.losses.share import Share
+from tbrm_train.algorithms.advantages import group_advantages, penalised
+from tbrm_train.algorithms.clipped import Tokens
+from tbrm_train.algorithms.drgrpo import drgrpo_loss
+from tbrm_train.algorithms.grpo import grpo_loss
+from tbrm_train.algorithms.ppo import ppo_loss, value_loss
+from tbrm_train.algorithms.reinforce import reinforce_loss
+from tbrm_train.algorithms.share import Share
 
 torch.set_num_threads(1)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import Share
-from tbrm_train.losses.tbrm import Reference, reference_of, tbrm_loss
+from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.tbrm import Reference, reference_of, tbrm_loss
 
 torch.set_num_threads(1)
 ACTIONS, STEPS, BETA = 4, 3, 0.3

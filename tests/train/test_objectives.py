@@ -6,18 +6,19 @@ a batch is split.
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.algorithms.ppo import value_loss
+from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.signals import MicroBatch, Signals, Trajectory
 from tbrm_train.known import whole_batch
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Share
-from tbrm_train.objectives import OBJECTIVES, MicroBatch, Signals, Trajectory
 from tbrm_train.policy import TokenScores
-from tbrm_train.rl_recipe import Algorithm
 
 ACTIONS, STEPS = 4, 3
 TRAJECTORIES = list(itertools.product(range(ACTIONS), repeat=STEPS))
@@ -27,6 +28,12 @@ STATE = {prefix: number for number, prefix in enumerate(PREFIXES)}
 STATES = torch.tensor([STATE[path[:h]] for path in TRAJECTORIES for h in range(STEPS)])
 TAKEN = torch.tensor([action for path in TRAJECTORIES for action in path])
 ROWS = torch.arange(len(TRAJECTORIES)).repeat_interleave(STEPS)
+
+
+def settings_of(name: str, **values: object) -> Any:
+    """Those of some coefficients that an algorithm reads."""
+    known = ALGORITHMS[name].coefficients
+    return known(**{key: value for key, value in values.items() if key in {field.name for field in fields(known)}})
 
 
 def table(seed: int, scale: float = 1.0) -> Tensor:
@@ -63,7 +70,7 @@ def batch(
 
 
 def tbrm(logits: Tensor, reference: Tensor, r: Tensor, **settings: object) -> Tensor:
-    return OBJECTIVES["tbrm"].loss(batch(logits, reference, r), replace(Algorithm("tbrm", beta=0.3), **settings))[0]  # type: ignore[arg-type]
+    return ALGORITHMS["tbrm"].loss(batch(logits, reference, r), replace(settings_of("tbrm", beta=0.3), **settings))[0]
 
 
 def log_prob(logits: Tensor) -> Tensor:
@@ -172,10 +179,10 @@ def test_a_centred_reward_is_the_reward_less_its_groups_mean() -> None:
     """One alone has nobody to compare with and keeps its reward; without the switch nobody's mean is asked for."""
     batch_of = ((0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0), (2, 1.0))
     whole = whole_batch([Trajectory((1,), (2,), reward, group) for group, reward in batch_of])
-    means = OBJECTIVES["tbrm"].signals(whole, Algorithm("tbrm", center_reward=True)).group_means
+    means = ALGORITHMS["tbrm"].signals(whole, settings_of("tbrm", center_reward=True)).group_means
     assert means is not None
     assert (whole.rewards - means).tolist() == [0.5, -0.5, 0.0, 0.0, 1.0]
-    assert OBJECTIVES["tbrm"].signals(whole, Algorithm("tbrm")) == Signals()
+    assert ALGORITHMS["tbrm"].signals(whole, settings_of("tbrm")) == Signals()
 
 
 # Every loss ----------------------------------------------------------------------------------------------------------
@@ -204,10 +211,10 @@ def parts(whole: MicroBatch, chosen: Tensor) -> MicroBatch:
     )
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_loss_does_not_depend_on_the_split(name: str) -> None:
     """Micro-batches of 1, of 7, of all: their losses and gradients sum to the same."""
-    settings = Algorithm(name, beta=0.3, kl_coefficient=0.1, entropy_coefficient=0.05)  # type: ignore[arg-type]
+    settings = settings_of(name, beta=0.3, kl_coefficient=0.1, entropy_coefficient=0.05)
     advantages = torch.randn(len(TRAJECTORIES), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     found = []
     for size in (1, 7, len(TRAJECTORIES)):
@@ -218,7 +225,7 @@ def test_a_loss_does_not_depend_on_the_split(name: str) -> None:
             whole = replace(
                 batch(logits, table(2), advantages=advantages), old_logprobs=scores(table(1) + 0.1 * table(3)).logprobs
             )
-            loss = loss + OBJECTIVES[name].loss(parts(whole, chosen), settings)[0]
+            loss = loss + ALGORITHMS[name].loss(parts(whole, chosen), settings)[0]
         found.append((loss.detach(), torch.autograd.grad(loss, logits)[0]))
     for loss, gradient in found[1:]:
         torch.testing.assert_close(loss, found[0][0])
@@ -235,7 +242,7 @@ def test_on_policy_the_surrogate_has_the_gradient_of_the_expected_reward(name: s
     """With advantages r, weighed by pi, minus the loss climbs E r; only the divisor differs."""
     logits, r = table(1).requires_grad_(), rewards()
     p = log_prob(logits).exp().detach()
-    loss, _ = OBJECTIVES[name].loss(batch(logits, advantages=p * r), Algorithm(name))  # type: ignore[arg-type]
+    loss, _ = ALGORITHMS[name].loss(batch(logits, advantages=p * r), settings_of(name))
     (gradient,) = torch.autograd.grad(loss, logits)
     divisor = len(TRAJECTORIES) if name == "reinforce" else len(ROWS)
     torch.testing.assert_close(-gradient * divisor, exact_policy_gradient(logits, r))
@@ -258,7 +265,7 @@ def clipped(ratio: float, advantage: float) -> tuple[float, float]:
         signals=Signals(token_advantages=torch.tensor([advantage], dtype=torch.float64)),
         max_tokens=1,
     )
-    loss, _ = OBJECTIVES["ppo"].loss(one, Algorithm("ppo"))
+    loss, _ = ALGORITHMS["ppo"].loss(one, settings_of("ppo"))
     return loss.item(), torch.autograd.grad(loss, log_pi)[0].item()
 
 
@@ -279,7 +286,7 @@ def test_the_clip_takes_away_the_gradient_only_of_going_further(
 
 
 def advantages_of(name: str, items: list[Trajectory], penalties: list[Tensor] | None = None) -> list[float]:
-    found = OBJECTIVES[name].signals(whole_batch(items, penalties=penalties), Algorithm(name)).advantages  # type: ignore[arg-type]
+    found = ALGORITHMS[name].signals(whole_batch(items, penalties=penalties), settings_of(name)).advantages
     assert found is not None
     return found.tolist()
 
@@ -307,7 +314,7 @@ def test_gae_is_its_definition() -> None:
     gamma, lam = 0.9, 0.7
     items = [Trajectory((1,), (2, 3, 4), 1.0, 0), Trajectory((1,), (5,), 0.0, 1)]
     values = [torch.tensor([0.3, -0.2, 0.5]), torch.tensor([0.1])]
-    found = OBJECTIVES["ppo"].signals(whole_batch(items, values=values), Algorithm("ppo", gamma=gamma, lam=lam))
+    found = ALGORITHMS["ppo"].signals(whole_batch(items, values=values), settings_of("ppo", gamma=gamma, lam=lam))
     plain = []
     for item, value in zip(items, values, strict=True):
         steps = len(value)
@@ -345,23 +352,23 @@ def test_astarpo_is_minimal_at_the_regularised_optimum() -> None:
         return mass[torch.tensor([path[: len(start)] == start for path in TRAJECTORIES])].sum()
 
     logits = torch.stack([torch.stack([below((*prefix, a)) for a in range(ACTIONS)]) for prefix in PREFIXES]).log()
-    loss = OBJECTIVES["astarpo"].loss
+    loss = ALGORITHMS["astarpo"].loss
 
     def at(table_: Tensor) -> float:
         whole = replace(batch(table_, reference, r), optimal_values=v_star.expand(len(TRAJECTORIES)))
-        return loss(whole, Algorithm("astarpo", beta=beta))[0].item()
+        return loss(whole, settings_of("astarpo", beta=beta))[0].item()
 
     assert at(logits) == pytest.approx(0, abs=1e-20)
     assert at(logits + 0.1 * table(4)) > 1e-6
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_logged_number_has_its_page(name: str) -> None:
     from pathlib import Path
 
     advantages = torch.ones(len(TRAJECTORIES), dtype=torch.float64)
-    settings = Algorithm(name, kl_coefficient=0.1)  # type: ignore[arg-type]
-    _, metrics = OBJECTIVES[name].loss(batch(table(1), table(2), advantages=advantages), settings)
+    settings = settings_of(name, kl_coefficient=0.1)
+    _, metrics = ALGORITHMS[name].loss(batch(table(1), table(2), advantages=advantages), settings)
     page = (Path(__file__).resolve().parents[2] / "docs" / "algorithms" / f"{name}.md").read_text()
     for metric in metrics:
         assert f"`{metric}`" in page, f"docs/algorithms/{name}.md does not define {metric}"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
+from tbrm_train.algorithms.tbrm import Tbrm
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_kind, recipe_toml
 
@@ -41,7 +42,7 @@ def test_any_value_reads_back(text: str, number: float, flag: bool, files: list[
         recipe,
         output=text or "x",
         prompts=dataclasses.replace(recipe.prompts, source="rows", rows=_rows(**rows)),
-        algorithm=dataclasses.replace(recipe.algorithm, beta=number, freeze_value=flag),
+        algorithm=Tbrm(beta=number, freeze_value=flag),
     )
     stored = tmp_path_factory.mktemp("recipe") / "recipe.toml"
     stored.write_text(recipe_toml(changed), encoding="utf-8")
@@ -65,8 +66,8 @@ def _rows(**values: Any) -> Any:
         ("optimizer.betas=[0.9]", ["optimizer.betas", "2 values"]),
         ("algorithm.name=grop", ["algorithm.name", "'grop' is not one of", "did you mean 'grpo'"]),
         ("algorithm.beta=0", ["algorithm.beta is 0", "more than 0"]),
-        ("algorithm.gamma=1.5", ["algorithm.gamma is 1.5", "from 0 to 1"]),
-        ("algorithm.updates_per_batch=2", ["updates_per_batch is 2", "tbrm makes one update"]),
+        ("algorithm.beta=nan", ["algorithm.beta is nan", "more than 0"]),
+        ("algorithm.updates_per_batch=2", ["tbrm does not read algorithm.updates_per_batch", "it reads beta, "]),
         ("rollout.samples_per_prompt=1", ["samples_per_prompt is 1", "2 or more"]),
         ("rollout.temperature=0.005", ["rollout.temperature is 0.005", "0.01 or more"]),
         ("rollout.engine=sglang", ["rollout.engine", "'sglang'", "vllm"]),

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.files import write_text
+from tbrm_train.algorithms.signals import Trajectory
 from tbrm_train.checkpoint import Diverged
-from tbrm_train.objectives import Trajectory
 from tbrm_train.rewards import Rewarded
 from tbrm_train.session import Session
 

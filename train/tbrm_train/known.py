@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import Share
-from tbrm_train.objectives import Signals, Trajectory, Whole
+from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.signals import Signals, Trajectory, Whole
 
 
 def whole_batch(

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tbrm_train.advantages import group_metrics
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.algorithms.advantages import group_metrics
+from tbrm_train.algorithms.share import Mean, Metrics, Share, add_metrics, mean
+from tbrm_train.algorithms.signals import MicroBatch, Trajectory
 from tbrm_train.checkpoint import diverged
 from tbrm_train.engine import FrozenModule, Processes, TrainingEngine
 from tbrm_train.finite import is_finite
 from tbrm_train.known import Known, whole_batch
-from tbrm_train.losses.ppo import value_loss
-from tbrm_train.losses.share import Mean, Metrics, Share, add_metrics, mean
 from tbrm_train.micro_batches import plan_micro_batches, split_batch
-from tbrm_train.objectives import OBJECTIVES, MicroBatch, Objective, Trajectory
-from tbrm_train.policy import TokenBatch, TokenScores, make_batch
+from tbrm_train.policy import TokenScores, make_batch
 from tbrm_train.processes import gather, gather_by_place, sum_all
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rollout import Continuation
@@ -37,7 +37,7 @@ class Learner:
         self.recipe = recipe
         self.processes = processes
         self.policy = policy
-        self.objective: Objective = OBJECTIVES[recipe.algorithm.name]
+        self.algorithm, self.needs = ALGORITHMS[recipe.algorithm.name], recipe.needs
         self.reference: FrozenModule | None = None
         self.critic: TrainingEngine | None = None
         self.tied_name = tied_name(policy.module.model)
@@ -49,7 +49,7 @@ class Learner:
         Diverged, before the weights change, if loss or gradients are not finite in any process.
         """
         told, norms = [group_metrics_once(trajectories, self.processes)], []
-        parts = split_batch(len(trajectories), self.recipe.algorithm.updates_per_batch)
+        parts = split_batch(len(trajectories), self.needs.updates_per_batch)
         known = self._prepare(trajectories, parts)
         for part in parts:
             told += self._accumulate(trajectories, part, known, step)
@@ -57,7 +57,7 @@ class Learner:
             if self.critic is not None:
                 norm = self._update("critic", self.recipe.optimizer.critic_learning_rate, step, spent)
                 told.append({"critic/grad_norm": mean(torch.tensor([norm]))})
-        resets = self.recipe.algorithm.reference_reset_every
+        resets = self.needs.reference_reset_every
         if self.reference is not None and resets is not None and step % resets == 0:
             self.reference.copy_from(self.policy)
         return {
@@ -68,8 +68,8 @@ class Learner:
 
     def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> Known:
         """Score the batch before its first update, as far as the algorithm needs it."""
-        settings, critic, reference = self.recipe.algorithm, self.critic, self.reference
-        penalised = settings.kl_in_reward > 0
+        critic, reference, kl_in_reward = self.critic, self.reference, self.needs.kl_in_reward
+        penalised = kl_in_reward > 0
         old: dict[int, Tensor] = {}
         values: dict[int, Tensor] = {}
         penalties: dict[int, Tensor] = {}
@@ -82,7 +82,7 @@ class Learner:
                         old |= _by_place(micro, logprobs, batch.lengths)
                         if penalised and reference is not None:
                             log_ratio = logprobs - TokenScores(*reference(batch)).logprobs
-                            penalties |= _by_place(micro, settings.kl_in_reward * log_ratio, batch.lengths)
+                            penalties |= _by_place(micro, kl_in_reward * log_ratio, batch.lengths)
                     if critic is not None:
                         values |= _by_place(micro, critic(batch), batch.lengths)
         everything = partial(gather_by_place, count=len(trajectories), processes=self.processes)
@@ -94,7 +94,7 @@ class Learner:
         lengths = [len(item.response) for item in trajectories]
         return Known(
             whole,
-            self.objective.signals(whole, settings),
+            self.algorithm.signals(whole, self.recipe.algorithm),
             torch.cat(everything(old)) if len(parts) > 1 else None,
             torch.split(torch.arange(sum(lengths)), lengths),
         )
@@ -124,13 +124,15 @@ class Learner:
                 old_logprobs=numbers.old_logprobs,
                 signals=numbers.signals,
                 max_tokens=self.recipe.rollout.max_tokens,
+                old_values=numbers.whole.values,
             )
-            loss, metrics = self.objective.loss(inputs, self.recipe.algorithm)
+            loss, metrics = self.algorithm.loss(inputs, self.recipe.algorithm)
             metrics["entropy"] = mean(inputs.scores.entropy)
             total += float(loss.detach()) * weight
             self.policy.backward(loss * weight, last=is_last)
             if self.critic is not None:
-                critic_loss, more = self._critic_loss(batch, numbers, share)
+                assert self.algorithm.critic_loss is not None
+                critic_loss, more = self.algorithm.critic_loss(self.critic(batch), inputs, self.recipe.algorithm)
                 metrics |= more
                 total += float(critic_loss.detach()) * weight
                 self.critic.backward(critic_loss * weight, last=is_last)
@@ -139,18 +141,6 @@ class Learner:
         told.append({"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))})
         self._check(total, told, step)
         return told
-
-    def _critic_loss(self, batch: TokenBatch, numbers: Known, share: Share) -> tuple[Tensor, Metrics]:
-        assert self.critic is not None
-        assert numbers.whole.values is not None
-        assert numbers.signals.returns is not None
-        return value_loss(
-            self.critic(batch),
-            old_values=numbers.whole.values,
-            returns=numbers.signals.returns,
-            share=share,
-            value_clip=self.recipe.algorithm.value_clip,
-        )
 
     def _check(self, loss: float, told: Sequence[Metrics], step: int) -> None:
         """Raise Diverged, in all processes, if one of them has met a number that is not finite."""
@@ -253,14 +243,14 @@ class Learner:
         self.policy.save(folder / "policy", state)
         if self.critic is not None:
             self.critic.save(folder / "critic", {})
-        if self.reference is not None and self.recipe.algorithm.reference_reset_every is not None:
+        if self.reference is not None and self.needs.reference_reset_every is not None:
             self.reference.save(folder / "reference", is_first=self.processes.rank == 0)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Read what `save` wrote; return its `state`."""
         if self.critic is not None:
             self.critic.load(folder / "critic")
-        if self.reference is not None and self.recipe.algorithm.reference_reset_every is not None:
+        if self.reference is not None and self.needs.reference_reset_every is not None:
             self.reference.load(folder / "reference")
         return self.policy.load(folder / "policy")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from tbrm_train.algorithms.signals import Trajectory
 from tbrm_train.budget import PAID_PHASES, Meter
 from tbrm_train.checkpoint import (
     Checkpoint,
@@ -26,7 +27,6 @@ from tbrm_train.divergence import batch_kept
 from tbrm_train.export import write_model
 from tbrm_train.hub_push import pushing
 from tbrm_train.metrics_log import MetricsLog
-from tbrm_train.objectives import Trajectory
 from tbrm_train.offline_values import check_left, check_values, store_values, values_of
 from tbrm_train.processes import Clock, barrier, generator_state, largest, restore_generators
 from tbrm_train.rewards import Rewarded, outcome_rates, settle
@@ -155,7 +155,7 @@ def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[lis
         for place, reward in zip(kept, rewards, strict=True)
     ]
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
-    if session.learner.objective.needs_values:
+    if recipe.needs.value_samples:
         values = values_of(session, [batch[place].sample.key.problem_id for place in kept])
         trajectories = [replace(item, optimal_value=value) for item, value in zip(trajectories, values, strict=True)]
     return trajectories, {

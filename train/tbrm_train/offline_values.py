@@ -13,15 +13,16 @@ Example of the file: {"prompts": 1, "tokens": 431, "values": {"000017": 0.98}, "
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import write_text
+from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.budget import Meter
 from tbrm_train.checkpoint import VALUES, last_checkpoint
 from tbrm_train.data import TrainingPrompt, step_prompts
 from tbrm_train.inputs import question_digest
-from tbrm_train.losses.astarpo import soft_value
 from tbrm_train.processes import barrier
 from tbrm_train.rewards import Rewarded, settle
 from tbrm_train.rl_recipe import RlRecipe
@@ -43,12 +44,14 @@ class Stored:
     questions: Mapping[str, str] = field(default_factory=dict)
 
 
-def value_table(rewards: Iterable[tuple[str, float]], beta: float) -> dict[str, float]:
+def value_table(
+    rewards: Iterable[tuple[str, float]], optimal_value: Callable[[Sequence[float]], float]
+) -> dict[str, float]:
     """Return V* by problem id, from (problem id, reward) of every sample."""
     found: dict[str, list[float]] = {}
     for name, reward in rewards:
         found.setdefault(name, []).append(reward)
-    return {name: soft_value(rewards_, beta=beta) for name, rewards_ in found.items()}
+    return {name: optimal_value(rewards_) for name, rewards_ in found.items()}
 
 
 def read_values(output: Path) -> Stored:
@@ -68,7 +71,7 @@ def read_values(output: Path) -> Stored:
 def check_values(session: Session) -> None:
     """Raise UserError if what is stored is not of the questions that this training asks; RunFailed if it is lost."""
     output = Path(session.recipe.output)
-    if not session.learner.objective.needs_values:
+    if not session.recipe.needs.value_samples:
         return
     if not (output / VALUES).exists() and last_checkpoint(output) is None:
         return
@@ -107,7 +110,7 @@ def check_left(meter: Meter, recipe: RlRecipe) -> None:
     if meter.generated_tokens and meter.is_spent:
         raise RunFailed(
             f"the samples behind V* took {meter.generated_tokens:,.0f} tokens and the whole [budget]; raise it, or "
-            f"lower algorithm.value_samples={recipe.algorithm.value_samples} or "
+            f"lower algorithm.value_samples={recipe.needs.value_samples} or "
             f"optimizer.steps={recipe.optimizer.steps}"
         )
 
@@ -120,14 +123,14 @@ def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, flo
     Raises RunFailed when too many samples of a batch could not be graded, as a step does.
     """
     recipe, output = session.recipe, Path(session.recipe.output)
-    if not session.learner.objective.needs_values:
+    if not session.recipe.needs.value_samples:
         return {}
     count = recipe.rollout.prompts_per_step
     asked = _asked(session)
     stored = read_values(output) if (output / VALUES).exists() else Stored()
     for start in range(stored.prompts, len(asked), count):
         chosen = asked[start : start + count]
-        batch = sample(session, [(item, OFFLINE_EPOCH) for item in chosen], recipe.algorithm.value_samples)
+        batch = sample(session, [(item, OFFLINE_EPOCH) for item in chosen], recipe.needs.value_samples)
         tokens = sum(len(item.sample.token_ids) for item in batch)
         values = {**stored.values, **_values(recipe, chosen, batch)}
         questions = {**stored.questions, **{item.problem.key.problem_id: question_digest(item) for item in chosen}}
@@ -145,5 +148,7 @@ def _values(recipe: RlRecipe, chosen: Sequence[TrainingPrompt], batch: Sequence[
     names = [batch[place].sample.key.problem_id for place in decided]
     # A prompt none of whose samples could be graded is worth what a wrong answer is.
     nothing = {item.problem.key.problem_id: 0.0 for item in chosen}
-    beta = recipe.algorithm.beta if recipe.algorithm.value_beta is None else recipe.algorithm.value_beta
-    return nothing | value_table(zip(names, rewards, strict=True), beta)
+    optimal_value = ALGORITHMS[recipe.algorithm.name].optimal_value
+    assert optimal_value is not None
+    of_prompt = partial(optimal_value, recipe.algorithm)
+    return nothing | value_table(zip(names, rewards, strict=True), of_prompt)

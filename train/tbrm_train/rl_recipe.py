@@ -21,6 +21,8 @@ from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Spelt, 
 from tbrm_bench.protocols import MIN_TEMPERATURE
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.weights import dtype_name
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.algorithms.signals import Coefficients, Needs
 from tbrm_train.recipe import Beta
 
 # Rollout engines round logits to their dtype, of which one of 20 moves in steps of 0.125 in bfloat16; trainers do not.
@@ -64,29 +66,6 @@ class Prompts:
     seed: Seed | None = None
     bad_golds: Literal["refuse", "leave_out"] = "refuse"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each reasoning-gym dataset, its own
-
-
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """The loss and its coefficients; docs/algorithms/ has a page for each name. A loss reads only its own."""
-
-    name: Literal["tbrm", "ppo", "grpo", "drgrpo", "reinforce", "astarpo"]
-    beta: float = 0.002
-    center_value: bool = False
-    center_reward: bool = False
-    freeze_value: bool = False
-    reference_reset_every: int | None = None
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    value_clip: float = 0.5
-    gamma: float = 1.0
-    lam: float = 1.0
-    kl_coefficient: float = 0.0
-    kl_in_reward: float = 0.0
-    entropy_coefficient: float = 0.0
-    updates_per_batch: int = 1
-    value_samples: int = 8
-    value_beta: float | None = None  # of V*; `beta` without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +173,7 @@ class RlRecipe:
     model: Text
     seed: Seed
     prompts: Prompts
-    algorithm: Algorithm
+    algorithm: Coefficients  # of the class that ALGORITHMS has for its name
     rollout: Rollout
     optimizer: Optimizer
     rewards: Rewards = Rewards()
@@ -203,6 +182,11 @@ class RlRecipe:
     evaluation: Evaluation = Evaluation()
     logging: Logging = Logging()
     budget: Budget = Budget()
+
+    @property
+    def needs(self) -> Needs:
+        """What the training has beside its policy, and does with a batch, for its algorithm."""
+        return ALGORITHMS[self.algorithm.name].needs(self.algorithm)
 
     @property
     def batch_size(self) -> int:

@@ -1,7 +1,8 @@
 """RL recipes read, checked, written out and compared.
 
 As strict as the others (see `recipe`): unknown keys name the nearest one, and values that cannot work are told before
-anything is loaded. The resolved recipe, every default filled in, is stored in the output folder as recipe.toml:
+anything is loaded, keys that nothing reads under the recipe's choices among them. The resolved recipe, defaults of all
+that is read filled in, is stored in the output folder as recipe.toml:
 
     kind = "rl"
     output = "runs/tiny-tbrm"
@@ -14,17 +15,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from tbrm_bench.config import Place, convert, from_table, read_toml
+from tbrm_bench.config import Place, convert, read_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.generators import GYM, gym_datasets
 from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.tasks import load_suite, load_task
+from tbrm_train.read_keys import flat_keys, read_rl_recipe, read_table, unread_keys, without
 from tbrm_train.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
-# Those that compare with the policy that sampled, so that it may have moved since.
-CLIPPED = ("ppo", "grpo", "drgrpo")
 # What may change between two runs of one training: it does not touch the weights, or is a limit that has stopped the
 # training and is to be raised.
 FREE_KEYS = (
@@ -37,12 +37,14 @@ NAMES = ("model", "prompts.protocol", "prompts.data_dir", "evaluation.protocol")
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
     """Read and check a recipe; raises UserError that names the key, the value and what was expected."""
-    return check_rl_recipe(read_toml(path, overrides=overrides), place=str(path))
+    return check_rl_recipe(read_table(path, overrides), place=str(path))
 
 
 def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
     """Return a table as a recipe, checked as `load_rl_recipe` checks a file; `place` is what errors call it."""
-    recipe = from_table(table, RlRecipe, place=place)
+    recipe, unread = read_rl_recipe(table, place=place)
+    for why in unread.values():
+        raise UserError(f"{place}: {why}; leave out what is not read")
     for key, value, holds, wanted in _rules(recipe):
         if not holds:
             raise UserError(f"{place}: {key} is {value}; {wanted}")
@@ -57,8 +59,11 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
 
 
 def read_stored_recipe(path: Path) -> RlRecipe:
-    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now."""
-    return from_table(read_toml(path), RlRecipe, place=str(path))
+    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now.
+
+    Earlier versions stored keys that nothing reads, which are left out.
+    """
+    return read_rl_recipe(read_toml(path), place=str(path))[0]
 
 
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
@@ -73,8 +78,8 @@ def reported_tasks() -> frozenset[str]:
 
 
 def recipe_toml(recipe: RlRecipe) -> str:
-    """Return the recipe as TOML, defaults filled in; `load_rl_recipe` reads the same recipe back."""
-    return "\n".join(_toml_lines(asdict(recipe), ""))
+    """Return the recipe as TOML, defaults of what is read filled in; `load_rl_recipe` reads the same recipe back."""
+    return "\n".join(_toml_lines(without(asdict(recipe), dict(unread_keys(recipe))), ""))
 
 
 def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False) -> list[str]:
@@ -93,19 +98,6 @@ def is_key_of(key: str, tables: Iterable[str]) -> bool:
     return any(key == table or key.startswith(f"{table}.") for table in tables)
 
 
-def flat_keys(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values by their dotted names: `optimizer.steps`."""
-    return dict(_flat(table, ""))
-
-
-def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield scalars first, then sub-tables under their headers; None is left out, as TOML has no such value."""
     if name:
@@ -120,42 +112,21 @@ def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
             yield from _toml_lines(value, f"{name}.{key}" if name else key)
 
 
-# Ranges are written so that a NaN, which TOML has, fails too.
 def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield (key, value, whether it holds, what is needed) of the algorithm, and of what keys owe each other."""
-    algorithm = recipe.algorithm
-    for name in ("updates_per_batch", "value_samples", "reference_reset_every"):
-        count = getattr(algorithm, name)
-        yield f"algorithm.{name}", count, count is None or count >= 1, "1 or more is needed"
-    for name in ("beta", "clip_low", "clip_high", "value_clip", "value_beta"):
-        number = getattr(algorithm, name)
-        yield f"algorithm.{name}", number, number is None or 0 < number < INFINITY, "more than 0 is needed"
-    for name in ("kl_coefficient", "kl_in_reward", "entropy_coefficient"):
-        number = getattr(algorithm, name)
-        yield f"algorithm.{name}", number, 0 <= number < INFINITY, "0 or more is needed"
-    for name in ("gamma", "lam"):
-        number = getattr(algorithm, name)
-        yield f"algorithm.{name}", number, 0 <= number <= 1, "a number from 0 to 1 is needed"
-    yield from _combinations(recipe)
-
-
-def _combinations(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield what keys owe each other."""
-    name, group = recipe.algorithm.name, recipe.rollout.samples_per_prompt
-    needs_group = name in ("grpo", "drgrpo", "reinforce") or recipe.algorithm.center_reward
-    yield "rollout.samples_per_prompt", group, group >= 2 or not needs_group, f"{name} compares samples: 2 or more"
-    updates = recipe.algorithm.updates_per_batch
-    once = updates == 1 or name in CLIPPED
-    yield "algorithm.updates_per_batch", updates, once, f"{name} makes one update a batch"
+    """Yield (key, value, whether it holds, what is needed) of what keys owe each other."""
+    needs, group, compares = (
+        recipe.needs,
+        recipe.rollout.samples_per_prompt,
+        f"{recipe.algorithm.name} compares samples",
+    )
+    yield "rollout.samples_per_prompt", group, group >= 2 or not needs.groups, f"{compares}: 2 or more"
+    updates = needs.updates_per_batch
     yield (
         "algorithm.updates_per_batch",
         updates,
         updates <= recipe.batch_size,
         (f"a batch has {recipe.batch_size} trajectories"),
     )
-    resets = recipe.algorithm.reference_reset_every
-    fixed = name != "astarpo" or resets is None
-    yield "algorithm.reference_reset_every", resets, fixed, "V* of astarpo belongs to the first reference: leave it out"
     stage, dtype = recipe.deepspeed.zero_stage, recipe.deepspeed.dtype
     # Its bfloat16 optimiser of stage 0 keeps no float32 gradients and drifts fifty times as far.
     yield "deepspeed.zero_stage", stage, stage > 0 or dtype == "float32", f"1 or more is needed with dtype {dtype}"

@@ -209,9 +209,9 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes, has_long
             parameter.requires_grad_(parameter.ndim < 2)
     policy = TrainingEngine(trained, settings, recipe.optimizer)
     learner = Learner(recipe, processes, policy)
-    if learner.objective.uses_reference(recipe.algorithm):
+    if recipe.needs.reference:
         learner.reference = FrozenModule(Policy(load(), temperature=temperature), settings, processes.device)
-    if learner.objective.needs_critic:
+    if recipe.needs.critic:
         learner.critic = TrainingEngine(Critic(load()), settings, recipe.optimizer)
     try:
         yield learner

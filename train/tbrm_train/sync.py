@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from tbrm_bench.errors import RunFailed
+from tbrm_train.algorithms.signals import Trajectory
 from tbrm_train.checkpoint import diverged
-from tbrm_train.objectives import Trajectory
 from tbrm_train.processes import largest
 from tbrm_train.rl_recipe import PROBE_TOLERANCE
 from tbrm_train.rollout import Continuation, probe_differences

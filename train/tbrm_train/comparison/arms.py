@@ -10,31 +10,21 @@ Arms share model, prompts, their order, seeds, sampling, rewards, evaluation and
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from tbrm_bench.config import read_toml, set_value
 from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean
-from tbrm_train.rl_recipe import Algorithm, RlRecipe
-from tbrm_train.rl_rules import check_rl_recipe, flat_keys, is_key_of
+from tbrm_train.algorithms import ALGORITHMS
+from tbrm_train.read_keys import flat_keys, read_rl_recipe, read_table, without
+from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.rl_rules import check_rl_recipe, is_key_of
 
 Table = dict[str, Any]
 
-ALGORITHMS: tuple[str, ...] = get_args(get_type_hints(Algorithm)["name"])
-_CLIPPED = ("clip_low", "clip_high", "updates_per_batch")
-_PENALISED = (*_CLIPPED, "kl_coefficient", "entropy_coefficient", "kl_in_reward", "reference_reset_every")
-# What each loss reads; a coefficient that an arm's loss does not read is dropped from the arm, and told.
-COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
-    "tbrm": ("beta", "center_value", "center_reward", "freeze_value", "reference_reset_every"),
-    "astarpo": ("beta", "value_beta", "value_samples"),
-    "ppo": (*_PENALISED, "gamma", "lam", "value_clip"),
-    "grpo": _PENALISED,
-    "reinforce": ("kl_in_reward", "reference_reset_every"),
-    "drgrpo": _PENALISED,
-}
 SHARED = (
     *("kind", "output", "seed", "model", "prompts", "rewards", "evaluation", "budget", "checkpoints", "logging"),
     *("rollout.temperature", "rollout.max_tokens", "optimizer.steps"),
@@ -56,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """An arm, resolved; `dropped` are coefficients of the base recipe that this arm's loss does not read."""
+    """An arm, resolved; `dropped` are coefficients, or other keys with dots, given for all arms and not read by it."""
 
     name: str
     recipe: RlRecipe
@@ -72,10 +62,11 @@ def make_arms(
     `words` are key=value for all arms, `specs` as at the top, `declared` words `arm:key=value`. Raises UserError for an
     arm that is not known, declared twice, or differs in anything that it does not declare or that all arms share.
     """
-    table = read_toml(path, overrides=words)
+    table = read_table(path, words)
     if table.get("kind") != "rl":
         raise UserError(f"{path}: kind is {table.get('kind')!r}; only recipes of kind rl have algorithms to compare")
-    base = check_rl_recipe(table, place=str(path))
+    _, unread = read_rl_recipe(table, place=str(path))
+    base = check_rl_recipe(without(table, unread), place=str(path))
     named = [_named(spec) for spec in specs]
     names = [name for name, _ in named]
     if len(names) < 2:
@@ -117,12 +108,12 @@ class _Maker:
     def __init__(self, base: RlRecipe, table: Table, name: str, words: Sequence[str]) -> None:
         self.base, self.table, self.name, self.words = base, table, name, words
         self.declared: dict[str, str] = {}
-        self.dropped: tuple[str, ...] = ()
+        self.own: Set[str] = set()  # keys of its own recipe
 
     def make(self, spec: str, common: Sequence[str]) -> Arm:
         """Return the arm of a specification."""
         if spec in ALGORITHMS:
-            table = self._with_algorithm(spec, {})
+            table = self._with_algorithm({"name": spec})
         else:
             given = read_toml(Path(spec))
             table = self._laid_over(spec, given) if "kind" not in given else self._whole(spec, common)
@@ -131,26 +122,25 @@ class _Maker:
             self._check_free(key, f"--set {self.name}:{word}")
             self.declared[key] = "--set"
             set_value(table, word)
-        recipe = check_rl_recipe(table, place=f"arm {self.name}")
-        ours, theirs = flat_keys(asdict(self.base)), flat_keys(asdict(recipe))
-        # A coefficient that the arm's loss does not read makes no difference.
-        read = ("name", *COEFFICIENTS[recipe.algorithm.name])
-        unread = [key for key in theirs if key.startswith("algorithm.") and key.partition(".")[2] not in read]
+        place = f"arm {self.name}"
+        # What all arms were given and this one does not read is left out; what was written for it alone is refused.
+        unread, own = read_rl_recipe(table, place=place)[1], self.own | self.declared.keys()
+        dropped = [key for key in unread if key not in own]
+        recipe = check_rl_recipe(without(table, dropped), place=place)
+        # As the base recipe would be with this algorithm's name and nothing else declared.
+        plain, _ = read_rl_recipe(self._with_algorithm({"name": recipe.algorithm.name}), place=place)
+        ours = {**flat_keys(asdict(plain)), "algorithm.name": self.base.algorithm.name}
         differences = tuple(
             Difference(key, ours.get(key), value, self.declared.get(key, "the algorithm"))
-            for key, value in theirs.items()
-            if ours.get(key) != value and key not in unread
+            for key, value in flat_keys(asdict(recipe)).items()
+            if ours.get(key) != value
         )
-        return Arm(self.name, recipe, differences, self.dropped)
+        return Arm(self.name, recipe, differences, tuple(key.removeprefix("algorithm.") for key in dropped))
 
-    def _with_algorithm(self, algorithm: str, extra: Table) -> Table:
-        """Return the base recipe with another algorithm, and with those of its coefficients that the loss reads."""
-        table, coefficients = copy.deepcopy(self.table), dict(self.table["algorithm"])
-        coefficients.pop("name")
-        if algorithm != self.base.algorithm.name and algorithm in COEFFICIENTS:
-            self.dropped = tuple(key for key in coefficients if key not in COEFFICIENTS[algorithm] and key not in extra)
-            coefficients = {key: value for key, value in coefficients.items() if key not in self.dropped}
-        table["algorithm"] = {"name": algorithm, **coefficients, **extra}
+    def _with_algorithm(self, keys: Table) -> Table:
+        """Return the base recipe with some keys of its algorithm replaced."""
+        table = copy.deepcopy(self.table)
+        table["algorithm"] |= keys
         return table
 
     def _laid_over(self, file: str, given: Table) -> Table:
@@ -158,22 +148,27 @@ class _Maker:
         for key in flat_keys(given):
             self._check_free(key, file)
             self.declared[key] = file
-        own = dict(given.get("algorithm", {}))
-        table = self._with_algorithm(own.pop("name", self.base.algorithm.name), own)
+        table = copy.deepcopy(self.table)
         for name, value in given.items():
-            if name != "algorithm":
-                together = isinstance(value, dict) and isinstance(table.get(name), dict)
-                table[name] = {**table[name], **value} if together else value
+            together = isinstance(value, dict) and isinstance(table.get(name), dict)
+            table[name] = {**table[name], **value} if together else value
         return table
 
     def _whole(self, file: str, common: Sequence[str]) -> Table:
         """Return the base recipe with a whole recipe's algorithm; refuse what else it does otherwise, undeclared."""
-        theirs = read_toml(Path(file), overrides=common)
-        recipe = check_rl_recipe(theirs, place=file)
+        theirs = read_table(Path(file))
+        self.own = flat_keys(theirs).keys()
+        for word in common:
+            set_value(theirs, word)
+        unread = [key for key in read_rl_recipe(theirs, place=file)[1] if key not in self.own]
+        recipe = check_rl_recipe(without(theirs, unread), place=file)
         ours, values = flat_keys(asdict(self.base)), flat_keys(asdict(recipe))
+        # What the base recipe gives for all arms, whether its own algorithm reads it or not.
+        ours |= {key: value for key, value in flat_keys(self.table).items() if key in values}
         declared = {word.partition("=")[0] for word in self.words}
         for key in sorted(ours.keys() | values.keys()):
             mine, other = ours.get(key), values.get(key)
+            mine = tuple(mine) if isinstance(mine, list) else mine
             if mine == other or key in declared or is_key_of(key, ("algorithm", *IGNORED)):
                 continue
             fixes = [f"take it out of {file}" if mine is None else f"give it for all arms: {key}={_word(mine)}"]

@@ -108,16 +108,12 @@ def read_shape(model_dir: Path) -> Shape:
 
 def passes_of(recipe: RlRecipe) -> Passes:
     """Return the passes of a recipe's updates, as `Learner` makes them."""
-    from tbrm_train.objectives import OBJECTIVES  # torch
-
-    algorithm = recipe.algorithm
-    objective = OBJECTIVES[algorithm.name]
-    penalised = algorithm.kl_in_reward > 0
-    critic = int(objective.needs_critic)
+    needs = recipe.needs
+    penalised, critic = needs.kl_in_reward > 0, int(needs.critic)
     return Passes(
         # Scored once before the updates where these move the policy away, or where rewards need log-probabilities.
-        policy_forward=1 + (algorithm.updates_per_batch > 1 or penalised),
-        reference_forward=objective.uses_reference(algorithm) + penalised,
+        policy_forward=1 + (needs.updates_per_batch > 1 or penalised),
+        reference_forward=needs.reference + penalised,
         critic_forward=2 * critic,
         critic_backward=critic,
         recomputed=(1 + critic) * recipe.deepspeed.gradient_checkpointing,

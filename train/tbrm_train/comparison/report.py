@@ -35,7 +35,7 @@ def differences_table(plan: "Plan") -> Table:
         for item in arm.differences:
             rows.append((arm.name, item.key, _value(item.base), _value(item.arm), item.declared_by))
         if arm.dropped:
-            keys = ", ".join(f"algorithm.{key}" for key in arm.dropped)
+            keys = ", ".join(key if "." in key else f"algorithm.{key}" for key in arm.dropped)
             rows.append((arm.name, keys, "", "", f"dropped: {arm.recipe.algorithm.name} does not read it"))
         if not arm.differences and not arm.dropped:
             rows.append((arm.name, "(the base recipe)", "", "", ""))

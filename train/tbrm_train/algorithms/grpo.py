@@ -10,12 +10,24 @@ and every metric.
 Example: rewards 1, 0, 0, 0 of one prompt have mean 0.25 and deviation 0.5: A = 1.5, -0.5, -0.5, -0.5.
 """
 
-from typing import Literal
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from tbrm_train.losses.clipped import Tokens, clipped_loss
-from tbrm_train.losses.share import Metrics, Share
+from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
+from tbrm_train.algorithms.share import Metrics, Share
+from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grpo(Clipped):
+    """The coefficients: those of `clipped`."""
+
+    name: str = "grpo"
 
 
 def grpo_loss(
@@ -41,3 +53,27 @@ def grpo_loss(
         kl_coefficient=kl_coefficient,
         entropy_coefficient=entropy_coefficient,
     )
+
+
+def _needs(settings: Grpo) -> Needs:
+    return clipped_needs(settings, groups=True)
+
+
+def _signals(whole: Whole, settings: Grpo) -> Signals:
+    return group_signals(whole, divide=True)
+
+
+def _loss(batch: MicroBatch, settings: Grpo) -> tuple[Tensor, Metrics]:
+    assert batch.signals.advantages is not None
+    return grpo_loss(
+        tokens_of(batch),
+        advantages=batch.signals.advantages,
+        share=batch.share,
+        clip_low=settings.clip_low,
+        clip_high=settings.clip_high,
+        kl_coefficient=settings.kl_coefficient,
+        entropy_coefficient=settings.entropy_coefficient,
+    )
+
+
+GRPO = Algorithm(Grpo, _needs, _loss, _signals)

@@ -9,12 +9,32 @@ They differ in where A comes from and in what the sum over tokens is divided by:
 Example: rho 1.5, A 1, clip 0.2: the token's loss is -1.2 and its gradient 0; with A -1 it is 1.5 and has one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
+from annotated_types import Ge, Gt
 
-from tbrm_train.losses.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
+from tbrm_train.algorithms.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
+from tbrm_train.algorithms.signals import MicroBatch, Needs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clipped:
+    """The coefficients that all three read."""
+
+    name: str
+    clip_low: Annotated[float, Gt(0)] = 0.2
+    clip_high: Annotated[float, Gt(0)] = 0.2
+    kl_coefficient: Annotated[float, Ge(0)] = 0.0
+    kl_in_reward: Annotated[float, Ge(0)] = 0.0
+    entropy_coefficient: Annotated[float, Ge(0)] = 0.0
+    updates_per_batch: Annotated[int, Ge(1)] = 1
+    reference_reset_every: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +45,29 @@ class Tokens:
     entropy: Tensor  # (N,) of the policy, with gradient
     old_logprobs: Tensor  # (N,) of the policy that sampled
     reference_logprobs: Tensor | None = None  # (N,) needed for kl_coefficient > 0
+
+
+def clipped_needs(settings: Clipped, *, critic: bool = False, groups: bool = False) -> Needs:
+    """Return what all three need, and a critic or groups."""
+    return Needs(
+        reference=settings.kl_coefficient > 0 or settings.kl_in_reward > 0,
+        reference_reset_every=settings.reference_reset_every,
+        critic=critic,
+        groups=groups,
+        updates_per_batch=settings.updates_per_batch,
+        kl_in_reward=settings.kl_in_reward,
+    )
+
+
+def tokens_of(batch: MicroBatch) -> Tokens:
+    """Return the tokens of a micro-batch; before its first update the policy is the one that sampled."""
+    logprobs = batch.scores.logprobs
+    return Tokens(
+        logprobs=logprobs,
+        entropy=batch.scores.entropy,
+        old_logprobs=logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs,
+        reference_logprobs=None if batch.reference is None else batch.reference.logprobs,
+    )
 
 
 def clipped_loss(
@@ -39,6 +82,8 @@ def clipped_loss(
     entropy_coefficient: float,
 ) -> tuple[Tensor, Metrics]:
     """Return the weighted sum of the tokens' losses (a scalar) and the metrics; advantages and weight are (N,)."""
+    import torch
+
     log_ratio = tokens.logprobs - tokens.old_logprobs.detach()
     ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     plain = ratio * advantages

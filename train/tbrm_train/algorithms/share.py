@@ -11,12 +11,15 @@ Response tokens of a share stand in one row, trajectory after trajectory, withou
 Legend: B trajectories of the share, N response tokens of the share.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # e^20 is 5e8: a ratio so large carries no gradient worth having, and e^89 would be infinite, times 0 not a number.
 MAX_LOG_RATIO = 20.0
@@ -33,16 +36,22 @@ class Share:
 
     def sum_tokens(self, tokens: Tensor) -> Tensor:
         """Sum numbers of tokens (N,) by trajectory (B,), in float64: 3,000 log-probabilities keep their last digits."""
+        import torch
+
         sums = torch.zeros(self.num_trajectories, dtype=torch.float64, device=tokens.device)
         return sums.index_add(0, self.rows, tokens.double())
 
     def first_tokens(self, tokens: Tensor) -> Tensor:
         """Return each trajectory's number of its first token (B,), 0 for an empty response."""
+        import torch
+
         starts = self.rows != torch.cat([self.rows.new_full((1,), -1), self.rows[:-1]])[: len(self.rows)]
         return self.sum_tokens(torch.where(starts, tokens, torch.zeros_like(tokens)))
 
     def lengths(self) -> Tensor:
         """Return the number of response tokens of each trajectory (B,)."""
+        import torch
+
         return torch.bincount(self.rows, minlength=self.num_trajectories)
 
 
@@ -65,6 +74,8 @@ Metrics = dict[str, Mean]
 
 def mean(values: Tensor, mask: Tensor | None = None) -> Mean:
     """Return the mean of the values (of those under the mask), without gradients."""
+    import torch
+
     values = values.detach().double()
     if mask is None:
         return Mean(values.sum(), values.new_tensor(values.numel()))
@@ -82,6 +93,8 @@ def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
 
 def as_loss(loss: Tensor, like: Tensor) -> Tensor:
     """Return a sum of float64 in the precision of a model's loss: float32, or float64 where log-probabilities are."""
+    import torch
+
     return loss.to(torch.promote_types(like.dtype, torch.float32))
 
 

@@ -9,12 +9,30 @@ for V* and a small one in the loss; both functions take their own. docs/algorith
 Example: two of four samples are right, beta 1: V* = log((2e + 2) / 4) = 0.62.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from torch import Tensor
+from annotated_types import Ge, Gt
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AstarPo:
+    """The coefficients; the betas are in units of reward. V* belongs to the first reference, so there is no reset."""
+
+    name: str = "astarpo"
+    beta: Annotated[float, Gt(0)] = 0.002
+    value_samples: Annotated[int, Ge(1)] = 8
+    value_beta: Annotated[float, Gt(0)] | None = None  # of V*; `beta` without it
 
 
 def soft_value(rewards: Sequence[float], *, beta: float) -> float:
@@ -50,3 +68,27 @@ def astarpo_loss(
         "log_ratio/square": mean(log_ratio.square()),
     }
     return as_loss(loss, logprobs), metrics
+
+
+def _needs(settings: AstarPo) -> Needs:
+    return Needs(reference=True, value_samples=settings.value_samples)
+
+
+def _optimal_value(settings: AstarPo, rewards: Sequence[float]) -> float:
+    return soft_value(rewards, beta=settings.beta if settings.value_beta is None else settings.value_beta)
+
+
+def _loss(batch: MicroBatch, settings: AstarPo) -> tuple[Tensor, Metrics]:
+    assert batch.reference is not None
+    loss, metrics = astarpo_loss(
+        batch.scores.logprobs,
+        reference_logprob=batch.share.sum_tokens(batch.reference.logprobs),
+        rewards=batch.rewards,
+        values=batch.optimal_values,
+        share=batch.share,
+        beta=settings.beta,
+    )
+    return loss, metrics | divergence(batch)
+
+
+ASTARPO = Algorithm(AstarPo, _needs, _loss, optimal_value=_optimal_value)

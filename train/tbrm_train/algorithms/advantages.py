@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tbrm_train.losses.share import Mean, Metrics, Share
+from tbrm_train.algorithms.share import Mean, Metrics, Share
 
 STD_EPSILON = 1e-6
 WHITEN_EPSILON = 1e-8

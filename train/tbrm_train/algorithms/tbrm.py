@@ -11,11 +11,30 @@ no clipping, no importance ratio, no mean over tokens. docs/algorithms/tbrm.md h
 Example: beta 0.5, V(s_1) 2.0, log pi(tau) -3.0, log pi_ref(tau) -3.5, r 1  ->  delta 0.25, loss 0.0625.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from annotated_types import Ge, Gt
+
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tbrm:
+    """The coefficients; `beta` is in units of reward, the switches are explained on the page."""
+
+    name: str = "tbrm"
+    beta: Annotated[float, Gt(0)] = 0.002
+    center_value: bool = False
+    center_reward: bool = False
+    freeze_value: bool = False
+    reference_reset_every: Annotated[int, Ge(1)] | None = None
 
 
 class Reference(NamedTuple):
@@ -70,3 +89,33 @@ def tbrm_loss(
         "empty": mean((~filled).double()),
     }
     return as_loss(loss, logprobs), metrics
+
+
+def _needs(settings: Tbrm) -> Needs:
+    return Needs(reference=True, reference_reset_every=settings.reference_reset_every, groups=settings.center_reward)
+
+
+def _signals(whole: Whole, settings: Tbrm) -> Signals:
+    from tbrm_train.algorithms.advantages import group_means
+
+    return Signals(group_means=group_means(whole.rewards, whole.groups) if settings.center_reward else None)
+
+
+def _loss(batch: MicroBatch, settings: Tbrm) -> tuple[Tensor, Metrics]:
+    assert batch.reference is not None
+    loss, metrics = tbrm_loss(
+        batch.scores.logprobs,
+        logsumexp=batch.scores.logsumexp,
+        reference=reference_of(batch.reference.logprobs, batch.reference.logsumexp, share=batch.share),
+        rewards=batch.rewards,
+        share=batch.share,
+        beta=settings.beta,
+        group_means=batch.signals.group_means,
+        center_value=settings.center_value,
+        center_reward=settings.center_reward,
+        freeze_value=settings.freeze_value,
+    )
+    return loss, metrics | divergence(batch)
+
+
+TBRM = Algorithm(Tbrm, _needs, _loss, _signals)

@@ -10,10 +10,24 @@ all differences and every metric.
 Example: rewards 1, 0, 0, 0 of one prompt: A = 0.75, -0.25, -0.25, -0.25; each token's loss is divided by 4 * 2048.
 """
 
-from torch import Tensor
+from __future__ import annotations
 
-from tbrm_train.losses.clipped import Tokens, clipped_loss
-from tbrm_train.losses.share import Metrics, Share
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
+from tbrm_train.algorithms.share import Metrics, Share
+from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrGrpo(Clipped):
+    """The coefficients: those of `clipped`."""
+
+    name: str = "drgrpo"
 
 
 def drgrpo_loss(
@@ -41,3 +55,28 @@ def drgrpo_loss(
         kl_coefficient=kl_coefficient,
         entropy_coefficient=entropy_coefficient,
     )
+
+
+def _needs(settings: DrGrpo) -> Needs:
+    return clipped_needs(settings, groups=True)
+
+
+def _signals(whole: Whole, settings: DrGrpo) -> Signals:
+    return group_signals(whole, divide=False)
+
+
+def _loss(batch: MicroBatch, settings: DrGrpo) -> tuple[Tensor, Metrics]:
+    assert batch.signals.advantages is not None
+    return drgrpo_loss(
+        tokens_of(batch),
+        advantages=batch.signals.advantages,
+        share=batch.share,
+        max_tokens=batch.max_tokens,
+        clip_low=settings.clip_low,
+        clip_high=settings.clip_high,
+        kl_coefficient=settings.kl_coefficient,
+        entropy_coefficient=settings.entropy_coefficient,
+    )
+
+
+DRGRPO = Algorithm(DrGrpo, _needs, _loss, _signals)

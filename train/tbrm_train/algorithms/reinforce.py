@@ -9,9 +9,27 @@ baseline. docs/algorithms/reinforce.md has the derivation and every metric.
 Example: two trajectories of log-probability -3 and -5 with A = 0.5 and -0.5: loss = -(0.5 * -3 - 0.5 * -5) / 2 = -0.5.
 """
 
-from torch import Tensor
+from __future__ import annotations
 
-from tbrm_train.losses.share import Metrics, Share, as_loss, mean
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
+
+from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reinforce:
+    """The coefficients: `kl_in_reward` is TBRM's beta, in units of reward."""
+
+    name: str = "reinforce"
+    kl_in_reward: Annotated[float, Ge(0)] = 0.0
+    reference_reset_every: Annotated[int, Ge(1)] | None = None
 
 
 def reinforce_loss(logprobs: Tensor, *, advantages: Tensor, share: Share) -> tuple[Tensor, Metrics]:
@@ -28,3 +46,24 @@ def reinforce_loss(logprobs: Tensor, *, advantages: Tensor, share: Share) -> tup
         "trajectory_logprob": mean(logprob),
     }
     return as_loss(loss, logprobs), metrics
+
+
+def _needs(settings: Reinforce) -> Needs:
+    return Needs(
+        reference=settings.kl_in_reward > 0,
+        reference_reset_every=settings.reference_reset_every,
+        groups=True,
+        kl_in_reward=settings.kl_in_reward,
+    )
+
+
+def _signals(whole: Whole, settings: Reinforce) -> Signals:
+    return group_signals(whole, divide=False)
+
+
+def _loss(batch: MicroBatch, settings: Reinforce) -> tuple[Tensor, Metrics]:
+    assert batch.signals.advantages is not None
+    return reinforce_loss(batch.scores.logprobs, advantages=batch.signals.advantages, share=batch.share)
+
+
+REINFORCE = Algorithm(Reinforce, _needs, _loss, _signals)
