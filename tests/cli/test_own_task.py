@@ -113,7 +113,7 @@ def test_a_protocol_may_have_a_table_for_the_task(cli: Cli, tmp_path: Path) -> N
         (lambda f: write(f), "mine.jsonl", 2, "the file of a task ends in .toml"),
         (lambda f: write(f), "mine", 2, "give mine.toml"),
         (lambda f: write(f, text="[[["), "mine.toml", 2, "mine.toml is not valid TOML"),
-        (lambda f: write(f, text='[project]\nname = "x"'), "mine.toml", 2, "mine.toml: has no key 'project'"),
+        (lambda f: write(f, text='[project]\nname = "x"'), "mine.toml", 2, "mine.toml has no key 'project'"),
         (lambda f: write(f, "a\x1b[31m"), "a\x1b[31m.toml", 2, "rename the file"),
         (lambda f: write(f).with_suffix(".jsonl").unlink(), "mine.toml", 3, "no mine.jsonl or mine.parquet beside"),
         (lambda f: write(f, rows=ROWS[:2]), "mine.toml", 2, "task mine: 2 rows found, 3 expected"),

@@ -79,7 +79,7 @@ def test_an_algorithm_has_its_name_its_page_and_parts_that_fit(name: str) -> Non
         (PPO, ["algorithm.name=grpo"], "grpo has no critic"),
         (GRPO, ["algorithm={}"], "lacks the key 'name'; available: tbrm, "),
         (GRPO, ["algorithm=3"], "lacks the key"),
-        (GRPO, ["algorithm.name=[]"], "algorithm.name is []"),
+        (GRPO, ["algorithm.name=[]"], "algorithm.name: [] is not one of"),
         (PPO, ["algorithm.gamma=1.5"], "algorithm.gamma is 1.5; 0 or more and at most 1 is needed"),
         (PPO, ["algorithm.lam=nan"], "algorithm.lam is nan"),
         (GRPO, ["algorithm.clip_high=inf"], "algorithm.clip_high is inf; more than 0"),

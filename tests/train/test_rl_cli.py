@@ -36,8 +36,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     ("words", "said"),
     [
         (["optimizer.stepz=2"], ["'stepz'", "did you mean 'steps'?"]),
-        (["rollout.prompts_per_step=many"], ["rollout.prompts_per_step", "'many'", "an integer"]),
-        (["kind=dpo"], ["kind is 'dpo'", "sft, rl"]),
+        (["rollout.prompts_per_step=many"], ["rollout.prompts_per_step", "'many'", "a whole number"]),
+        (["kind=dpo"], ["kind: 'dpo'", "sft, rl"]),
         ([f"output={ROOT / 'train'}"], ["already holds files"]),
         ([f"output={TINY}"], ["is not a folder"]),
     ],

@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path, cli:
     [
         (["nowhere.toml"], 2, ["nowhere.toml", "cannot be read"]),
         ([TINY, "optimizer.stepz=2"], 2, ["'stepz'", "did you mean 'steps'?"]),
-        ([TINY, "optimizer.steps=two"], 2, ["optimizer.steps", "'two'", "integer"]),
+        ([TINY, "optimizer.steps=two"], 2, ["optimizer.steps", "'two'", "a whole number"]),
         ([TINY, "optimizer.steps"], 2, ["key=value"]),
         ([TINY, "kind=ppo"], 2, ["kind", "'ppo'", "sft"]),
         ([TINY, "protocol=quikstart"], 2, ["'quikstart'", "'quickstart'"]),

@@ -12,11 +12,10 @@ comparison takes over from the base recipe, is left out.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tbrm_bench.config import Place, from_table, read_toml, set_value
+from tbrm_bench.config import Place, convert, from_table, read_toml, set_value
 from tbrm_bench.errors import UserError
-from tbrm_bench.nearest import did_you_mean
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.rl_recipe import RlRecipe
 
@@ -43,11 +42,9 @@ def read_rl_recipe(table: Mapping[str, Any], *, place: str) -> tuple[RlRecipe, d
     Raises UserError for a key that is no recipe's, a value of another type and a coefficient out of its range.
     """
     given = table_of(table, "algorithm")
-    name = given.get("name")
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        if name is None:
-            raise UserError(f"{place}: [algorithm] lacks the key 'name'; available: {', '.join(ALGORITHMS)}")
-        raise UserError(f"{place}: algorithm.name is {name!r}; {did_you_mean(str(name), ALGORITHMS)}")
+    if "name" not in given:
+        raise UserError(f"{place}: [algorithm] lacks the key 'name'; available: {', '.join(ALGORITHMS)}")
+    name = convert(given["name"], Literal[tuple(ALGORITHMS)], Place(place, "algorithm.name"))
     coefficients = ALGORITHMS[name].coefficients
     own = [field.name for field in fields(coefficients)]
     foreign = [key for key in given if key not in own and key in coefficient_names()]

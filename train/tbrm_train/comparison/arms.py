@@ -162,13 +162,12 @@ class _Maker:
             set_value(theirs, word)
         unread = [key for key in read_rl_recipe(theirs, place=file)[1] if key not in self.own]
         recipe = check_rl_recipe(without(theirs, unread), place=file)
-        ours, values = flat_keys(asdict(self.base)), flat_keys(asdict(recipe))
-        # What the base recipe gives for all arms, whether its own algorithm reads it or not.
-        ours |= {key: value for key, value in flat_keys(self.table).items() if key in values}
+        # As the base recipe would be with this algorithm: what its own does not read counts too.
+        base, _ = read_rl_recipe({**self.table, "algorithm": theirs["algorithm"]}, place=file)
+        ours, values = flat_keys(asdict(base)), flat_keys(asdict(recipe))
         declared = {word.partition("=")[0] for word in self.words}
         for key in sorted(ours.keys() | values.keys()):
             mine, other = ours.get(key), values.get(key)
-            mine = tuple(mine) if isinstance(mine, list) else mine
             if mine == other or key in declared or is_key_of(key, ("algorithm", *IGNORED)):
                 continue
             fixes = [f"take it out of {file}" if mine is None else f"give it for all arms: {key}={_word(mine)}"]
