@@ -49,7 +49,7 @@ class GradedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedTask:
     """One task, or the mean over all, in one comparison; scores in [0, 1], `p_holm` over all of its kind."""
 
     task: str
@@ -70,8 +70,8 @@ class Comparison:
 
     base: str
     other: str
-    rows: tuple[Row, ...]
-    macro: Row
+    rows: tuple[ComparedTask, ...]
+    macro: ComparedTask
     differences: tuple[tuple[str, Any, Any], ...]
     only_in_one: tuple[str, ...]  # tasks that one of the two runs lacks
 
@@ -160,7 +160,7 @@ def _compare(base: GradedRun, other: GradedRun, *, anyway: bool) -> Comparison:
     return Comparison(base.name, other.name, tuple(rows), _macro_row(rows, shares), tuple(differences), tuple(lacking))
 
 
-def _task_row(task: str, base: TaskScores, other: TaskScores) -> tuple[Row, FloatArray]:
+def _task_row(task: str, base: TaskScores, other: TaskScores) -> tuple[ComparedTask, FloatArray]:
     names = [name for name in base.scores if name in other.scores]
     if len(names) < max(len(base.scores), len(other.scores)):
         raise UserError(
@@ -170,7 +170,7 @@ def _task_row(task: str, base: TaskScores, other: TaskScores) -> tuple[Row, Floa
     a, b = ([scores.scores[name] for name in names] for scores in (base, other))
     clusters = [base.clusters[name] for name in names]
     deltas = [two - one for one, two in zip(a, b, strict=True)]
-    row = Row(
+    row = ComparedTask(
         task=task,
         num_problems=len(names),
         k_base=base.num_samples,
@@ -185,8 +185,8 @@ def _task_row(task: str, base: TaskScores, other: TaskScores) -> tuple[Row, Floa
     return row, cluster_shares(deltas, clusters)
 
 
-def _macro_row(rows: Sequence[Row], shares: Sequence[FloatArray]) -> Row:
-    return Row(
+def _macro_row(rows: Sequence[ComparedTask], shares: Sequence[FloatArray]) -> ComparedTask:
+    return ComparedTask(
         task=f"mean of {len(rows)} tasks",
         num_problems=sum(row.num_problems for row in rows),
         k_base=0,
@@ -215,7 +215,7 @@ def adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def verdict(row: Row, *, level: float = 0.05) -> str:
+def verdict(row: ComparedTask, *, level: float = 0.05) -> str:
     """Return "better", "worse" or "cannot tell", of the other run, by Holm's p-value."""
     if not row.p_holm < level:
         return "cannot tell"

@@ -11,7 +11,7 @@ from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from tbrm_bench.leaderboard.board import Board
-    from tbrm_bench.leaderboard.rows import Row
+    from tbrm_bench.leaderboard.rows import BoardRow
 
 app = typer.Typer(help="Add runs to leaderboards that rank only what is comparable; show and render them.")
 README = "README.md"
@@ -83,7 +83,7 @@ def _dir(folder: Path | None) -> str:
     return "" if folder is None else f" --dir {word(folder)}"
 
 
-def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any]:
+def _as_json(board: "Board", row: "BoardRow", rank: tuple[int, int]) -> dict[str, Any]:
     from tbrm_bench.leaderboard.rows import scores_json
 
     scores = scores_json(board, row)
@@ -98,7 +98,7 @@ def _as_json(board: "Board", row: "Row", rank: tuple[int, int]) -> dict[str, Any
     }
 
 
-def _print(spec: "Board", rows: "list[Row]", ranks: list[tuple[int, int]]) -> None:
+def _print(spec: "Board", rows: "list[BoardRow]", ranks: list[tuple[int, int]]) -> None:
     from rich import box
     from rich.table import Table
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from tbrm_bench.compare import Comparison, Row
+    from tbrm_bench.compare import ComparedTask, Comparison
 
 # Columns that a narrow terminal goes without.
 WIDE_ONLY = ("95 % CI", "detectable")
@@ -66,7 +66,7 @@ def _print(comparison: "Comparison", console: "Console") -> None:
         console.print(f"not comparable: these fields of the locks differ: {fields}", style="red")
 
 
-def _cells(row: "Row") -> dict[str, "str | Text"]:
+def _cells(row: "ComparedTask") -> dict[str, "str | Text"]:
     from rich.text import Text
 
     from tbrm_bench.compare import verdict

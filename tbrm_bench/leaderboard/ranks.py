@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from tbrm_bench.leaderboard.board import MEAN
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.rows import BoardRow
 from tbrm_bench.metrics.paired import cluster_shares, holm, sign_flip_p_value
 
 LEVEL = 0.05
@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 
 
 def rank_ranges(
-    rows: Sequence[Row], *, order: str = MEAN, level: float = LEVEL, p_values: FloatArray | None = None
+    rows: Sequence[BoardRow], *, order: str = MEAN, level: float = LEVEL, p_values: FloatArray | None = None
 ) -> list[tuple[int, int]]:
     """Return (best, worst) rank of each row, in the order given, by the mean over the tasks or by one task.
 
@@ -45,7 +45,7 @@ def rank_ranges(
     return [(1 + up, len(rows) - down) for up, down in zip(above, below, strict=True)]
 
 
-def pair_p_values(rows: Sequence[Row]) -> FloatArray:
+def pair_p_values(rows: Sequence[BoardRow]) -> FloatArray:
     """Return the two-sided p-values of "both are equally good" on the mean over the tasks: (N, N), the diagonal 1."""
     scores, errors = np.array([row.score for row in rows]), np.array([row.se for row in rows])
     p = _independent(scores - scores[:, None], np.hypot(errors, errors[:, None]))
@@ -63,7 +63,7 @@ def pair_p_values(rows: Sequence[Row]) -> FloatArray:
     return p
 
 
-def questions_of(row: Row) -> Hashable:
+def questions_of(row: BoardRow) -> Hashable:
     """Return what two measured rows have in common when their differences can be paired: problems in their clusters."""
     return tuple((name, *task.cluster.items()) for name, task in row.tasks.items())
 
@@ -86,7 +86,7 @@ def _paired(shares: FloatArray, *, asks: bool) -> FloatArray:
     return p
 
 
-def _shares(row: Row) -> FloatArray:
+def _shares(row: BoardRow) -> FloatArray:
     """Return what each cluster of each task adds to the row's mean."""
     tasks = row.tasks.values()
     return np.concatenate(

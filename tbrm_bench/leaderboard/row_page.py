@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 from tbrm_bench.foreign import for_html, for_terminal
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.page import estimate, rank_text, samples_url
-from tbrm_bench.leaderboard.rows import Row, TaskRow
+from tbrm_bench.leaderboard.rows import BoardRow, TaskRow
 
 
-def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
+def row_page(board: Board, row: BoardRow, rank: tuple[int, int]) -> str:
     """Return the page of one row."""
     tasks = "".join(_task(row, task) for task in row.tasks)
     facts = "".join(
@@ -28,19 +28,19 @@ def row_page(board: Board, row: Row, rank: tuple[int, int]) -> str:
     )  # fmt: skip
 
 
-def _task(row: Row, task: str) -> str:
+def _task(row: BoardRow, task: str) -> str:
     scores = row.tasks[task]
     score, ci = estimate(scores.score, scores.se), _interval(scores.ci)
     cells = (score, ci, str(scores.num_problems), _samples(row, task), _tokens(scores))
     return f'<tr><th scope="row">{for_html(task)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _samples(row: Row, task: str) -> str:
+def _samples(row: BoardRow, task: str) -> str:
     k, url = str(row.tasks[task].k or "-"), samples_url(row, task)
     return _link(url, f"{k}, see them", says=task) if url else k
 
 
-def _place(row: Row) -> str:
+def _place(row: BoardRow) -> str:
     place, url = row.about["samples"], samples_url(row)
     return _link(url, f"{place['repo']}, run {place['run']}, commit {place['commit']}") if url else _fact(place)
 

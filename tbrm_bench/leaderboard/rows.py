@@ -61,7 +61,7 @@ class TaskRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BoardRow:
     """One row of a board."""
 
     name: str
@@ -94,12 +94,12 @@ class Row:
         means = [task.num_tokens / (task.k * task.num_problems) for task in tasks if task.num_tokens is not None]
         return sum(means) / len(tasks) if len(means) == len(tasks) else None
 
-    def ranked(self, order: str) -> "Row":
+    def ranked(self, order: str) -> "BoardRow":
         """Return the row with nothing but what the board is ordered by: the mean over all tasks, or one task."""
         return self if order == MEAN else replace(self, tasks={order: self.tasks[order]})
 
 
-def read_rows(board: Board) -> list[Row]:
+def read_rows(board: Board) -> list[BoardRow]:
     """Return all rows of a board, best first by the board's order."""
     rows = []
     for file in sorted(board.rows_dir.glob("*.json")):
@@ -107,7 +107,7 @@ def read_rows(board: Board) -> list[Row]:
     return sorted(rows, key=lambda row: (-row.ranked(board.order).score, row.name))
 
 
-def read_row(board: Board, content: Any, file: str) -> Row:
+def read_row(board: Board, content: Any, file: str) -> BoardRow:
     """Return a row; raises UserError that says what is wrong with its JSON."""
     content = checked_schema(content, SCHEMA, place=file, fix=FIX)
     place = Place(file, fix=FIX)
@@ -129,12 +129,12 @@ def read_row(board: Board, content: Any, file: str) -> Row:
         except ValueError as error:
             raise UserError(f"{file} has a task that cannot be read: {error}") from error
     about = {key: value for key, value in content.items() if key not in ("name", "kind", "tasks", "scores")}
-    row = Row(name, kind, scores, about, file)
+    row = BoardRow(name, kind, scores, about, file)
     _check_scores(board, row, content.get("scores"))
     return row
 
 
-def scores_json(board: Board, row: Row) -> dict[str, Any]:
+def scores_json(board: Board, row: BoardRow) -> dict[str, Any]:
     """Return a row's scores for whoever reads its file without this program: they follow from the counts."""
     return {
         "metric": board.metric,
@@ -143,7 +143,7 @@ def scores_json(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def _score_json(scored: Row | TaskRow) -> dict[str, Any]:
+def _score_json(scored: BoardRow | TaskRow) -> dict[str, Any]:
     """Return score, error and interval, undefined ones as None."""
     score, se, low, high = (
         round(float(value), 8) if math.isfinite(value) else None for value in (scored.score, scored.se, *scored.ci)
@@ -151,7 +151,7 @@ def _score_json(scored: Row | TaskRow) -> dict[str, Any]:
     return {"score": score, "se": se, "ci": [low, high]}
 
 
-def _check_scores(board: Board, row: Row, stated: Any) -> None:
+def _check_scores(board: Board, row: BoardRow, stated: Any) -> None:
     """Raise UserError if a file states other scores than its counts make; those by another metric cannot be checked."""
     if stated is None or (isinstance(stated, dict) and stated.get("metric") != board.metric):
         return

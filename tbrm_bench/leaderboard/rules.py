@@ -9,12 +9,12 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.board import ABSENT, Board, agreed_fields
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.rows import BoardRow
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.tasks import load_task
 
 
-def check_row(board: Board, row: Row, *, called: str | None = None) -> None:
+def check_row(board: Board, row: BoardRow, *, called: str | None = None) -> None:
     """Raise UserError that names the rule which a measured row breaks; `called` is what it calls the row."""
     called = called or row.name
     if row.kind != "measured":
@@ -52,7 +52,7 @@ def names_in(lock: Mapping[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def check_agreement(board: Board, rows: Sequence[Row]) -> None:
+def check_agreement(board: Board, rows: Sequence[BoardRow]) -> None:
     """Raise UserError if two measured rows differ in the grader or in a field of the lock, and names the field."""
     measured = [row for row in rows if row.kind == "measured"]
     for row in measured[1:]:

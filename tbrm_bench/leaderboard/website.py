@@ -26,7 +26,7 @@ from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.leaderboard.page import rank_text
 from tbrm_bench.leaderboard.ranks import FloatArray, pair_p_values, rank_ranges
 from tbrm_bench.leaderboard.row_page import row_page
-from tbrm_bench.leaderboard.rows import Row, TaskRow, scores_by_count
+from tbrm_bench.leaderboard.rows import BoardRow, TaskRow, scores_by_count
 from tbrm_bench.metrics.passk import pass_at_k_curve
 
 ASSETS = ("index.html", "style.css", "dom.js", "table.js", "plots.js", "compare.js", "board.js")
@@ -35,7 +35,7 @@ SPACE = "---\ntitle: Leaderboards\nsdk: static\n---\n\nMade by `tbench board ren
 MAX_PAIRED_ROWS = 60
 
 
-def write_site(boards: Sequence[tuple[Board, Sequence[Row]]], folder: Path) -> list[Path]:
+def write_site(boards: Sequence[tuple[Board, Sequence[BoardRow]]], folder: Path) -> list[Path]:
     """Write the site and return its files; raises UserError if the folder is a file or holds something else's index."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give --site a folder")
@@ -67,13 +67,13 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def row_path(board: Board, row: Row) -> str:
+def row_path(board: Board, row: BoardRow) -> str:
     """Return where a row's page lies in the site."""
     return f"rows/{board.name}/{Path(row.file).stem}.html"
 
 
 def board_data(
-    board: Board, rows: Sequence[Row], ranks: Sequence[tuple[int, int]], p_values: FloatArray
+    board: Board, rows: Sequence[BoardRow], ranks: Sequence[tuple[int, int]], p_values: FloatArray
 ) -> dict[str, Any]:
     """Return what the page needs of a board; scores in [0, 1], `p` by pairs of row numbers (i < j)."""
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))] if len(rows) <= MAX_PAIRED_ROWS else []
@@ -94,7 +94,7 @@ def board_data(
     }
 
 
-def _row_data(board: Board, row: Row, rank: tuple[int, int], number: int) -> dict[str, Any]:
+def _row_data(board: Board, row: BoardRow, rank: tuple[int, int], number: int) -> dict[str, Any]:
     return {
         "number": number,
         "name": for_terminal(row.name),
@@ -109,17 +109,17 @@ def _row_data(board: Board, row: Row, rank: tuple[int, int], number: int) -> dic
     }
 
 
-def has_counts(row: Row) -> bool:
+def has_counts(row: BoardRow) -> bool:
     """Whether the row knows how many samples of each problem were correct."""
     return all(task.correct for task in row.tasks.values())
 
 
-def counts_path(board: Board, row: Row) -> str:
+def counts_path(board: Board, row: BoardRow) -> str:
     """Return where a row's counts lie in the site."""
     return row_path(board, row).removesuffix(".html") + ".js"
 
 
-def counts_data(board: Board, row: Row) -> dict[str, Any]:
+def counts_data(board: Board, row: BoardRow) -> dict[str, Any]:
     """Return what a comparison with the row needs: counts in the order of the questions, and what each count scores."""
     num_clusters = sum(len(set(task.cluster.values())) - 1 for task in row.tasks.values()) + 1
     return {
@@ -156,7 +156,7 @@ def _t(num_clusters: int) -> float | None:
     return float(stdtrit(num_clusters - 1, 0.975)) if num_clusters > 1 else None
 
 
-def pass_curve(row: Row, task: str) -> list[float]:
+def pass_curve(row: BoardRow, task: str) -> list[float]:
     """Return the mean of pass@1 .. pass@k over the problems, unbiased; empty without counts or with one sample."""
     scores = row.tasks[task]
     if not scores.correct or scores.k < 2:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.lora_settings import Settings
+from tbrm_bench.merge.lora_settings import AdapterSettings
 from tbrm_bench.merge.ties import EMBEDDINGS, HEADS
 
 Shape = tuple[int, ...]
@@ -22,7 +22,7 @@ TRANSPOSED_MODULES = ("c_attn", "q_attn", "c_proj", "c_fc")
 MAX_NAMED = 3
 
 
-def check_ranks(settings: Settings, ranks: Mapping[str, int]) -> None:
+def check_ranks(settings: AdapterSettings, ranks: Mapping[str, int]) -> None:
     """Raise UserError if a module's A has another rank than the config gives it: the scale would be another one."""
     for module, rank in ranks.items():
         if rank == 0:
@@ -39,7 +39,7 @@ def check_ranks(settings: Settings, ranks: Mapping[str, int]) -> None:
 
 
 def check_targets(
-    settings: Settings,
+    settings: AdapterSettings,
     adapted: Collection[str],
     base: Mapping[str, Shape],
     class_names: Callable[[], Collection[str] | None],
@@ -70,7 +70,7 @@ def check_targets(
         )
 
 
-def check_saved(settings: Settings, saved: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
+def check_saved(settings: AdapterSettings, saved: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
     """Raise UserError if a module of modules_to_save is not in the file, or a tensor has another shape than the base's.
 
     `saved` are the tensors of the file that stand in for the base's.
@@ -92,7 +92,9 @@ def check_saved(settings: Settings, saved: Mapping[str, Shape], base: Mapping[st
             raise UserError(f"the adapter holds {name} of shape {shape}, the base's is {base[name]}; {advice}")
 
 
-def check_ties(settings: Settings, adapted: Collection[str], saved: Collection[str], tensors: Collection[str]) -> None:
+def check_ties(
+    settings: AdapterSettings, adapted: Collection[str], saved: Collection[str], tensors: Collection[str]
+) -> None:
     """Raise UserError if only the embedding of a model with a tied head was trained: it has a head of its own then.
 
     `tensors` are all names of the merged model; a head among them is compared with the embedding in `ties`.
@@ -113,14 +115,14 @@ def check_ties(settings: Settings, adapted: Collection[str], saved: Collection[s
             )
 
 
-def is_transposed(settings: Settings, module: str, model: Mapping[str, Any]) -> bool:
+def is_transposed(settings: AdapterSettings, module: str, model: Mapping[str, Any]) -> bool:
     """Return whether a module keeps its weight as (in, out): as PEFT does, by the layer, whatever the config says."""
     if "auto_map" in model or "model_type" not in model:
         return settings.fan_in_fan_out
     return model["model_type"] in TRANSPOSED_TYPES and module.rpartition(".")[2] in TRANSPOSED_MODULES
 
 
-def names_another_base(settings: Settings, base: Path) -> str | None:
+def names_another_base(settings: AdapterSettings, base: Path) -> str | None:
     """Return a warning if the config names another base than the folder's path does; equal shapes tell nothing."""
     named = settings.config.get("base_model_name_or_path")
     if not isinstance(named, str) or not named.strip("/ "):

@@ -29,7 +29,7 @@ OTHER_KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AdapterSettings:
     """What decides the factor before B A, and the config that says which modules it is for."""
 
     alpha: float
@@ -87,7 +87,7 @@ def local_base(folder: Path) -> Path | None:
     )
 
 
-def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
+def read_settings(checkpoint: Checkpoint, alpha: float | None) -> AdapterSettings:
     """Return the settings; raises UserError if alpha is not known or the adapter is of a kind that is not a sum."""
     meta_file, config_file = _files(checkpoint)
     where = config_file or meta_file or checkpoint.root
@@ -104,7 +104,7 @@ def read_settings(checkpoint: Checkpoint, alpha: float | None) -> Settings:
         )
     if not math.isfinite(alpha) or alpha == 0:
         raise UserError(f"lora alpha is {alpha:g}; give what training used, for instance --lora-alpha 32")
-    return Settings(
+    return AdapterSettings(
         alpha=alpha,
         rank=meta.r or said.r or None,
         file=where,

@@ -19,7 +19,7 @@ from tbrm_bench.merge.tensors import LazyTensor
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LocalPart:
     """Where a rank's local tensor lies in the global one; `replicas` are its coordinates on replicating dimensions."""
 
     start: tuple[int, ...]
@@ -27,7 +27,7 @@ class Place:
     replicas: tuple[int, ...]
 
 
-def place_of(file: Path, name: str, spec: Stub, shape: tuple[int, ...], rank: int) -> Place:
+def place_of(file: Path, name: str, spec: Stub, shape: tuple[int, ...], rank: int) -> LocalPart:
     """Return the place of `rank`'s part; raises UserError for placements that hold no final values, or another rank."""
     mesh = spec.get("mesh")
     placements = spec.get("placements")
@@ -59,7 +59,7 @@ def place_of(file: Path, name: str, spec: Stub, shape: tuple[int, ...], rank: in
         for axis in order:
             begin, local[dim] = chunk(local[dim], sizes[axis], coordinates[axis])
             start[dim] += begin
-    return Place(tuple(start), tuple(local), tuple(reversed(replicas)))
+    return LocalPart(tuple(start), tuple(local), tuple(reversed(replicas)))
 
 
 def chunk(size: int, parts: int, index: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from sites import TASKS, make_board, measured, mixed, reported, site_of
 
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.leaderboard.ranks import pair_p_values
-from tbrm_bench.leaderboard.rows import Row
+from tbrm_bench.leaderboard.rows import BoardRow
 from tbrm_bench.metrics.paired import PairedDifference, cluster_shares, macro_difference, paired_difference
 
 MINUS = "\u2212"  # as it is printed
@@ -28,7 +28,7 @@ def board(tmp_path: Path) -> Board:
     return make_board(tmp_path)
 
 
-def expected(a: Row, b: Row) -> list[PairedDifference]:
+def expected(a: BoardRow, b: BoardRow) -> list[PairedDifference]:
     """The differences by task and of the mean, from the module that every comparison of the bench uses."""
     tasks, shares = [], []
     for name in a.tasks:

@@ -22,7 +22,7 @@ from tbrm_bench.leaderboard.add import add_row, row_of_run
 from tbrm_bench.leaderboard.board import Board, load_board
 from tbrm_bench.leaderboard.page import page, table
 from tbrm_bench.leaderboard.ranks import pair_p_values, rank_ranges
-from tbrm_bench.leaderboard.rows import Row, read_row, read_rows, slug
+from tbrm_bench.leaderboard.rows import BoardRow, read_row, read_rows, slug
 from tbrm_bench.metrics.paired import cluster_shares, macro_difference, paired_difference
 from tbrm_bench.problems import load_problems
 from tbrm_bench.records import Grade, MacroScore, Sample, SampleKey, Status, TaskScore
@@ -164,7 +164,7 @@ def test_500_rows_are_ranked_at_once(tmp_path: Path) -> None:
     assert ranks[0][0] == 1 < ranks[-1][0] <= ranks[-1][1] == 500
 
 
-def reported(board: Board, name: str, score: float) -> Row:
+def reported(board: Board, name: str, score: float) -> BoardRow:
     content = {
         "schema": 1,
         "name": name,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.leaderboard.board import Board
-from tbrm_bench.leaderboard.rows import Row, read_row
+from tbrm_bench.leaderboard.rows import BoardRow, read_row
 from tbrm_bench.leaderboard.website import write_site
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>&amp;"
@@ -25,7 +25,7 @@ def make_board(folder: Path, *, title: str = "Toy", metric: str = "avg@k", num_t
 
 def measured(
     board: Board, name: str, *, share: float = 0.5, seed: int = 0, tokens: float | None = 800.0, **more: Any
-) -> Row:
+) -> BoardRow:
     """Return a measured row; the first third of the problems is never solved, which makes questions alike."""
     draw, tasks = random.Random(f"{name} {seed}"), {}
     for task in board.tasks:
@@ -40,7 +40,7 @@ def measured(
     return read_row(board, content | about | more, f"measured-{zlib.crc32(name.encode()):08x}.json")
 
 
-def reported(board: Board, name: str, score: float, *, file: str | None = None) -> Row:
+def reported(board: Board, name: str, score: float, *, file: str | None = None) -> BoardRow:
     """Return a row as from a paper, with one score on all tasks."""
     source = {"title": "A paper", "url": "https://example.org/paper"}
     tasks = {task: {"score": score} for task in board.tasks}
@@ -48,7 +48,7 @@ def reported(board: Board, name: str, score: float, *, file: str | None = None) 
     return read_row(board, content, file or f"{name}.json")
 
 
-def mixed(board: Board, num_rows: int = 12) -> list[Row]:
+def mixed(board: Board, num_rows: int = 12) -> list[BoardRow]:
     """Return rows of both kinds, best first; a third is measured, one of these by a version that counted no tokens."""
     rows = [reported(board, f"paper {number:03}", (number + 1) / (num_rows + 2)) for number in range(num_rows)]
     for number in range(0, num_rows, 3):
@@ -57,7 +57,7 @@ def mixed(board: Board, num_rows: int = 12) -> list[Row]:
     return sorted(rows, key=lambda row: -row.score)
 
 
-def site_of(board: Board, rows: Sequence[Row], folder: Path) -> Path:
+def site_of(board: Board, rows: Sequence[BoardRow], folder: Path) -> Path:
     """Write the site of one board and return its index."""
     write_site([(board, rows)], folder)
     return folder / "index.html"

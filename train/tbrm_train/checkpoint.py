@@ -33,7 +33,7 @@ WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class StepCheckpoint:
     """A whole checkpoint on disk. `score` is its validation score, NaN if not measured; `spent` is a Meter's state."""
 
     path: Path
@@ -43,7 +43,7 @@ class Checkpoint:
     spent: dict[str, float]
 
 
-def open_output(recipe: RlRecipe) -> list[Checkpoint]:
+def open_output(recipe: RlRecipe) -> list[StepCheckpoint]:
     """Make the output folder or join the one that this recipe has started; return its checkpoints, oldest first.
 
     A start that was refused before its first step leaves the folder to the next recipe. Raises UserError if the folder
@@ -72,24 +72,24 @@ def locked(output: Path) -> FileLock:
     return FileLock(output / LOCK, f"{shown(output)} is being trained in by")
 
 
-def list_checkpoints(output: Path) -> list[Checkpoint]:
+def list_checkpoints(output: Path) -> list[StepCheckpoint]:
     """Return the whole checkpoints of a run, oldest first."""
     folder = output / "checkpoints"
     found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted((_read(path) for path in found), key=lambda item: item.step)
 
 
-def last_checkpoint(output: Path) -> Checkpoint | None:
+def last_checkpoint(output: Path) -> StepCheckpoint | None:
     """Return the checkpoint with the highest step, None if there is none."""
     return max(list_checkpoints(output), key=lambda item: item.step, default=None)
 
 
-def meter_of(recipe: RlRecipe, last: Checkpoint | None) -> Meter:
+def meter_of(recipe: RlRecipe, last: StepCheckpoint | None) -> Meter:
     """Return what the training has spent when it goes on from a checkpoint; nothing without one."""
     return Meter(recipe.budget, **(last.spent if last else {}))
 
 
-def is_finished(recipe: RlRecipe, last: Checkpoint) -> bool:
+def is_finished(recipe: RlRecipe, last: StepCheckpoint) -> bool:
     """Return whether nothing is left to train after a checkpoint: all steps are done or the budget is spent."""
     return last.step >= recipe.optimizer.steps or meter_of(recipe, last).is_spent
 
@@ -110,7 +110,7 @@ def diverged(recipe: RlRecipe, what: str, facts: dict[str, Any] | None = None) -
     return Diverged(f"{what}; lower optimizer.learning_rate {rate} and start in a new folder ({good})", facts or {})
 
 
-def check_world_size(checkpoint: Checkpoint, world_size: int) -> None:
+def check_world_size(checkpoint: StepCheckpoint, world_size: int) -> None:
     """Raise UserError if another number of processes wrote the checkpoint: its state is divided among them."""
     if checkpoint.world_size != world_size:
         raise UserError(
@@ -158,7 +158,7 @@ def write_checkpoint(
     return path
 
 
-def point_best(output: Path) -> Checkpoint | None:
+def point_best(output: Path) -> StepCheckpoint | None:
     """Point `best` at the checkpoint with the best score and return it, None if none has a score; rank 0 alone."""
     checkpoints = list_checkpoints(output)
     scored = [item for item in checkpoints if item.score == item.score]
@@ -183,12 +183,12 @@ def prune(output: Path, *, keep_last: int) -> None:
             shutil.rmtree(trash)
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path) -> StepCheckpoint:
     try:
         meta = json.loads(read_text(path / META))
         score = float("nan") if meta["score"] is None else float(meta["score"])
         spent = {name: float(value) for name, value in meta.get("spent", {}).items()}
-        return Checkpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)
+        return StepCheckpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)
     except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(f"{path} is no whole checkpoint ({type(error).__name__} in {META}); remove it") from None
 

@@ -11,9 +11,9 @@ from tbrm_bench.errors import ExitCode
 from tbrm_bench.foreign import for_terminal
 
 if TYPE_CHECKING:
-    from tbrm_train.comparison.flow import Result
-    from tbrm_train.comparison.plan import Plan
+    from tbrm_train.comparison.plan import ComparisonPlan
     from tbrm_train.comparison.report import Table
+    from tbrm_train.comparison.result import Result
 
 # Columns that a narrow terminal goes without; comparison.md has all of them.
 WIDE_ONLY = ("95 % CI", "p (questions)", "forward", "backward", "rollout + update + sync", "n")
@@ -108,7 +108,7 @@ def compare(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _print_plan(plan: "Plan", *, as_json: bool) -> None:
+def _print_plan(plan: "ComparisonPlan", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from tbrm_train.comparison.report import differences_table

@@ -14,7 +14,7 @@ from pathlib import Path
 from tbrm_train.algorithms.signals import Trajectory
 from tbrm_train.budget import PAID_PHASES, Meter
 from tbrm_train.checkpoint import (
-    Checkpoint,
+    StepCheckpoint,
     check_world_size,
     last_checkpoint,
     meter_of,
@@ -124,7 +124,7 @@ def _paid_seconds(session: Session, clock: Clock) -> float:
     return largest(clock.total(PAID_PHASES), session.processes)
 
 
-def _resume(session: Session, last: Checkpoint) -> int:
+def _resume(session: Session, last: StepCheckpoint) -> int:
     check_world_size(last, session.processes.world_size)
     restore_generators(session.learner.load(last.path / "state"))
     if session.is_first:

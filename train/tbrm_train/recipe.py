@@ -55,7 +55,7 @@ class TokenizerShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
+class SftOptimizer:
     """AdamW with linear warm-up and cosine decay to zero; `batch_size` counts conversations a step."""
 
     steps: Count
@@ -80,7 +80,7 @@ class SftRecipe:
     protocol: str
     model: ModelShape
     tokenizer: TokenizerShape
-    optimizer: Optimizer
+    optimizer: SftOptimizer
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> SftRecipe:

@@ -25,7 +25,7 @@ from tbrm_bench.generators.arithmetic import training_pairs
 from tbrm_bench.prompts import render_prompts
 from tbrm_bench.protocols import Protocol, load_protocol
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_train.recipe import ModelShape, Optimizer, SftRecipe
+from tbrm_train.recipe import ModelShape, SftOptimizer, SftRecipe
 from tbrm_train.tokenizer import TURN_END, train_tokenizer
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def answer_loss(model: Any, batch: list[Conversation], *, pad_token_id: int) -> 
     )
 
 
-def learning_rate(step: int, optimizer: Optimizer) -> float:
+def learning_rate(step: int, optimizer: SftOptimizer) -> float:
     """Return the rate of a step: linear warm-up, then a cosine that reaches zero after the last step."""
     if step < optimizer.warmup_steps:
         return optimizer.learning_rate * (step + 1) / optimizer.warmup_steps

@@ -26,7 +26,7 @@ from tbrm_bench.merge.lora_fit import (
     is_transposed,
     names_another_base,
 )
-from tbrm_bench.merge.lora_settings import Settings, local_base, read_settings
+from tbrm_bench.merge.lora_settings import AdapterSettings, local_base, read_settings
 from tbrm_bench.merge.lowrank import LowRank
 from tbrm_bench.merge.plan import Loaded, Parts, Piece
 from tbrm_bench.merge.stream import output_tensor, read_all
@@ -116,7 +116,7 @@ def apply(
 
 
 def _check_replaced(
-    loaded: Loaded, settings: Settings, replaced: dict[str, Parts], own: dict[str, Parts], base: Path | None
+    loaded: Loaded, settings: AdapterSettings, replaced: dict[str, Parts], own: dict[str, Parts], base: Path | None
 ) -> None:
     check_saved(
         settings,

@@ -19,7 +19,7 @@ from tbrm_bench.merge import asking, check, merge
 from tbrm_bench.merge.cache import is_model, merged
 from tbrm_bench.merge.expected import ClassQuestion, Expected
 from tbrm_bench.merge.formats.lora import parse
-from tbrm_bench.merge.lora_settings import Settings
+from tbrm_bench.merge.lora_settings import AdapterSettings
 from tbrm_bench.merge.names import clean_name
 from tbrm_bench.merge.verify import Shapes, check_names
 from tbrm_bench.models import resolve_model
@@ -295,11 +295,13 @@ def test_two_names_that_become_one_are_refused(actor: Path, tmp_path: Path) -> N
 
 
 def test_the_scale_of_an_adapter_is_its_papers() -> None:
-    assert Settings(alpha=32, rank=16, file=Path("adapter_config.json")).scale("x", 16) == 2
-    assert Settings(alpha=32, rank=16, file=Path("adapter_config.json"), is_stabilised=True).scale(
+    assert AdapterSettings(alpha=32, rank=16, file=Path("adapter_config.json")).scale("x", 16) == 2
+    assert AdapterSettings(alpha=32, rank=16, file=Path("adapter_config.json"), is_stabilised=True).scale(
         "x", 16
     ) == 32 / math.sqrt(16)
-    settings = Settings(alpha=32, rank=16, file=Path("adapter_config.json"), alphas={"q_proj": 8, "layers.1.v_proj": 4})
+    settings = AdapterSettings(
+        alpha=32, rank=16, file=Path("adapter_config.json"), alphas={"q_proj": 8, "layers.1.v_proj": 4}
+    )
     assert settings.scale("model.layers.0.self_attn.q_proj", 16) == 0.5
     assert settings.scale("model.layers.1.v_proj", 4) == 1
     assert settings.scale("model.layers.11.v_proj", 4) == 8

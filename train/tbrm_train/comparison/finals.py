@@ -18,7 +18,7 @@ from tbrm_bench.errors import RunFailed
 from tbrm_bench.metrics.paired import holm
 from tbrm_bench.metrics.training_seeds import SeededDifference, SeededMean, seeded_difference, seeded_mean
 from tbrm_train.checkpoint import last_checkpoint
-from tbrm_train.comparison.plan import Plan, Run
+from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.metrics_log import VALIDATION
 from tbrm_train.task_scores import is_scored
 
@@ -60,7 +60,7 @@ class PairRow:
         return "better" if self.result.difference.mean > 0 else "worse"
 
 
-def read_scores(plan: Plan, finished: Sequence[Run]) -> Scores:
+def read_scores(plan: ComparisonPlan, finished: Sequence[Run]) -> Scores:
     """Return every finished training's scores; raises RunFailed if they are not of the same questions and sampling."""
     found: dict[str, dict[str, dict[int, TaskScores]]] = {}
     locks = {}

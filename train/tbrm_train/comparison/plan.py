@@ -55,7 +55,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ComparisonPlan:
     """A comparison: every arm with every seed."""
 
     output: Path
@@ -84,7 +84,7 @@ def make_plan(
     num_seeds: int = 3,
     budget: str | None = None,
     output: Path | None = None,
-) -> Plan:
+) -> ComparisonPlan:
     """Return the plan of a comparison; nothing is written.
 
     The recipe's seed is the first one; it decides the prompts and who is held out, for all seeds. Raises UserError for
@@ -99,7 +99,7 @@ def make_plan(
         raise UserError(f"{path}: no held-out prompt would be asked, so nothing could be compared; give {wanted}")
     base, made = make_arms(path, [*words, f"prompts.seed={base.data_seed}"], specs=arms, declared=declared)
     seeds = tuple(range(base.seed, base.seed + num_seeds))
-    return Plan(output or Path(f"{base.output}-compare"), base, tuple(made), seeds)
+    return ComparisonPlan(output or Path(f"{base.output}-compare"), base, tuple(made), seeds)
 
 
 def budget_words(budget: str | None) -> list[str]:
@@ -121,7 +121,7 @@ def budget_words(budget: str | None) -> list[str]:
     return [f"{BUDGETS[name]}={int(number) if whole else number}"]
 
 
-def check_folder(plan: Plan) -> None:
+def check_folder(plan: ComparisonPlan) -> None:
     """Raise UserError if the folder is another thing, or if an arm of this name has another recipe there."""
     if not (plan.output / ARMS).is_dir():
         check_free(plan.output)
@@ -138,7 +138,7 @@ def check_folder(plan: Plan) -> None:
             )
 
 
-def open_folder(plan: Plan) -> None:
+def open_folder(plan: ComparisonPlan) -> None:
     """Make the comparison's folder and store the arms, or join the one that is there; raises as `check_folder`."""
     check_folder(plan)
     for arm in plan.arms:

@@ -14,8 +14,8 @@ from tbrm_bench.foreign import for_markdown
 from tbrm_train.comparison.finals import VALIDATION_TASK
 
 if TYPE_CHECKING:
-    from tbrm_train.comparison.flow import Result
-    from tbrm_train.comparison.plan import Plan
+    from tbrm_train.comparison.plan import ComparisonPlan
+    from tbrm_train.comparison.result import Result
 
 DASH = "-"
 
@@ -28,7 +28,7 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-def differences_table(plan: "Plan") -> Table:
+def differences_table(plan: "ComparisonPlan") -> Table:
     """Return what each arm does otherwise than the base recipe, and who declared it."""
     rows = []
     for arm in plan.arms:

@@ -16,7 +16,7 @@ from typing import Literal
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.interrupts import ended_by
 from tbrm_train.checkpoint import last_checkpoint, locked
-from tbrm_train.comparison.plan import Plan, Run
+from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.comparison.same_inputs import check_inputs
 
 PR_SET_PDEATHSIG = 1
@@ -34,7 +34,7 @@ class Outcome:
     reason: str = ""
 
 
-def train_all(plan: Plan, launch: Launch, tell: Tell) -> list[Outcome]:
+def train_all(plan: ComparisonPlan, launch: Launch, tell: Tell) -> list[Outcome]:
     """Train what is not finished yet, in the plan's order.
 
     Raises UserError if another comparison works there, or if an input has changed since the first training.
@@ -43,7 +43,7 @@ def train_all(plan: Plan, launch: Launch, tell: Tell) -> list[Outcome]:
         return [_train(plan, run, number, launch, tell) for number, run in enumerate(plan.runs, start=1)]
 
 
-def _train(plan: Plan, run: Run, number: int, launch: Launch, tell: Tell) -> Outcome:
+def _train(plan: ComparisonPlan, run: Run, number: int, launch: Launch, tell: Tell) -> Outcome:
     place = f"[{number}/{len(plan.runs)}] {run.name}"
     if run.is_finished():
         tell(f"{place}: kept, {run.output} is finished")

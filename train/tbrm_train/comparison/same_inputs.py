@@ -8,11 +8,11 @@ trainings that were finished earlier, and once more before the ranking is made.
 from collections.abc import Callable, Sequence
 
 from tbrm_bench.errors import UserError
-from tbrm_train.comparison.plan import Plan, Run
+from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.inputs import Inputs, differences, moved, other_versions, read_inputs
 
 
-def check_inputs(plan: Plan, run: Run, tell: Callable[[str], None]) -> None:
+def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) -> None:
     """Raise UserError if the inputs of a training, as they are now, are not those of the trainings in the folder.
 
     `tell` hears of inputs that cannot be read; the training itself then fails with its own words, if it has to start.
@@ -34,7 +34,7 @@ def check_inputs(plan: Plan, run: Run, tell: Callable[[str], None]) -> None:
         )
 
 
-def check_stored(plan: Plan) -> tuple[str, Inputs] | None:
+def check_stored(plan: ComparisonPlan) -> tuple[str, Inputs] | None:
     """Return a training of the folder and its inputs, None if there is none; raise UserError if two differ."""
     first: tuple[str, Inputs] | None = None
     for folder in sorted((plan.output / "runs").glob("*/seed-*/")):
