@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.grading.extract import boxed_content
+from tbrm_bench.grading.find.extract import boxed_content
 from tbrm_bench.grading.normalize import normalize_gold
 from tbrm_bench.missing import present
 from tbrm_bench.records import Gold

@@ -15,8 +15,8 @@ from pathlib import Path
 from tbrm_bench.engines.finite import withhold_repeats
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.grading.names import grader_name, is_strict_boxed
-from tbrm_bench.grading.scored import require_gym
+from tbrm_bench.grading.grader_names import grader_name, is_strict_boxed
+from tbrm_bench.grading.workers.scored import require_gym
 from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.result_json import result_to_json

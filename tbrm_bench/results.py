@@ -18,7 +18,7 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import read_text
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.grading.names import grader_name
+from tbrm_bench.grading.grader_names import grader_name
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.result_json import proof_of, result_from_json, result_to_json
 from tbrm_bench.score import described, score_run, stored_evidence

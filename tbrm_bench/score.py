@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tbrm_bench.grading.names import is_strict_boxed
+from tbrm_bench.grading.grader_names import is_strict_boxed
 from tbrm_bench.metrics.intervals import (
     clustered_standard_error,
     confidence_interval,

@@ -20,12 +20,12 @@ from typing import Any, TextIO
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import whole_file
 from tbrm_bench.grading import explain
-from tbrm_bench.grading.equivalence import Answer, Question
+from tbrm_bench.grading.equal.equivalence import Answer, Question
 from tbrm_bench.grading.explain import form_of
-from tbrm_bench.grading.names import is_strict_boxed
+from tbrm_bench.grading.grader_names import is_strict_boxed
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
-from tbrm_bench.grading.workers import Workers
+from tbrm_bench.grading.workers.queue import Workers
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Grade, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.generators import gym_datasets
-from tbrm_bench.grading.scored import fingerprint, require_gym
+from tbrm_bench.grading.workers.scored import fingerprint, require_gym
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Problem, ProblemKey
 

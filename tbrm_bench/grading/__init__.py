@@ -4,6 +4,6 @@ from tbrm_bench.grading.explain import Explanation, explain
 from tbrm_bench.grading.grader import GRADER, grade
 from tbrm_bench.grading.many import grade_many
 from tbrm_bench.grading.normalize import normalize_gold
-from tbrm_bench.grading.pool import GraderPool
+from tbrm_bench.grading.workers.pool import GraderPool
 
 __all__ = ["GRADER", "Explanation", "GraderPool", "explain", "grade", "grade_many", "normalize_gold"]

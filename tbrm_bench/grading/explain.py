@@ -8,14 +8,14 @@ compared   rational, by the fast rules: equal
 
 from dataclasses import dataclass
 
-from tbrm_bench.grading.equivalence import Undecided, decide_fast
-from tbrm_bench.grading.extract import Extraction, extract
+from tbrm_bench.grading.equal.equivalence import Undecided, decide_fast
+from tbrm_bench.grading.find.extract import Extraction, extract
 from tbrm_bench.grading.grader import grade
-from tbrm_bench.grading.latex import clean
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
-from tbrm_bench.grading.parse import readings
-from tbrm_bench.grading.readable import readable
-from tbrm_bench.grading.scored import plain
+from tbrm_bench.grading.read.latex import clean
+from tbrm_bench.grading.read.parse import readings
+from tbrm_bench.grading.read.readable import readable
+from tbrm_bench.grading.workers.scored import plain
 from tbrm_bench.records import FinishReason, Gold, Grade, Status
 
 MAX_FORM_CHARS = 500

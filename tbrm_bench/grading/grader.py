@@ -4,7 +4,7 @@
 <Status.CORRECT: 'correct'>
 """
 
-from tbrm_bench.grading.pool import GraderPool
+from tbrm_bench.grading.workers.pool import GraderPool
 from tbrm_bench.records import FinishReason, Gold, Grade
 
 # Name and version: a change that can turn a verdict raises the number.

@@ -9,8 +9,8 @@ The pairs are read as verdicts are asked for, at most MAX_AHEAD ahead, so that m
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from tbrm_bench.grading.pool import GraderPool
-from tbrm_bench.grading.promise import Promise
+from tbrm_bench.grading.workers.pool import GraderPool
+from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.records import Gold, Grade
 
 MAX_AHEAD = 1024

@@ -17,8 +17,8 @@ from numbers import Real
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.grading.extract import boxed_content
-from tbrm_bench.grading.latex import split_top_level, strip_stops
+from tbrm_bench.grading.find.extract import boxed_content
+from tbrm_bench.grading.read.latex import split_top_level, strip_stops
 from tbrm_bench.missing import present, spells_missing
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from tbrm_bench.grading.extract import extract
+from tbrm_bench.grading.find.extract import extract
 
 MAX_FORM_CHARS = 500
 Opinion = tuple[bool, str, dict[str, Any]]

@@ -10,7 +10,7 @@
 | anything else that kept us from judging | error     |
 """
 
-from tbrm_bench.grading.extract import Extraction
+from tbrm_bench.grading.find.extract import Extraction
 from tbrm_bench.records import FinishReason, Grade, Status
 
 LIMIT_RULES = ("time_limit", "memory_limit", "recursion_limit", "too_large")

@@ -15,7 +15,7 @@ from tbrm_bench.cli.app import app
 from tbrm_bench.compare import read_run
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import GRADER
-from tbrm_bench.grading.names import grader_name
+from tbrm_bench.grading.grader_names import grader_name
 from tbrm_bench.leaderboard.add import row_of_run
 from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.pipeline import Progress, regrade, run

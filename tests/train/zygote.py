@@ -117,8 +117,8 @@ def plant(name: str, call: int) -> None:
 
 def hang_grading(first_step: int) -> None:
     """From a step's rollout on, 0 being the samples before the first, have `hang` judge every text, in a worker."""
-    pool: Any = import_module("tbrm_bench.grading.pool")
-    equivalence = import_module("tbrm_bench.grading.equivalence")
+    pool: Any = import_module("tbrm_bench.grading.workers.pool")
+    equivalence = import_module("tbrm_bench.grading.equal.equivalence")
     request = {"op": "score", "scorer": "zygote:hang", "given": {}}
 
     def hanging(function: Any) -> Any:

@@ -2,9 +2,9 @@ r"""Rewards for reasoning-gym's problems: the answer found by the bench, the sco
 
     "... so \boxed{\text{up up right up}}"    answer "up up right up"    score 1.0    correct, reward 1.0
 
-The scorer runs in the grader's worker processes (see `tbrm_bench.grading.scored`). A score of 1 is `correct`, any other
-`wrong`; the reward is the score itself, which some datasets give in parts. Limits and failures of the scorer are
-`timeout` and `error`, as ever: no reward.
+The scorer runs in the grader's worker processes (see `tbrm_bench.grading.workers.scored`). A score of 1 is `correct`,
+any other `wrong`; the reward is the score itself, which some datasets give in parts. Limits and failures of the scorer
+are `timeout` and `error`, as ever: no reward.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.generators.gym import recreation
-from tbrm_bench.grading.equivalence import Answer, Undecided
-from tbrm_bench.grading.extract import extract
-from tbrm_bench.grading.scored import MAX_SCORED_CHARS, MEMORY_LIMIT_MB, ask_scorer, plain
+from tbrm_bench.grading.equal.equivalence import Answer, Undecided
+from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
-from tbrm_bench.grading.workers import Workers
+from tbrm_bench.grading.workers.queue import Workers
+from tbrm_bench.grading.workers.scored import MAX_SCORED_CHARS, MEMORY_LIMIT_MB, ask_scorer, plain
 from tbrm_bench.protocols import load_protocol
 from tbrm_bench.records import Gold, ProblemKey, Sample
 from tbrm_train.data import NUM_GENERATED

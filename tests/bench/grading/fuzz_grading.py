@@ -23,9 +23,9 @@ except ImportError:
     sys.exit("atheris is not installed: pip install atheris")
 
 with atheris.instrument_imports(include=["tbrm_bench.grading"]):
-    from tbrm_bench.grading.equivalence import Undecided, decide_fast
-    from tbrm_bench.grading.extract import extract
-    from tbrm_bench.grading.parse import readings
+    from tbrm_bench.grading.equal.equivalence import Undecided, decide_fast
+    from tbrm_bench.grading.find.extract import extract
+    from tbrm_bench.grading.read.parse import readings
     from tbrm_bench.records import Gold
 
 CASES = [json.loads(line) for line in (Path(__file__).parents[2] / "golden" / "grading.jsonl").read_text().splitlines()]

@@ -20,9 +20,9 @@ import pytest
 
 from tbrm_bench.grading import GraderPool, grade, grade_many
 from tbrm_bench.grading.many import MAX_AHEAD
-from tbrm_bench.grading.pool import MAX_CACHED
-from tbrm_bench.grading.promise import Promise
-from tbrm_bench.grading.workers import Workers
+from tbrm_bench.grading.workers.pool import MAX_CACHED
+from tbrm_bench.grading.workers.promise import Promise
+from tbrm_bench.grading.workers.queue import Workers
 from tbrm_bench.records import Gold, Grade, SampleKey, Status
 
 # Every second pair needs a worker.

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tbrm_bench.grading.balls import FLOATS, Undefined, precise_field
-from tbrm_bench.grading.evaluate import evaluate
-from tbrm_bench.grading.exact import canonical, exact
-from tbrm_bench.grading.latex import clean
-from tbrm_bench.grading.numeric import equal_fast, equal_precise
-from tbrm_bench.grading.parse import readings
-from tbrm_bench.grading.tree import Tree
+from tbrm_bench.grading.numbers.balls import FLOATS, Undefined, precise_field
+from tbrm_bench.grading.numbers.evaluate import evaluate
+from tbrm_bench.grading.numbers.exact import canonical, exact
+from tbrm_bench.grading.numbers.numeric import equal_fast, equal_precise
+from tbrm_bench.grading.read.latex import clean
+from tbrm_bench.grading.read.parse import readings
+from tbrm_bench.grading.read.tree import Tree
 
 Valued = tuple[str, Fraction]
 

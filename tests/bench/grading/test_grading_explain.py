@@ -3,7 +3,7 @@
 import pytest
 
 from tbrm_bench.grading import explain, grade
-from tbrm_bench.grading.readable import readable
+from tbrm_bench.grading.read.readable import readable
 
 
 def test_explanations_tell_what_grade_decides() -> None:

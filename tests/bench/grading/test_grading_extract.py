@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tbrm_bench.grading.extract import boxed_content, extract, remove_think
+from tbrm_bench.grading.find.extract import boxed_content, extract, remove_think
 
 PLAIN = st.text(alphabet="abc 123.,=+-\n$", max_size=60)
 CONTENT = st.recursive(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tbrm_bench.grading.equivalence import decide_fast
+from tbrm_bench.grading.equal.equivalence import decide_fast
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.records import Gold
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tbrm_bench.grading import GraderPool, grade, grade_many
-from tbrm_bench.grading.process import WorkerProcess
+from tbrm_bench.grading.workers.process import WorkerProcess
 from tbrm_bench.records import Gold, SampleKey, Status
 
 HARD = Gold((r"2\sqrt{3}",))
@@ -61,7 +61,7 @@ def test_a_question_beyond_the_memory_limit_is_typed_and_the_next_is_answered() 
 # What sitecustomize.py of a folder on the path does to a worker: faults that no answer is known to cause.
 FAULTS = r"""
 import ctypes, os, signal, sys, time
-if "tbrm_bench.grading.worker" in " ".join(sys.orig_argv):
+if "tbrm_bench.grading.workers.worker" in " ".join(sys.orig_argv):
     from tbrm_bench.grading import equivalence
     once = os.path.dirname(__file__) + "/once"
     whole = equivalence.decide_fully

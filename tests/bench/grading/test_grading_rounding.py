@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from tbrm_bench.grading import grade, grade_many
-from tbrm_bench.grading.vocabulary import JOINT_COMMANDS, RELATIONS, SET_OPERATIONS
+from tbrm_bench.grading.read.vocabulary import JOINT_COMMANDS, RELATIONS, SET_OPERATIONS
 from tbrm_bench.records import Gold, Status
 
 RIGHT = [

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tbrm_bench.grading.equivalence import Answer
-from tbrm_bench.grading.process import WorkerProcess
+from tbrm_bench.grading.equal.equivalence import Answer
+from tbrm_bench.grading.workers.process import WorkerProcess
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Whether two read answers are equal."""

@@ -1,0 +1,264 @@
+"""Is this answer equal to the gold? The fast rules first, then, in a worker, high precision, then SymPy.
+
+    string     the same text once spaces are gone
+    integer    both are digits
+    choice     a letter; text: words
+    ...        what `compare` finds for the shapes of both
+    sympy      math-verify, for integrals, sums and limits, which `parse` does not read
+
+`decide_fast` never takes long and never starts anything: it returns a verdict, or the question for a worker.
+`decide_fully` answers it there. An answer that `parse` cannot read, and that is no such construct, is wrong.
+
+Example: decide_fast("0.5", Gold(("\\\\frac12",))) is (True, "rational");
+of 2\\sqrt{3} and \\sqrt{12} a worker decides.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.rounding import approximates
+from tbrm_bench.grading.equal.structure import Comparer
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
+from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.read import words
+from tbrm_bench.grading.read.latex import clean, split_top_level
+from tbrm_bench.grading.read.parse import readings
+from tbrm_bench.grading.read.tree import Tree, symbols
+from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.records import Gold
+
+_SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
+_INTEGER = re.compile(r"[+-]?\d{1,300}")
+_SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
+_BARE_UNIT = re.compile(
+    r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
+)
+_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
+_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
+_POINT = re.compile(r"[A-Z]\s*\(")
+_APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
+_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """What a worker is asked; `symbolic` when it will need SymPy."""
+
+    request: dict[str, Any]
+    symbolic: bool
+
+
+class Answer(NamedTuple):
+    """A worker's verdict: equal, not equal, or undecided (None) for the reason that `rule` names."""
+
+    verdict: bool | None
+    rule: str
+    detail: Mapping[str, Any] | None = None  # what a second grader read
+
+
+class Undecided(NamedTuple):
+    """The fast rules cannot tell; a worker can."""
+
+    question: Question
+
+
+class ReadGold(NamedTuple):
+    """A gold as the rules need it, made once."""
+
+    text: str  # without spaces
+    integer: int | None
+    choice: str | None
+    letter: str | None  # a capital that may be a choice or a symbol: E
+    heading: str | None  # the choice that a gold begins with: (D) 12
+    words: str | None
+    members: list[str] | None  # of a list in words: Ann and Ben
+    digits: str | None  # of a gold in a base that needs letters: 1A7
+    trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
+    policy: GradingPolicy
+
+
+@lru_cache(maxsize=16384)
+def read_gold(gold: Gold) -> ReadGold:
+    """Read a gold."""
+    cleaned = [clean(answer) for answer in gold.answers]
+    single = cleaned[0] if len(cleaned) == 1 else None
+    trees = [readings(answer) for answer in cleaned]
+    is_text = single is not None and (
+        gold.kind == "text"
+        or _CLOCK.fullmatch(words.bare(single))
+        or (bool(trees[0]) and trees[0][0][0] == "text")
+        or not trees[0]
+    )
+    return ReadGold(
+        text=unspaced(",".join(cleaned)),
+        integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
+        choice=words.choice(single, with_text=False) if is_text and single is not None else None,
+        letter=single if single is not None and re.fullmatch("[A-J]", single) else None,
+        heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
+        members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
+        digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
+        words=words.bare(single) or None if is_text and single is not None else None,
+        trees=tuple(tree[0] for tree in trees) if all(trees) else None,
+        policy=GradingPolicy(
+            absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
+        ),
+    )
+
+
+def unspaced(text: str) -> str:
+    """Return a text without its spaces, but for those between two digits: 4 2 is not 42."""
+    return _SPACES.sub("", text)
+
+
+def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
+    """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds."""
+    if len(answer) > MAX_ANSWER_CHARS:
+        return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
+    known = read_gold(gold)
+    cleaned = _cleaned(answer, known)
+    if unspaced(cleaned) == known.text:
+        return True, "string"
+    if known.integer is not None and _INTEGER.fullmatch(cleaned):
+        return int(cleaned) == known.integer, "integer"
+    verdict, rule = _by_words(cleaned, known)
+    if verdict is None:
+        try:
+            verdict, rule = _by_shape(cleaned, known, precise=False)
+            if verdict is False and (wanted := _as_wanted(cleaned, known)) is not None:
+                verdict, rule = _by_shape(wanted, known, precise=False)
+        except Exception as error:  # noqa: BLE001  # a mistake of ours must not end a run; in a worker it becomes "error"
+            verdict, rule = None, f"exception:{type(error).__name__}"
+    if verdict is not None:
+        return verdict, rule
+    request = {"op": "grade", "answer": answer, "gold": dataclasses.asdict(gold)}
+    return Undecided(Question(request, symbolic=rule == "symbolic"))
+
+
+def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
+    """Answer a question in a worker; (None, rule) when even that cannot tell."""
+    fields = request["gold"]
+    gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
+    known = read_gold(gold)
+    verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
+    if verdict is None and rule in ("symbolic", "undefined"):
+        return _side_by_side(request["answer"], gold, known)
+    return verdict, rule
+
+
+def _cleaned(answer: str, known: ReadGold) -> str:
+    """Return the answer without typography, and without a modulus that the gold does not ask for."""
+    cleaned = clean(answer)
+    modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
+    return cleaned[: modulus.start()] if modulus else cleaned
+
+
+def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
+    """Return the answer in the reading that only the gold makes likely; None if there is none.
+
+    Where the gold is a quantity `5 m` is 5 metres, elsewhere m is a symbol; where it is a point `P(1, 2)` names one.
+    """
+    if known.trees is None or len(known.trees) != 1:
+        return None
+    if known.trees[0][0] == "br":
+        return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
+    tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None
+    if tail is None or not names_a_unit(tail[1]):
+        return None
+    return rf"{cleaned[: tail.start()]}\text{{ {tail[1]}}}{cleaned[tail.end(1) :].strip('}')}"
+
+
+def _by_words(cleaned: str, known: ReadGold) -> Verdict:
+    if known.digits is not None and words.plain(cleaned).upper() == known.digits and not cleaned.isdigit():
+        return True, "base"  # 1A7 for 1A7_{16}
+    if known.choice is not None:
+        letter = words.choice(cleaned, with_text=True)
+        return letter == known.choice, "choice"
+    if known.letter is not None and not cleaned.isalpha() and words.choice(cleaned, with_text=True) == known.letter:
+        return True, "choice"
+    if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
+        return True, "choice"
+    if known.words is not None:
+        if words.bare(cleaned) == known.words:
+            return True, "text"
+        if known.members is not None and words.members(cleaned) == known.members:
+            return True, "text"
+        if known.trees is None or known.trees[0][0] == "text":
+            return (None if known.trees is None else False), "text"
+    return None, ""
+
+
+def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
+    preds = readings(cleaned)
+    if known.trees is None or not preds:
+        return (None, "symbolic") if known.trees is None or _SYMBOLIC.search(cleaned) else (False, "unreadable")
+    comparer = Comparer(known.policy, precise=precise)
+    verdict, rule = False, "unreadable"
+    for pred in preds:
+        own, own_rule = comparer.answers(known.trees, pred)
+        if own is True:
+            return True, _spelling(own_rule, cleaned)
+        if own is None or rule == "unreadable":
+            verdict, rule = own, own_rule  # type: ignore[assignment]
+    return verdict, rule
+
+
+def _spelling(rule: str, cleaned: str) -> str:
+    return "scientific" if rule in ("integer", "rational") and _SCIENTIFIC.search(cleaned) else rule
+
+
+def _gold_unit(unit: str) -> tuple[Any, Any]:
+    text = clean(unit).replace("{", "").replace("}", "")
+    if not text:
+        return NO_UNIT
+    if "circ" in text:
+        return DEGREE
+    if text == "%":
+        return PERCENT
+    base, _, power = text.partition("^")
+    dimensions, factor = word_unit(base)
+    if power.isdigit():
+        return tuple((name, count * int(power)) for name, count in dimensions), factor ** int(power)
+    return dimensions, factor
+
+
+def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
+    """Judge "5 = 6 = \\int ..." by every side that is read here, since math-verify judges one side and no other."""
+    cleaned = clean(answer)
+    sides = split_top_level(_APPROXIMATELY.sub("=", cleaned), "=")
+    if known.trees is None or len(known.trees) > 1 or known.trees[0][0] in ("list", "rel", "chain") or len(sides) < 2:
+        return _by_sympy(answer, gold)
+    comparer = Comparer(known.policy, precise=True)
+    wanted = known.trees[0]
+    read = [trees[0] for side in sides if (trees := readings(side))]
+    values = [tree for tree in read if tree[0] != "text" and not symbols(tree)]
+    verdicts = [comparer.item(wanted, value)[0] for value in values]
+    if _APPROXIMATELY.search(cleaned) is None:
+        return (False, "equation") if False in verdicts else _by_sympy(answer, gold)
+    symbolic = [side for side in sides if not readings(side)]
+    if not all(_by_sympy(side, gold)[0] for side in symbolic):
+        return False, "approximation"
+    known_equal = [wanted] if symbolic else []
+    return approximates(comparer, wanted, known_equal + values, [True] * len(known_equal) + verdicts), "approximation"
+
+
+def _by_sympy(answer: str, gold: Gold) -> Verdict:
+    """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):
+        return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
+    configs = (LatexExtractionConfig(), ExprExtractionConfig())
+    wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
+    # A $ inside of it would make two formulas, of which either could be the right one.
+    given = parse(f"${answer.replace('$', ' ')}$", extraction_config=configs, parsing_timeout=None)
+    if not wanted or not given or isinstance(given[0], str):
+        return False, "unreadable"
+    return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+
+
+def _digits(text: str) -> list[str]:
+    return sorted(re.findall(r"\d+", text))

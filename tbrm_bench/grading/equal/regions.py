@@ -1,0 +1,205 @@
+"""Sets of real numbers: intervals, unions, inequalities in one unknown; compared piece by piece, brackets included.
+
+    (2, \\infty)   x > 2   x \\in (2, \\infty)          one interval, open at 2
+    (-\\infty, 0) \\cup \\{1\\}                         an interval and a point
+    \\mathbb{R} \\setminus \\{0\\}                      the same as (-\\infty, 0) \\cup (0, \\infty)
+
+Pieces whose ends are known numbers are put in order and joined where they touch, so that two spellings of one set are
+one list of pieces.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+from tbrm_bench.grading.limits import MAX_ITEMS
+from tbrm_bench.grading.numbers.balls import FLOATS, Undefined
+from tbrm_bench.grading.numbers.evaluate import evaluate
+from tbrm_bench.grading.numbers.exact import canonical
+from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.read.tree import Tree, number, symbols
+
+MINUS_INFINITY: Tree = ("-", ("c", "inf"))
+INFINITY: Tree = ("c", "inf")
+# low end, whether it belongs to the piece, high end, whether it belongs to the piece
+Piece = tuple[Tree, bool, Tree, bool]
+
+
+def as_set(tree: Tree) -> list[Piece] | None:
+    """Return the pieces of a set of real numbers in order; None if the tree is no such set."""
+    try:
+        pieces = _pieces(tree)
+    except (Undefined, TypeError, KeyError):
+        return None
+    if pieces is None or len(pieces) > MAX_ITEMS:
+        return None
+    try:
+        return _merged(sorted(pieces, key=lambda piece: (_end(piece[0]), not piece[1], _end(piece[2]))))
+    except (Undefined, TypeError, KeyError):
+        return pieces
+
+
+def as_region(golds: Sequence[Tree], pred: Tree) -> tuple[Sequence[Tree], Tree]:
+    """Return lists of intervals or inequalities as one set, where the other side is one set of numbers.
+
+    "(-oo, 1), (4, oo)" is a union; "x < 1, x > 4" as well; "x > 1, x < 4" and "2 <= x <= 5, x != 3" hold together.
+    """
+    if pred[0] == "list" and len(golds) == 1 and _is_region(golds[0]):
+        return golds, _joined(pred[1:]) or pred
+    if len(golds) > 1 and pred[0] in ("union", "chain") and (region := _joined(golds)) is not None:
+        return [region], pred
+    return golds, pred
+
+
+def _is_region(tree: Tree) -> bool:
+    return tree[0] in ("union", "inter", "minus", "chain") or (tree[0] == "rel" and tree[1] not in ("=", "approx"))
+
+
+def _joined(items: Sequence[Tree]) -> Tree | None:
+    relations = [_is_region(item) and item[0] in ("rel", "chain") for item in items]
+    if all(relations) and as_set(("inter", *items)):
+        return ("inter", *items)
+    if all(relations) or all(item[0] in ("br", "union") for item in items):
+        return ("union", *items)
+    return None
+
+
+def same_set(gold: list[Piece] | None, pred: list[Piece] | None, equal: Callable[[Tree, Tree], Verdict]) -> Verdict:
+    """Compare two sets, given how to compare two numbers."""
+    if gold is None or pred is None:
+        return False, "kind"
+    if len(gold) != len(pred):
+        return False, "interval"
+    verdict: bool | None = True
+    for (low, has_low, high, has_high), other in zip(gold, pred, strict=True):
+        if (has_low, has_high) != (other[1], other[3]):
+            return False, "interval"
+        for mine, theirs in ((low, other[0]), (high, other[2])):
+            same = equal(mine, theirs)[0]
+            if same is False:
+                return False, "interval"
+            verdict = None if same is None else verdict
+    return verdict, "interval"
+
+
+def _pieces(tree: Tree) -> list[Piece] | None:
+    kind = tree[0]
+    if kind == "br" and len(tree) == 5 and tree[1] != "<":
+        return [(tree[3], tree[1] == "[", tree[4], tree[2] == "]")]
+    if kind == "set":
+        return [(point, True, point, True) for point in tree[1:]]
+    if kind == "c":
+        return {"R": [(MINUS_INFINITY, False, INFINITY, False)], "empty": []}.get(tree[1])
+    if kind == "union":
+        parts = [_pieces(part) for part in tree[1:]]
+        return None if None in parts else [piece for part in parts for piece in part or []]
+    if kind == "inter":
+        return reduce(_overlap, [_pieces(part) for part in tree[1:]])
+    if kind == "minus":
+        return _difference(_pieces(tree[1]), _pieces(tree[2]))
+    if kind == "rel" and tree[1] == "in":
+        return _pieces(tree[3])
+    if kind == "rel":
+        return _half_line(tree[1], tree[2], tree[3])
+    if kind == "chain":
+        return _between(tree[1], tree[2])
+    return None
+
+
+def _overlap(left: list[Piece] | None, right: list[Piece] | None) -> list[Piece] | None:
+    if left is None or right is None:
+        return None
+    pieces: list[Piece] = []
+    for mine in left:
+        for other in right:
+            low, has_low = _later(mine[:2], other[:2])
+            high, has_high = _earlier(mine[2:], other[2:])
+            if _end(low) < _end(high) or (_end(low) == _end(high) and has_low and has_high):
+                pieces.append((low, has_low, high, has_high))
+    return pieces
+
+
+def _later(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, bool]:
+    if _end(left[0]) == _end(right[0]):
+        return left[0], left[1] and right[1]
+    return left if _end(left[0]) > _end(right[0]) else right
+
+
+def _earlier(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, bool]:
+    if _end(left[0]) == _end(right[0]):
+        return left[0], left[1] and right[1]
+    return left if _end(left[0]) < _end(right[0]) else right
+
+
+def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
+    if left[:2] == ("f", "abs"):
+        return _around(operator, left[2], right)
+    if left[0] != "s":
+        flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
+        if right[0] != "s" or operator not in flipped:
+            return None
+        return _half_line(flipped[operator], right, left)
+    if symbols(right):
+        return None
+    if operator == "!=":
+        return [(MINUS_INFINITY, False, right, False), (right, False, INFINITY, False)]
+    if operator in ("<", "<="):
+        return [(MINUS_INFINITY, False, right, operator == "<=")]
+    if operator in (">", ">="):
+        return [(right, operator == ">=", INFINITY, False)]
+    return None
+
+
+def _around(operator: str, inner: Tree, radius: Tree) -> list[Piece] | None:
+    """Return |x - c| < r as (c - r, c + r), |x - c| > r as what is left without it."""
+    if inner[0] != "s" and not (inner[0] == "+" and len(inner) == 3 and inner[1][0] == "s"):
+        return None
+    center: Tree = number(0) if inner[0] == "s" else ("-", inner[2])
+    if symbols(center) or symbols(radius) or _end(radius) <= 0:
+        return None
+    low, high = canonical(("+", center, ("-", radius))), canonical(("+", center, radius))
+    if operator in ("<", "<="):
+        return [(low, operator == "<=", high, operator == "<=")]
+    if operator in (">", ">="):
+        return [(MINUS_INFINITY, False, low, operator == ">="), (high, operator == ">=", INFINITY, False)]
+    return None
+
+
+def _between(operators: Sequence[str], sides: Sequence[Tree]) -> list[Piece] | None:
+    if len(sides) != 3 or sides[1][0] != "s" or symbols(sides[0]) or symbols(sides[2]):
+        return None
+    if set(operators) <= {"<", "<="}:
+        return [(sides[0], operators[0] == "<=", sides[2], operators[1] == "<=")]
+    if set(operators) <= {">", ">="}:
+        return [(sides[2], operators[1] == ">=", sides[0], operators[0] == ">=")]
+    return None
+
+
+def _difference(pieces: list[Piece] | None, cuts: list[Piece] | None) -> list[Piece] | None:
+    """Cut intervals and single points out of intervals."""
+    if pieces is None or cuts is None:
+        return None
+    for low, has_low, high, has_high in cuts:
+        outside = [(MINUS_INFINITY, False, low, not has_low), (high, not has_high, INFINITY, False)]
+        pieces = [piece for side in outside for piece in _overlap(pieces, [side]) or []]
+    return pieces
+
+
+def _end(tree: Tree) -> float:
+    if tree in (INFINITY, MINUS_INFINITY):
+        return float("inf") if tree == INFINITY else float("-inf")
+    value = evaluate(tree, {}, FLOATS)[0]
+    if isinstance(value, complex):
+        raise Undefined("an end that is not real")
+    return float(value)
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Join pieces that touch in a point of one of them; only where the ends are the same tree."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1][2] == piece[0] and (merged[-1][3] or piece[1]):
+            low, has_low, _, _ = merged[-1]
+            merged[-1] = (low, has_low, piece[2], piece[3])
+        else:
+            merged.append(piece)
+    return merged

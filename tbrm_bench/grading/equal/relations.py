@@ -1,0 +1,104 @@
+"""Compare equations, inequalities and chains, with each other and with bare values.
+
+Examples: 6x - 2y = 2 is the line y = 3x - 1; x = 8 gives the value 8; 2 <= x < 9 is [2, 9); f(t) = t^2 is f(x) = x^2.
+"""
+
+from collections.abc import Sequence
+
+from tbrm_bench.grading.equal.comparing import Compares
+from tbrm_bench.grading.equal.regions import as_set, same_set
+from tbrm_bench.grading.equal.rounding import approximates
+from tbrm_bench.grading.equal.shapes import is_curve, is_implicit, may_rename, same_letter
+from tbrm_bench.grading.numbers import numeric
+from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.read.tree import Tree, symbols
+
+INEQUALITIES = ("<", ">", "<=", ">=")
+
+
+def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
+    """Compare where at least one side is an equation, an inequality or a chain of them."""
+    if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "=":
+        return _equations(comparer, gold, pred)
+    if _unknown(gold) and _unknown(pred) and _unknown(gold) != _unknown(pred):
+        return False, "interval"  # y > 3 for x > 3
+    sets = as_set(gold), as_set(pred)
+    if sets[0] is not None and sets[1] is not None:
+        return same_set(sets[0], sets[1], comparer.value)
+    if gold[0] == pred[0] == "rel" and gold[1] in INEQUALITIES and pred[1] in INEQUALITIES:
+        return _inequalities(comparer, gold, pred)
+    if gold[0] not in ("rel", "chain"):
+        return _any_side(comparer, gold, pred)
+    if pred[0] not in ("rel", "chain"):
+        return _one_sided(comparer, gold, pred)
+    return False, "relation"
+
+
+def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
+    pred = same_letter(gold, pred)
+    if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
+        return comparer.item(gold[3], pred[3])[0], "equation"
+    sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
+    return numeric.proportional(sides[0], sides[1], precise=comparer.precise)
+
+
+def _unknown(tree: Tree) -> str | None:
+    """Return the only letter of an inequality."""
+    names = symbols(tree) if tree[0] == "chain" or (tree[0] == "rel" and tree[1] in (*INEQUALITIES, "!=")) else set()
+    return names.pop() if len(names) == 1 else None
+
+
+def _inequalities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
+    rows = []
+    for tree in (gold, pred):
+        low, high = (tree[2], tree[3]) if tree[1] in ("<", "<=") else (tree[3], tree[2])
+        rows.append(("<=" if "=" in tree[1] else "<", ("+", high, ("-", low))))
+    if rows[0][0] != rows[1][0]:
+        return False, "inequality"
+    return comparer.value(rows[0][1], rows[1][1])[0], "inequality"
+
+
+def named_row(gold: Tree, preds: Sequence[Tree]) -> Tree | None:
+    """Return x = 1, y = 2 as the point (1, 2) where a point is wanted; None if that is not what they say."""
+    if gold[0] != "br" or gold[1] != "(" or len(gold) != len(preds) + 3:
+        return None
+    if any(pred[0] != "rel" or pred[1] != "=" or pred[2][0] != "s" for pred in preds):
+        return None
+    names = [str(pred[2][1]) for pred in preds]
+    if len(set(names)) < len(names):
+        return None
+    return (
+        "br",
+        "(",
+        ")",
+        *(pred[3] for _, pred in sorted(zip(names, preds, strict=True), key=lambda pair: pair[0])),
+    )
+
+
+def _one_sided(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
+    """Compare an equation's right side with a bare value."""
+    if gold[0] != "rel" or gold[1] not in ("=", "approx", "in"):
+        return False, "relation"
+    named = symbols(gold[2]) or gold[2][0] == "text"  # Area = 12
+    if not named or is_curve(gold) or (symbols(gold[2]) & symbols(gold[3])):
+        return False, "relation"
+    return comparer.item(gold[3], pred)[0], "equation"
+
+
+def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
+    """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree.
+
+    In an approximation one of them must, and the others be what it rounds to.
+    """
+    operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
+    if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
+        return False, "relation"
+    unknown = bool(symbols(gold))
+    constants = [side for side in sides if side[0] == "br" or not (symbols(side) or side[0] == "text")]
+    values = [sides[-1]] if unknown else constants
+    if not values:
+        return comparer.item(gold, sides[-1])[0], "equation"
+    verdicts = [comparer.item(gold, side)[0] for side in values]
+    if "approx" in operators:
+        return approximates(comparer, gold, values, verdicts), "approximation"
+    return (False if False in verdicts else None if None in verdicts else True), "equation"

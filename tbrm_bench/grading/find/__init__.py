@@ -1,0 +1,1 @@
+"""From a completion to the words that are its answer."""

@@ -1,0 +1,1 @@
+"""What a tree is worth: exact values, bounds on them, remainders."""

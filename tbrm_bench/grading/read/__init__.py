@@ -1,0 +1,1 @@
+"""From the words of an answer to a tree."""

@@ -1,0 +1,45 @@
+"""How the parts that `parse` reads make wholes: sums, products, mixed numbers, joined inequalities."""
+
+from fractions import Fraction
+
+from tbrm_bench.grading.read.tree import Tree
+
+
+def is_inequality(tree: Tree) -> bool:
+    """Whether a tree is an inequality, a chain of them, or a membership."""
+    return tree[0] == "chain" or (tree[0] == "rel" and tree[1] in ("<", "<=", ">", ">=", "in"))
+
+
+def joined(items: list[Tree], joint: str) -> Tree:
+    """Return x < 1 or x > 4 as a union, x > 1 and x < 4 as an intersection."""
+    if joint in ("or", "vee", "lor"):
+        return ("union", *items)
+    return ("inter", *items) if joint in ("and", "wedge", "land") else ("list", *items)
+
+
+def add(total: Tree | None, operator: str, term: Tree) -> Tree:
+    """Add a term to a sum; a plus-minus sign makes two values of it."""
+    if operator in ("pm", "mp"):
+        return ("+-" if operator == "pm" else "-+", total if total is not None else ("n", Fraction(0)), term)
+    if operator == "-":
+        term = ("n", -term[1]) if term[0] == "n" else ("q", ("-", term[1]), term[2]) if term[0] == "q" else ("-", term)
+    if total is None:
+        return term
+    return (*total, term) if total[0] == "+" else ("+", total, term)
+
+
+def multiply(left: Tree, right: Tree) -> Tree:
+    """Add a factor to a product."""
+    return (*left, right) if left[0] == "*" else ("*", left, right)
+
+
+def is_mixed(left: Tree, right: Tree, command: str) -> bool:
+    """Whether `left right` is a mixed number such as 1\\frac{4}{5}."""
+    return (
+        command == "frac"
+        and left[0] == "n"
+        and right[0] == "/"
+        and right[1][0] == right[2][0] == "n"
+        and left[1].denominator == right[1][1].denominator == right[2][1].denominator == 1
+        and 0 < right[1][1] < right[2][1]
+    )

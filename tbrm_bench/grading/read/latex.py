@@ -1,0 +1,197 @@
+"""Small linear-time tools on LaTeX text: matching braces, splitting at top level, undoing typography.
+
+`clean` takes away what changes how an answer looks and never what it means. Example:
+`$\\left( 1{,}234,\\;\\dfrac12 \\right)$` becomes `(1234, \\frac12)`; `\\text{ cm}` and every bracket stay.
+"""
+
+import re
+import unicodedata
+
+from tbrm_bench.grading.read.spellings import respell
+
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def match_brace(text: str, start: int) -> int | None:
+    """Return the index of the `}` that closes the `{` at `start`, None if nothing closes it."""
+    depth = 0
+    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        token = match.group()
+        if token == "{":
+            depth += 1
+        elif token == "}":
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return None
+
+
+def split_top_level(text: str, separators: str = ",") -> list[str]:
+    """Split at the separators (single characters) that stand outside every bracket; (0,1] counts as bracketed."""
+    parts, depth, start, index = [], 0, 0, 0
+    while index < len(text):
+        char = text[index]
+        if char == "\\":  # `\{` opens like `{`; the name of a command is never a separator
+            index += 1
+            char = text[index] if index < len(text) and text[index] in "{}" else ""
+        if char and char in _OPENING:
+            depth += 1
+        elif char and char in _CLOSING:
+            depth = max(0, depth - 1)
+        elif char and char in separators and depth == 0:
+            parts.append(text[start:index])
+            start = index + 1
+        index += 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+_UNICODE = str.maketrans(
+    {
+        **dict.fromkeys("−–—‐‑‒﹣－", "-"),  # noqa: RUF001
+        **dict.fromkeys("×✕✖⨯", r"\times "),  # noqa: RUF001
+        **dict.fromkeys("·⋅∙•", r"\cdot "),
+        **dict.fromkeys("÷∕⁄", "/"),  # noqa: RUF001
+        **dict.fromkeys("\u00a0\u2009\u200a\u202f\u2002\u2003\u3000", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060\u2061\u2062", ""),
+        **dict.fromkeys("‘’ʹ′", "'"),  # noqa: RUF001
+        **dict.fromkeys("“”", '"'),
+        "√": r"\sqrt ",
+        "∛": r"\sqrt[3]",
+        "∜": r"\sqrt[4]",
+        "∴": " ",
+        "∣": r"\mid ",  # noqa: RUF001
+        "€": r"\euro ",
+        "£": r"\pounds ",
+        "¥": r"\yen ",
+        "‰": r"\text{ per mille}",
+        "⋃": r"\cup ",  # noqa: RUF001
+        "⊆": r"\subseteq ",
+        "\u2102": r"\mathbb{C}",
+        "\u2115": r"\mathbb{N}",
+        "\u211a": r"\mathbb{Q}",
+        "∞": r"\infty ",
+        "°": r"^\circ ",
+        "º": r"^\circ ",
+        "˚": r"^\circ ",
+        "¢": " cents ",
+        "…": r"\ldots ",
+        "｛": r"\{",  # noqa: RUF001
+        "｝": r"\}",  # noqa: RUF001
+        "≤": r"\le ",
+        "⩽": r"\le ",
+        "≥": r"\ge ",
+        "⩾": r"\ge ",
+        "≠": r"\ne ",
+        "≈": r"\approx ",
+        "±": r"\pm ",
+        "∓": r"\mp ",
+        "∪": r"\cup ",  # noqa: RUF001
+        "∩": r"\cap ",
+        "∈": r"\in ",
+        "∅": r"\emptyset ",
+        "\u211d": r"\mathbb{R}",
+        "\u2124": r"\mathbb{Z}",
+        "⌊": r"\lfloor ",
+        "⌋": r"\rfloor ",
+        "⌈": r"\lceil ",
+        "⌉": r"\rceil ",
+        "⟨": r"\langle ",
+        "⟩": r"\rangle ",
+        "∠": r"\angle ",
+        "∧": r"\wedge ",
+        "∨": r"\vee ",  # noqa: RUF001
+        "∖": r"\setminus ",  # noqa: RUF001
+        "→": r"\to ",
+        "，": ",",  # noqa: RUF001
+        "。": ".",
+        "；": ";",  # noqa: RUF001
+        "：": ":",  # noqa: RUF001
+        "（": "(",  # noqa: RUF001
+        "）": ")",  # noqa: RUF001
+        "％": "%",  # noqa: RUF001
+        "＝": "=",  # noqa: RUF001
+        "π": r"\pi ",
+        "µ": r"\mu ",
+        **{char: rf"\{name} " for char, name in zip("αβγδεζηθκλμνξρστφχψωΓΔΘΛΞΠΣΦΨΩ", (
+            "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi",
+            "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi",
+            "Sigma", "Phi", "Psi", "Omega"), strict=True)},
+    }
+)  # fmt: skip
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
+_SUPER_RUN = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
+_SUB_RUN = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
+_SCRIPT_FRACTION = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹]+)[\u2044/]([₀₁₂₃₄₅₆₇₈₉]+)")
+
+
+def ascii_math(text: str) -> str:
+    """Spell Unicode digits and mathematical symbols in LaTeX: `½` as `\\frac{1}{2}`, `x²` as `x^{2}`, `≤` as `\\le`."""
+    if text.isascii():
+        return text
+    text = _SCRIPT_FRACTION.sub(lambda run: rf"\frac{{{_digits(run[1])}}}{{{_digits(run[2])}}}", text)
+    text = _SUPER_RUN.sub(lambda run: "^{" + "".join(_SUPERSCRIPTS[char] for char in run.group()) + "}", text)
+    text = _SUB_RUN.sub(lambda run: "_{" + "".join(_SUBSCRIPTS[char] for char in run.group()) + "}", text)
+    return "".join(map(_ascii_char, text.translate(_UNICODE)))
+
+
+def _ascii_char(char: str) -> str:
+    if char.isascii():
+        return char
+    digit = unicodedata.decimal(char, None)
+    if digit is not None:
+        return str(digit)
+    folded = unicodedata.normalize("NFKC", char)
+    numerator, slash, denominator = folded.partition("\u2044")
+    if slash:
+        return rf"\frac{{{numerator}}}{{{denominator}}}"
+    return folded if folded.isascii() else folded.translate(_UNICODE)
+
+
+def _digits(run: str) -> str:
+    return unicodedata.normalize("NFKC", run)
+
+
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\ "),  # the height of a matrix row
+        (r"\\\$", r"\\dollar "),
+        (r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),
+        (r"\$|(?<!\\)\\[()\[\]]|\\displaystyle\b|\\textstyle\b|\\limits\b|\\nolimits\b|\*\*", " "),
+        (r"\\(?:left|right)\s*\.", " "),
+        (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])", ""),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (r"(?<=\d)\s*\{,\}\s*(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d),\\!\s*(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d)(?:(?<!\\)\\[,!;: ]|~)\s*(?=\d{3}(?!\d))", ""),
+        (r"(?<!\\)\\[,;:!> ]|~|\\(?:q?quad|enspace|thinspace|hfill)(?![a-zA-Z])", " "),
+        (r"\\(?:hspace\*?|phantom)\{[^{}]*\}", " "),
+        (r"\\%", "%"),
+        (r"\\#|\\&(?=amp;)", " "),
+        (r"\s+", " "),
+    )
+)
+
+
+def clean(answer: str) -> str:
+    """Undo the typography of an answer: `$` signs, spacing commands, sizes of brackets, thousands marks, last stop."""
+    text = ascii_math(answer)
+    if "\\" in text or "$" in text or "*" in text or "~" in text or "{,}" in text:
+        for pattern, replacement in _REWRITES:
+            text = pattern.sub(replacement, text)
+    else:
+        text = " ".join(text.split())
+    return strip_stops(respell(text))
+
+
+def strip_stops(text: str) -> str:
+    """Take away spaces, the full stop, and loose commas and colons around an answer."""
+    text = text.strip()
+    text = text.rstrip("\\") if text.endswith("\\") else text  # a row's end, a space that lost what followed it
+    text = text.strip(" ,;:")
+    if text.endswith(".."):  # "2, 5, ...": a list that goes on is not the list that stops
+        return text
+    return text.rstrip(".").strip().strip(",;:").strip()

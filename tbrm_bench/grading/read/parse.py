@@ -1,0 +1,291 @@
+"""Read a cleaned answer into a tree: a recursive descent over LaTeX and plain mathematics, bounded, free of effects.
+
+    answer   = item { ("," | ";" | "and" | "or") item }          lists
+    item     = sets { relation sets }                            equations, inequalities, membership
+    sets     = sum { (\\cup | \\cap | \\setminus) sum }
+    sum      = [sign] product { ("+" | "-" | \\pm | \\mp) product }
+    product  = power { ("*" | "/" | nothing) power }             left to right: 1/2x is (1/2)x
+    power    = atom { "!" | "'" | "%" | degree | "_" sub | "^" power }
+
+Example: `x = 1\\frac{1}{2} \\text{ cm}` gives ("rel", "=", ("s", "x"), ("q", ("n", 3/2), (("length", 1),), 1/100)).
+
+A comma inside a number has two readings; `readings` returns both where they differ. Whatever does not fit raises
+Unreadable; nothing is ever evaluated here.
+"""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+
+from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
+from tbrm_bench.grading.read import atoms, scripts
+from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
+from tbrm_bench.grading.read.cursor import Cursor
+from tbrm_bench.grading.read.tokens import Unreadable, tokenize
+from tbrm_bench.grading.read.tree import Tree, depth
+from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
+from tbrm_bench.grading.read.vocabulary import (
+    INNER_WORDS,
+    JOINT_COMMANDS,
+    JOINTS,
+    OVER,
+    RELATIONS,
+    SET_OPERATIONS,
+    TIMES,
+)
+from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
+
+_SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+
+
+@lru_cache(maxsize=16384)
+def readings(text: str) -> tuple[Tree, ...]:
+    """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
+    found: list[Tree] = []
+    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+        return (special,)
+    for grouped in (True, False) if "," in text else (False,):
+        try:
+            tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
+        except (Unreadable, RecursionError):
+            continue
+        if tree not in found:
+            found.append(tree)
+    if not found and _SPACED_THOUSANDS.fullmatch(text):
+        return readings(text.replace(" ", ""))
+    return tuple(found)
+
+
+class Parser:
+    """One reading of one answer."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Start at the cursor's first token."""
+        self.cursor = cursor
+
+    def answer(self) -> Tree:
+        """Read everything."""
+        if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
+            self.cursor.next()  # = 5
+        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+            self.cursor.next()  # \\text{The answer is } 5
+        tree = self.items(closers=())
+        if not self.cursor.at_end():
+            raise Unreadable(f"rest {self.cursor.peek()}")
+        if depth(tree) > MAX_TREE_DEPTH:
+            raise Unreadable("too deep")
+        return tree
+
+    def items(self, closers: tuple[str, ...]) -> Tree:
+        """Read a list up to a closing bracket or the end; a single item stands for itself."""
+        items: list[Tree] = []
+        joints: set[str] = set()
+        while True:
+            while self._separator():
+                pass
+            if self.cursor.at_end() or self.cursor.peek().value in closers:
+                break
+            items.append(self.item())
+            if len(items) > MAX_ITEMS:
+                raise Unreadable("too many items")
+            joint = self.cursor.peek().value.strip(" ,").lower()
+            if not self._separator():
+                break
+            joints.add(joint)
+        if not items:
+            raise Unreadable("nothing")
+        if len(items) == 2 and len(joints) == 1 and all(map(is_inequality, items)):
+            return joined(items, joints.pop())
+        return items[0] if len(items) == 1 else ("list", *items)
+
+    def _separator(self) -> bool:
+        token = self.cursor.peek()
+        is_one = (token.kind == "OP" and token.value in (",", ";")) or (
+            token.kind in ("TEXT", "WORD") and token.value.strip(" ,").lower() in JOINTS
+        )
+        if is_one or (token.kind == "COMMAND" and token.value in JOINT_COMMANDS):
+            self.cursor.next()
+            return True
+        return False
+
+    def item(self) -> Tree:
+        """Read one element of a list: an expression, or a chain of relations."""
+        sides, operators = [self.sets()], []
+        while True:
+            operator = self._relation()
+            if operator is None:
+                break
+            operators.append(operator)
+            sides.append(self.sets())
+        if not operators:
+            return sides[0]
+        if len(operators) == 1:
+            return ("rel", operators[0], *sides)
+        return ("chain", tuple(operators), tuple(sides))
+
+    def _relation(self) -> str | None:
+        token = self.cursor.peek()
+        if token.kind in ("OP", "COMMAND") and token.value in RELATIONS:
+            self.cursor.next()
+            if token.value in "<>" and self.cursor.accept("OP", "="):
+                return RELATIONS[token.value + "="]
+            return RELATIONS[token.value]
+        return None
+
+    def sets(self) -> Tree:
+        """Read a union, intersection or difference, left to right."""
+        left = self.sum()
+        while (token := self.cursor.peek()).kind == "COMMAND" and token.value in SET_OPERATIONS:
+            self.cursor.next()
+            left = (SET_OPERATIONS[token.value], left, self.sum())
+        return left
+
+    def sum(self) -> Tree:
+        """Read a sum with its signs."""
+        total: Tree | None = None
+        while True:
+            token = self.cursor.peek()
+            if token.kind in ("OP", "COMMAND") and token.value in ("+", "-", "pm", "mp"):
+                self.cursor.next()
+                operator = token.value
+            elif total is None:
+                operator = "+"
+            else:
+                return total
+            total = add(total, operator, self.product())
+
+    def product(self) -> Tree:
+        """Read a product, its division signs and the unit behind it."""
+        left = self.signed_power()
+        while True:
+            token = self.cursor.peek()
+            if token.kind in ("OP", "COMMAND") and token.value in TIMES:
+                self.cursor.next()
+                left = multiply(left, self.signed_power())
+            elif token.kind in ("OP", "COMMAND") and token.value in OVER:
+                self.cursor.next()
+                left = ("/", left, self.signed_power())
+            elif (token.kind == "TEXT" and token.value not in INNER_WORDS) or (
+                token.kind == "WORD" and is_unit_word(token.value)
+            ):
+                if token.value.strip(" ,").lower() in JOINTS:
+                    return left
+                left = ("q", left, scripts.unit(self.cursor))
+            elif self.cursor.starts_atom():
+                left = self._implicit(left)
+            else:
+                return left
+
+    def _implicit(self, left: Tree) -> Tree:
+        token = self.cursor.peek()
+        if left[0] == "n" and token.kind == "NUMBER":
+            return self._mixed_number(left)
+        right = self.power()
+        value, unit = (right[1], right[2:]) if right[0] == "q" else (right, ())  # 12\\frac12\\% is 12.5 %
+        if is_mixed(left, value, token.value):
+            mixed = ("n", left[1] + Fraction(value[1][1], value[2][1]))
+            return ("q", mixed, *unit) if unit else mixed
+        return multiply(left, right)
+
+    def _mixed_number(self, left: Tree) -> Tree:
+        """Read `2 1/3`; two numbers side by side are nothing else."""
+        numerator = atoms.number(self.cursor.next().value)
+        if left[1].denominator == 1 and self.cursor.accept("OP", "/"):
+            denominator = self.cursor.peek()
+            if denominator.kind == "NUMBER":
+                self.cursor.next()
+                below = atoms.number(denominator.value)
+                if 0 < numerator[1] < below[1]:
+                    return ("n", left[1] + numerator[1] / below[1])
+        raise Unreadable("two numbers side by side")
+
+    def signed_power(self) -> Tree:
+        """Read a power that may carry its own sign, as after a multiplication sign."""
+        if self.cursor.accept("OP", "-"):
+            return ("-", self.signed_power())
+        if self.cursor.accept("OP", "+"):
+            return self.signed_power()
+        return self.power()
+
+    def power(self) -> Tree:
+        """Read an atom and what is written behind it."""
+        named = self.cursor.peek().kind != "OP"  # f(x) is a value of f, (f)(x) a product
+        with self.cursor.deeper():
+            return self.suffixes(atoms.atom(self), named=named)
+
+    def suffixes(self, base: Tree, *, named: bool) -> Tree:
+        """Read factorials, primes, percent signs, degrees, subscripts and exponents behind `base`."""
+        while True:
+            token = self.cursor.peek()
+            if token.kind == "OP" and token.value == "!":
+                self.cursor.next()
+                base = ("f", "fact", base)
+            elif token.kind == "OP" and token.value == "'" and base[0] == "s":
+                self.cursor.next()
+                base = ("s", base[1] + "'")
+            elif token.kind == "OP" and token.value == "%":
+                self.cursor.next()
+                base = ("q", base, PERCENT)
+            elif token.value == "(" and named and base[0] == "s" and (call := scripts.application(self.cursor)):
+                base = ("s", base[1] + call)
+            elif token.kind == "OP" and token.value == "_":
+                self.cursor.next()
+                base = scripts.subscripted(base, scripts.script_name(self.cursor))
+            elif token.kind == "OP" and token.value == "^":
+                self.cursor.next()
+                base = self._exponent(base)
+            elif token.kind == "COMMAND" and token.value in ("circ", "degree", "prime"):
+                self.cursor.next()
+                base = ("q", base, DEGREE) if token.value != "prime" else ("s", str(base[1]) + "'")
+            else:
+                return base
+
+    def _exponent(self, base: Tree) -> Tree:
+        name = scripts.special_exponent(self.cursor)
+        if name == "degree":
+            return ("q", base, DEGREE)
+        if name is not None:
+            if base[0] != "s":
+                raise Unreadable("prime of no symbol")
+            return ("s", base[1] + name)
+        exponent = self.script()
+        if base[0] == "q":  # 15 cm^2 without \text is read as a symbol; a quantity has no powers
+            raise Unreadable("power of a quantity")
+        if base[0] == "f" and base[1] in ("sin", "cos", "tan") and len(base) == 2:
+            raise Unreadable("function without argument")
+        return ("^", base, exponent)
+
+    def script(self) -> Tree:
+        """Read what stands in an exponent: a group, or one signed atom."""
+        if self.cursor.accept("OP", "{"):
+            with self.cursor.deeper():
+                inner = self.items(closers=("}",))
+            self.cursor.expect("}")
+            return inner
+        if self.cursor.accept("OP", "-"):
+            return ("-", self.power())
+        with self.cursor.deeper():
+            return atoms.atom(self)
+
+    def argument(self) -> Tree:
+        """Read the argument of a LaTeX command: a group, or one token (one digit of a number)."""
+        if self.cursor.accept("OP", "{"):
+            with self.cursor.deeper():
+                inner = self.items(closers=("}",))
+            self.cursor.expect("}")
+            return inner
+        self.cursor.split_number()
+        with self.cursor.deeper():
+            return atoms.atom(self)
+
+    def bracketed(
+        self, closers: tuple[str, ...], read: Callable[[tuple[str, ...]], Tree] | None = None
+    ) -> tuple[Tree, str]:
+        """Read a list up to one of the closing brackets; return both."""
+        with self.cursor.deeper():
+            inner = (read or self.items)(closers)
+        closing = self.cursor.next()
+        if closing.value not in closers:
+            raise Unreadable("bracket not closed")
+        return inner, closing.value

@@ -1,0 +1,45 @@
+"""Answers that are read as a whole, before any grammar: digits with letters, ratios, numbers in words.
+
+Examples: `2A7_{12}` is digits in base 12, `2:3:5` a ratio, "forty percent" a quantity.
+"""
+
+import re
+from collections.abc import Callable
+
+from tbrm_bench.grading.read.latex import split_top_level
+from tbrm_bench.grading.read.tree import Tree, number
+from tbrm_bench.grading.read.units import is_unit_word, word_unit
+from tbrm_bench.grading.read.words import spelt_number
+
+_LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]*|[A-F]+(?=\)?_\{?16))\)?_\{?(\d\d)\}?")
+_MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
+
+
+def letter_digits(text: str) -> Tree | None:
+    """Return digits in a base above ten, 2A7_{12}; None for anything else."""
+    if "_" not in text or len(text) > 80:
+        return None
+    match = _LETTER_DIGITS.fullmatch(_MARKS.sub("", text))
+    if match is None or not 10 < int(match[2]) <= 36 or any(int(digit, 36) >= int(match[2]) for digit in match[1]):
+        return None
+    return ("base", match[1].upper(), int(match[2]))
+
+
+def ratio(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
+    """Return 2:3:5 as a ratio; None for anything else, also for 2:3, which is a quotient."""
+    if text.count(":") < 2:
+        return None
+    parts = [read(part) for part in split_top_level(text, ":")]
+    return ("ratio", *(part[0] for part in parts)) if len(parts) > 2 and all(parts) else None
+
+
+def in_words(text: str) -> Tree | None:
+    """Return "forty-two" and "forty percent" as numbers; None for any other text."""
+    if not text[:3].isalpha() or "\\" in text:
+        return None
+    if (value := spelt_number(text)) is not None:
+        return number(value)
+    head, _, unit = text.rpartition(" ")
+    if head and is_unit_word(unit) and (value := spelt_number(head)) is not None:
+        return ("q", number(value), word_unit(unit))
+    return None

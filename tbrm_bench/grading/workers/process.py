@@ -1,0 +1,169 @@
+"""The caller's side of one worker process: start it, ask it, kill it when it is late, start the next one.
+
+    worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
+    worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
+
+A late or dead worker costs one verdict, typed `time_limit`, `memory_limit` or `worker_died`: that of the first question
+it has not answered. What was asked behind it goes to a fresh process. Who dies or lacks memory is asked once more, of a
+fresh process, before it costs a verdict: it may have been killed for the memory of others, or held too much from
+before. One thread at a time may ask.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tbrm_bench.grading.equal.equivalence import Answer
+
+START_LIMIT_S = 120.0  # imports on a busy machine
+WALL_FACTOR = 4  # wall seconds a request may take for each processor second: the cores may be an engine's
+RETRIED = ("worker_died", "memory_limit")
+
+# A child that is forked while a worker starts would keep the pipe whose end tells Popen that the worker runs: the start
+# would then last as long as the child. So a fork waits for a start, some milliseconds, in whatever thread it is.
+_starting = threading.RLock()
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
+
+
+class WorkerProcess:
+    """One process at a time, started at the first question."""
+
+    def __init__(self, *, time_limit_s: float, memory_limit_mb: int) -> None:
+        """Remember the limits of one question: processor seconds, and megabytes of the whole process."""
+        self.time_limit_s = time_limit_s
+        self.memory_limit_mb = memory_limit_mb
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._asked_at = 0.0
+        self._closed = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    def ask(self, request: Mapping[str, Any]) -> Answer:
+        """Return the worker's verdict; never raises for what the answer does to the worker."""
+        return next(self.ask_all([request]))
+
+    def ask_all(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Yield one verdict a request, in order; each has the whole limit for itself."""
+        num_done, is_retry = 0, False
+        while num_done < len(requests):
+            for answer in self._exchange(requests[num_done:]):
+                if answer.rule == "memory_limit":
+                    self.kill()
+                if answer.rule in RETRIED and not is_retry:
+                    is_retry = True
+                    break
+                is_retry = False
+                num_done += 1
+                yield answer
+
+    def close(self) -> None:
+        """Kill the process; callable from any thread, also while another one asks. No new process starts after it."""
+        self._closed.set()
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def kill(self) -> None:
+        """End the process, if there is one, and wait for its end; the next question starts a fresh one."""
+        if self._process is not None:
+            self._process.kill()
+            self._bury()
+
+    def _exchange(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Yield the answers up to the last one or to the death of the process, which the last answer then tells."""
+        if self._process is None:
+            started = self._start()
+            if started.rule != "ready":
+                yield started
+                return
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        unsent = json.dumps({"time_limit_s": self.time_limit_s, "requests": requests}).encode() + b"\n"
+        try:
+            while unsent:
+                unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
+        except OSError:  # it is dead; the first question is the one to say so
+            yield self._bury()
+            return
+        for _ in requests:
+            if self._process is not None:
+                yield self._read(WALL_FACTOR * self.time_limit_s)
+
+    def _start(self) -> Answer:
+        if self._closed.is_set():
+            return Answer(None, "pool_closed")
+        # -P: a file json.py in the working directory must not become our json.
+        module = ["-P", "-m", "tbrm_bench.grading.workers.worker"]
+        command = [sys.executable, *module, str(os.getpid()), str(self.memory_limit_mb)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        try:
+            # Unbuffered: a fork of the caller must hold no half-written question that it would send once more.
+            with _starting:
+                self._process = subprocess.Popen(
+                    command,
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                )
+        except OSError as error:
+            return Answer(None, f"exception:{type(error).__name__}")
+        self._buffer = b""
+        if self._closed.is_set():
+            self._process.kill()
+        return self._read(START_LIMIT_S)
+
+    def _read(self, wall_limit_s: float) -> Answer:
+        """Return the next answer; the limit starts anew when the worker says that it loads a library."""
+        self._asked_at = time.monotonic()
+        line = self._read_line(self._asked_at + wall_limit_s)
+        if isinstance(line, Answer):
+            return line
+        answer = Answer(*json.loads(line))
+        return self._read(START_LIMIT_S + wall_limit_s) if answer.rule == "loading" else answer
+
+    def _read_line(self, deadline: float) -> bytes | Answer:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN | select.POLLHUP)
+        while b"\n" not in self._buffer:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                self.kill()
+                return Answer(None, "time_limit")
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                return self._bury()
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _bury(self) -> Answer:
+        """Collect the dead process and say why it died."""
+        process = self._process
+        assert process is not None
+        code = process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process = None
+        if self._closed.is_set():
+            return Answer(None, "pool_closed")
+        # A caller that ignores SIGCHLD is never told how a child died.
+        unknown_and_late = code == 0 and time.monotonic() - self._asked_at >= self.time_limit_s
+        return Answer(None, "time_limit" if code == -signal.SIGPROF or unknown_and_late else "worker_died")
