@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.families import names_and_shapes
+from tbrm_bench.merge.model.families import names_and_shapes
 from tbrm_bench.model_door import open_model
 
 SHARDS = 4

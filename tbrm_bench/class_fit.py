@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.merge.asking import Asked
-from tbrm_bench.merge.expected import Expected, describe_class
-from tbrm_bench.merge.families import names_and_shapes
+from tbrm_bench.merge.model.asking import Asked
+from tbrm_bench.merge.model.expected import Expected, describe_class
+from tbrm_bench.merge.model.families import names_and_shapes
 
 # Computed by every engine: frequencies, positions, causal masks; old checkpoints hold them all the same.
 COMPUTED = re.compile(

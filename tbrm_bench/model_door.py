@@ -23,10 +23,10 @@ from tbrm_bench.engines import ENGINES, engine_class
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.cache import merged
 from tbrm_bench.merge.formats import plain
-from tbrm_bench.merge.names import wrapped_name
-from tbrm_bench.merge.plan import Loaded, Parts
-from tbrm_bench.merge.problems import UnknownFormat
-from tbrm_bench.merge.ties import is_same
+from tbrm_bench.merge.model.ties import is_same
+from tbrm_bench.merge.model.wrappers import wrapped_name
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts
+from tbrm_bench.merge.refusals import UnknownFormat
 from tbrm_bench.models import Model, resolve_model
 from tbrm_bench.weight_files import ADAPTER, ADAPTER_CONFIG, INDEX, NATIVE, PICKLE, SAFE, WeightFiles
 from tbrm_bench.weights import CHUNK_BYTES, StoredTensor, read_headers, require_weights

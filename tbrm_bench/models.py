@@ -62,7 +62,7 @@ def resolve_model(spec: str) -> Model:
 def _as_model(folder: Path) -> Path:
     """Return the folder itself if it is a model, or one in the cache with the training checkpoint in it merged."""
     from tbrm_bench.merge.cache import is_model, merged
-    from tbrm_bench.merge.problems import UnknownFormat
+    from tbrm_bench.merge.refusals import UnknownFormat
 
     if is_model(folder):
         return folder

@@ -4,6 +4,6 @@ from tbrm_bench.merge.check import check
 from tbrm_bench.merge.checkpoint import Checkpoint, CheckReport, MergeReport
 from tbrm_bench.merge.detect import detect, steps_in
 from tbrm_bench.merge.flow import merge
-from tbrm_bench.merge.manifest import is_merge_of
+from tbrm_bench.merge.model.manifest import is_merge_of
 
 __all__ = ["CheckReport", "Checkpoint", "MergeReport", "check", "detect", "is_merge_of", "merge", "steps_in"]

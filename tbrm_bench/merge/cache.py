@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.files import FileLock
-from tbrm_bench.merge.assets import find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.detect import detect
 from tbrm_bench.merge.flow import merge
 from tbrm_bench.merge.formats import plain
 from tbrm_bench.merge.formats.lora import find_base
-from tbrm_bench.merge.manifest import NAME, source_files
+from tbrm_bench.merge.model.assets import find_assets
+from tbrm_bench.merge.model.manifest import NAME, source_files
 from tbrm_bench.merge.places import cache_dir
 from tbrm_bench.provenance import digest
 

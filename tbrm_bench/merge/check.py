@@ -6,12 +6,12 @@ from pathlib import Path
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.merge.checkpoint import Checkpoint, CheckReport
 from tbrm_bench.merge.detect import detect
-from tbrm_bench.merge.dtypes import BY_NAME
 from tbrm_bench.merge.flow import planned, verify
-from tbrm_bench.merge.folder import memory_errors
-from tbrm_bench.merge.manifest import NAME, read_manifest, source_files
-from tbrm_bench.merge.stream import hash_tensor, output_tensor, storages_of
-from tbrm_bench.merge.writer import default_workers
+from tbrm_bench.merge.machine import memory_errors
+from tbrm_bench.merge.model.manifest import NAME, read_manifest, source_files
+from tbrm_bench.merge.model.writer import default_workers
+from tbrm_bench.merge.pieces.stream import hash_tensor, output_tensor, storages_of
+from tbrm_bench.merge.source.dtypes import BY_NAME
 from tbrm_bench.weights import StoredTensor, combine_digests, hash_stored, read_header
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
 from tbrm_bench.merge.formats import FORMATS, find
-from tbrm_bench.merge.problems import UnknownFormat
+from tbrm_bench.merge.refusals import UnknownFormat
 
 STEP_NAME = re.compile(r"(?:global_?step|checkpoint|step|epoch|iter|ckpt)[-_]?0*(\d+)(?:_universal)?", re.IGNORECASE)
 # Where frameworks put the policy inside of a step's folder, in the order in which they are looked at.

@@ -12,21 +12,21 @@ from pathlib import Path
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import check_free, new_folder
-from tbrm_bench.merge.assets import Assets, find_assets
 from tbrm_bench.merge.checkpoint import Checkpoint, MergeReport
 from tbrm_bench.merge.detect import detect
-from tbrm_bench.merge.dtypes import DType, parse_dtype, target_dtype
-from tbrm_bench.merge.expected import ClassQuestion, Expected
-from tbrm_bench.merge.files import check_unchanged
-from tbrm_bench.merge.folder import memory_errors
 from tbrm_bench.merge.formats import load, lora
-from tbrm_bench.merge.manifest import write_beside
-from tbrm_bench.merge.names import clean_names, drop_matching
-from tbrm_bench.merge.plan import Loaded
-from tbrm_bench.merge.stream import OutputTensor, output_tensor
-from tbrm_bench.merge.ties import resolve_ties, tied_by_name
-from tbrm_bench.merge.verify import check_names
-from tbrm_bench.merge.writer import Progress, parse_size, plan_shards, write_shards
+from tbrm_bench.merge.machine import memory_errors
+from tbrm_bench.merge.model.assets import Assets, find_assets
+from tbrm_bench.merge.model.expected import ClassQuestion, Expected
+from tbrm_bench.merge.model.manifest import write_beside
+from tbrm_bench.merge.model.ties import resolve_ties, tied_by_name
+from tbrm_bench.merge.model.verify import check_names
+from tbrm_bench.merge.model.wrappers import clean_names, drop_matching
+from tbrm_bench.merge.model.writer import Progress, parse_size, plan_shards, write_shards
+from tbrm_bench.merge.pieces.stream import OutputTensor, output_tensor
+from tbrm_bench.merge.pieces.tiling import Loaded
+from tbrm_bench.merge.source.byte_ranges import check_unchanged
+from tbrm_bench.merge.source.dtypes import DType, parse_dtype, target_dtype
 from tbrm_bench.weights import combine_digests
 
 

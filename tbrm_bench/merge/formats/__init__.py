@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
 from tbrm_bench.merge.formats import dcp, deepspeed, fsdp, lora, megatron, plain, universal
-from tbrm_bench.merge.plan import Loaded
+from tbrm_bench.merge.pieces.tiling import Loaded
+from tbrm_bench.merge.source.dtypes import DType
 
 
 class Format(Protocol):

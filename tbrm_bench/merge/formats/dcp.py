@@ -14,14 +14,14 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.folder_files import files_in
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.plan import Loaded, Parts, Piece
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import MAX_PICKLE_BYTES, Archive, restricted_load
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts, Piece
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.byte_ranges import SourceFile
+from tbrm_bench.merge.source.dtypes import DType
+from tbrm_bench.merge.source.file_names import files_in
+from tbrm_bench.merge.source.inert import Stub
+from tbrm_bench.merge.source.tensors import LazyTensor
+from tbrm_bench.merge.source.unpickle import MAX_PICKLE_BYTES, Archive, restricted_load
 
 NAME = "dcp"
 TITLE = "torch's distributed checkpoint (accelerate)"

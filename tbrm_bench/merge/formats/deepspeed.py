@@ -18,9 +18,6 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.folder_files import check_ranks_complete, files_in
 from tbrm_bench.merge.formats.zerostate import (
     RANK,
     check_root,
@@ -33,12 +30,15 @@ from tbrm_bench.merge.formats.zerostate import (
     strings,
     zero_stage,
 )
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.mesh import chunk
-from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
-from tbrm_bench.merge.problems import DamagedFile, UnknownFormat
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.pieces.mesh import chunk
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts, Piece, whole
+from tbrm_bench.merge.refusals import DamagedFile, UnknownFormat
+from tbrm_bench.merge.source.byte_ranges import SourceFile
+from tbrm_bench.merge.source.dtypes import DType
+from tbrm_bench.merge.source.file_names import check_ranks_complete, files_in
+from tbrm_bench.merge.source.inert import Stub
+from tbrm_bench.merge.source.tensors import LazyTensor
+from tbrm_bench.merge.source.unpickle import Archive
 
 NAME = "deepspeed"
 TITLE = "DeepSpeed, ZeRO 0 to 3"

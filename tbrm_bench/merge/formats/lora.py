@@ -14,11 +14,8 @@ from pathlib import Path
 
 import tbrm_bench.merge.formats.plain as plain
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.assets import Assets
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType, to_float
-from tbrm_bench.merge.expected import ClassQuestion, Expected
-from tbrm_bench.merge.lora_fit import (
+from tbrm_bench.merge.formats.lora_fit import (
     check_ranks,
     check_saved,
     check_targets,
@@ -26,10 +23,13 @@ from tbrm_bench.merge.lora_fit import (
     is_transposed,
     names_another_base,
 )
-from tbrm_bench.merge.lora_settings import AdapterSettings, local_base, read_settings
-from tbrm_bench.merge.lowrank import LowRank
-from tbrm_bench.merge.plan import Loaded, Parts, Piece
-from tbrm_bench.merge.stream import output_tensor, read_all
+from tbrm_bench.merge.formats.lora_settings import AdapterSettings, local_base, read_settings
+from tbrm_bench.merge.model.assets import Assets
+from tbrm_bench.merge.model.expected import ClassQuestion, Expected
+from tbrm_bench.merge.pieces.lowrank import LowRank
+from tbrm_bench.merge.pieces.stream import output_tensor, read_all
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts, Piece
+from tbrm_bench.merge.source.dtypes import DType, to_float
 
 NAME = "lora"
 TITLE = "PEFT LoRA"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.plan import Loaded
-from tbrm_bench.merge.problems import UnknownFormat
+from tbrm_bench.merge.pieces.tiling import Loaded
+from tbrm_bench.merge.refusals import UnknownFormat
+from tbrm_bench.merge.source.dtypes import DType
 
 NAME = "megatron"
 TITLE = "Megatron (refused, with the way out)"

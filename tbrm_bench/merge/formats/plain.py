@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.assets import read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import BY_NAME, DType
-from tbrm_bench.merge.files import SourceFile, Storage
-from tbrm_bench.merge.plan import Loaded, Parts, whole
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.tensors import LazyTensor, contiguous_strides
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.model.assets import read_json
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts, whole
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.byte_ranges import SourceFile, Storage
+from tbrm_bench.merge.source.dtypes import BY_NAME, DType
+from tbrm_bench.merge.source.tensors import LazyTensor, contiguous_strides
+from tbrm_bench.merge.source.unpickle import Archive
 from tbrm_bench.weight_files import weight_files
 from tbrm_bench.weights import read_header
 

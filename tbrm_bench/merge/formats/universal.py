@@ -8,15 +8,15 @@ from pathlib import Path
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.folder_files import files_in
 from tbrm_bench.merge.formats.deepspeed import MODEL_STATES, frozen_parts
 from tbrm_bench.merge.formats.zerostate import model_state, param_shapes, shared_names
-from tbrm_bench.merge.plan import Loaded, Parts, Piece, whole
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts, Piece, whole
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.byte_ranges import SourceFile
+from tbrm_bench.merge.source.dtypes import DType
+from tbrm_bench.merge.source.file_names import files_in
+from tbrm_bench.merge.source.tensors import LazyTensor
+from tbrm_bench.merge.source.unpickle import Archive
 
 NAME = "universal"
 TITLE = "DeepSpeed, universal"

@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.inert import Stub
+from tbrm_bench.merge.source.tensors import LazyTensor
+from tbrm_bench.merge.source.unpickle import Archive
 
 RANK = re.compile(r"zero_pp_rank_(\d+)_")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.source.byte_ranges import SourceFile
+from tbrm_bench.merge.source.unpickle import Archive
 from tbrm_bench.resources import builtin_model_dir
 
 TINY = builtin_model_dir("tiny")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tbrm_bench.merge.expected import describe
-from tbrm_bench.merge.families import CLASSES, GEMMA, names_and_shapes
+from tbrm_bench.merge.model.expected import describe
+from tbrm_bench.merge.model.families import CLASSES, GEMMA, names_and_shapes
 
 SLIDING = {"use_sliding_window": False, "sliding_window": 16, "max_window_layers": 1}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

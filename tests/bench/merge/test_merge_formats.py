@@ -8,7 +8,7 @@ import pytest
 
 from tbrm_bench.merge import detect
 from tbrm_bench.merge.formats import FORMATS
-from tbrm_bench.merge.problems import UnknownFormat
+from tbrm_bench.merge.refusals import UnknownFormat
 
 ROOT = Path(__file__).resolve().parents[3]
 READ = [module for module in FORMATS if module.FILES]
@@ -40,7 +40,7 @@ def test_a_new_format_is_a_module_and_its_name_in_the_tuple(tmp_path: Path, monk
 
     from tbrm_bench.merge import formats
     from tbrm_bench.merge.checkpoint import Checkpoint
-    from tbrm_bench.merge.plan import Loaded
+    from tbrm_bench.merge.pieces.tiling import Loaded
 
     def find(folder: Path) -> Checkpoint | None:
         return Checkpoint("mine", folder, (folder / "mine.bin",)) if (folder / "mine.bin").is_file() else None

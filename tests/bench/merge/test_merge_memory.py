@@ -13,7 +13,8 @@ import pytest
 from forging import save_actor
 
 from tbrm_bench.errors import RunFailed
-from tbrm_bench.merge import merge, unpickle
+from tbrm_bench.merge import merge
+from tbrm_bench.merge.source import unpickle
 
 FOLDER = Path(__file__).parent
 MERGE = r"""

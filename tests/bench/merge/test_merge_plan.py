@@ -14,13 +14,13 @@ from torch.distributed.tensor._utils import _compute_local_shape_and_global_offs
 from torch.distributed.tensor.placement_types import _StridedShard
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.dtypes import BY_NAME, F32
-from tbrm_bench.merge.files import SourceFile, Storage
-from tbrm_bench.merge.inert import stub_class
-from tbrm_bench.merge.mesh import chunk, place_of
-from tbrm_bench.merge.plan import Parts, Piece, lay_out
-from tbrm_bench.merge.stream import output_tensor, read_all
-from tbrm_bench.merge.tensors import LazyTensor, contiguous_strides
+from tbrm_bench.merge.pieces.mesh import chunk, place_of
+from tbrm_bench.merge.pieces.stream import output_tensor, read_all
+from tbrm_bench.merge.pieces.tiling import Parts, Piece, lay_out
+from tbrm_bench.merge.source.byte_ranges import SourceFile, Storage
+from tbrm_bench.merge.source.dtypes import BY_NAME, F32
+from tbrm_bench.merge.source.inert import stub_class
+from tbrm_bench.merge.source.tensors import LazyTensor, contiguous_strides
 
 HERE = Path("rank.pt")
 Array = np.ndarray[Any, np.dtype[np.uint32]]

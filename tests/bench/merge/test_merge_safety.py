@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from tbrm_bench.errors import ExitCode, RunFailed, UserError
 from tbrm_bench.merge import detect, merge
-from tbrm_bench.merge.inert import _FUNCTIONS, Function, Mapping, Sealed, allowed, stub_class
-from tbrm_bench.merge.problems import UnknownFormat, UnsafePickle
+from tbrm_bench.merge.refusals import UnknownFormat, UnsafePickle
+from tbrm_bench.merge.source.inert import _FUNCTIONS, Function, Mapping, Sealed, allowed, stub_class
 from tbrm_bench.weights import weights_fingerprint
 
 ATTACKS: list[tuple[str, str, tuple[Any, ...]]] = [
@@ -56,7 +56,7 @@ ATTACKS: list[tuple[str, str, tuple[Any, ...]]] = [
     ("numpy.testing._private.utils", "runstring", ("open('{canary}', 'w')", {})),
     ("pathlib", "PosixPath.write_text", ("x",)),
     ("torch.distributed.tensor", "os.system", ("touch {canary}",)),
-    ("tbrm_bench.merge.inert", "stub_class", ("x",)),
+    ("tbrm_bench.merge.source.inert", "stub_class", ("x",)),
 ]
 
 

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.archive import archive_start
-from tbrm_bench.merge.files import SourceFile, Storage, join_crc
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.manifest import identity
-from tbrm_bench.merge.problems import DamagedFile, UnknownFormat
-from tbrm_bench.merge.tensors import LazyTensor
-from tbrm_bench.merge.unpickle import Archive
+from tbrm_bench.merge.model.manifest import identity
+from tbrm_bench.merge.refusals import DamagedFile, UnknownFormat
+from tbrm_bench.merge.source.archive import archive_start
+from tbrm_bench.merge.source.byte_ranges import SourceFile, Storage, join_crc
+from tbrm_bench.merge.source.inert import Stub
+from tbrm_bench.merge.source.tensors import LazyTensor
+from tbrm_bench.merge.source.unpickle import Archive
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,

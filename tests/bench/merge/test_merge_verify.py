@@ -15,13 +15,14 @@ from forging import RANK_FILE, TINY, save_actor, set_config, tiny_state
 from safetensors.torch import load_file, save_file
 
 from tbrm_bench.errors import RunFailed, UserError, install_line
-from tbrm_bench.merge import asking, check, merge
+from tbrm_bench.merge import check, merge
 from tbrm_bench.merge.cache import is_model, merged
-from tbrm_bench.merge.expected import ClassQuestion, Expected
 from tbrm_bench.merge.formats.lora import parse
-from tbrm_bench.merge.lora_settings import AdapterSettings
-from tbrm_bench.merge.names import clean_name
-from tbrm_bench.merge.verify import Shapes, check_names
+from tbrm_bench.merge.formats.lora_settings import AdapterSettings
+from tbrm_bench.merge.model import asking
+from tbrm_bench.merge.model.expected import ClassQuestion, Expected
+from tbrm_bench.merge.model.verify import Shapes, check_names
+from tbrm_bench.merge.model.wrappers import clean_name
 from tbrm_bench.models import resolve_model
 from tbrm_bench.weights import read_header, weights_fingerprint
 

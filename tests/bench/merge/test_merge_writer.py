@@ -14,13 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.merge.dtypes import BY_NAME, BY_TORCH, cast, check_numbers, parse_dtype, to_float
-from tbrm_bench.merge.files import SourceFile, Storage
-from tbrm_bench.merge.lowrank import LowRank
-from tbrm_bench.merge.plan import Parts, Piece, whole
-from tbrm_bench.merge.stream import CHUNK_BYTES, OutputTensor, output_tensor, read_all
-from tbrm_bench.merge.tensors import LazyTensor, contiguous_strides
-from tbrm_bench.merge.writer import parse_size, plan_shards, write_shards
+from tbrm_bench.merge.model.writer import parse_size, plan_shards, write_shards
+from tbrm_bench.merge.pieces.lowrank import LowRank
+from tbrm_bench.merge.pieces.stream import CHUNK_BYTES, OutputTensor, output_tensor, read_all
+from tbrm_bench.merge.pieces.tiling import Parts, Piece, whole
+from tbrm_bench.merge.source.byte_ranges import SourceFile, Storage
+from tbrm_bench.merge.source.dtypes import BY_NAME, BY_TORCH, cast, check_numbers, parse_dtype, to_float
+from tbrm_bench.merge.source.tensors import LazyTensor, contiguous_strides
 from tbrm_bench.weights import combine_digests, read_header, weights_fingerprint
 
 FLOATS = ["float64", "float32", "float16", "bfloat16"]

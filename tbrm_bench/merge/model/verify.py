@@ -3,7 +3,7 @@
 import re
 
 from tbrm_bench.errors import RunFailed
-from tbrm_bench.merge.expected import Expected
+from tbrm_bench.merge.model.expected import Expected
 
 MAX_NAMED = 4
 Shapes = dict[str, tuple[int, ...]]

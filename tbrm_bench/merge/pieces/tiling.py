@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.lowrank import LowRank
-from tbrm_bench.merge.tensors import LazyTensor
+from tbrm_bench.merge.pieces.lowrank import LowRank
+from tbrm_bench.merge.source.byte_ranges import SourceFile
+from tbrm_bench.merge.source.dtypes import DType
+from tbrm_bench.merge.source.tensors import LazyTensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """The names and shapes that a model's class expects: by `families`, else asked of transformers in another process.
 
-    python -m tbrm_bench.merge.expected config.json
+    python -m tbrm_bench.merge.model.expected config.json
     {"names": {"model.embed_tokens.weight": [151936, 1536], ...},
      "tied": {"lm_head.weight": "model.embed_tokens.weight"}, "stored": {}, "ignored": ["position_ids"]}
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.merge.asking import Asked
-from tbrm_bench.merge.families import names_and_shapes
+from tbrm_bench.merge.model.asking import Asked
+from tbrm_bench.merge.model.families import names_and_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ClassQuestion(Asked[Expected]):
     def __init__(self, config: dict[str, Any], config_file: Path) -> None:
         known = names_and_shapes(config)
         answer = None if known is None else Expected(*known, stored={}, ignored=())
-        super().__init__("tbrm_bench.merge.expected", config, config_file, read=_read, known=answer)
+        super().__init__("tbrm_bench.merge.model.expected", config, config_file, read=_read, known=answer)
 
 
 def _read(value: dict[str, Any]) -> Expected:

@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt, Lt
 
 from tbrm_bench.config import Count, from_table
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.assets import read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
+from tbrm_bench.merge.model.assets import read_json
 
 T = TypeVar("T")
 Finite = Annotated[float, Gt(float("-inf")), Lt(float("inf"))]

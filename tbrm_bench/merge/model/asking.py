@@ -1,6 +1,6 @@
 """A question about a model's class that transformers answers in a process of its own, and the cache of the answers.
 
-    python -m tbrm_bench.merge.expected config.json     ->     ~/.cache/tbench/expected/<key>.json
+    python -m tbrm_bench.merge.model.expected config.json     ->     ~/.cache/tbench/expected/<key>.json
 
 The process keeps torch's memory out of this one, and runs beside it. It prints one line of JSON, or `{"error": "..."}`.
 """

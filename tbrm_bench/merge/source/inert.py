@@ -8,9 +8,9 @@ is sealed: a hostile pickle that tries to change a class or a function (the BUIL
 from collections.abc import Callable
 from typing import Any
 
-from tbrm_bench.merge.dtypes import BY_STORAGE, BY_TORCH, DType
-from tbrm_bench.merge.files import Storage
-from tbrm_bench.merge.tensors import LazyTensor
+from tbrm_bench.merge.source.byte_ranges import Storage
+from tbrm_bench.merge.source.dtypes import BY_STORAGE, BY_TORCH, DType
+from tbrm_bench.merge.source.tensors import LazyTensor
 
 
 class Sealed(type):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tbrm_bench.merge.dtypes import F32, Bits, DType, cast, check_numbers, to_float
-from tbrm_bench.merge.files import Storage
-from tbrm_bench.merge.plan import Layout, Parts, lay_out
-from tbrm_bench.merge.tensors import LazyTensor
+from tbrm_bench.merge.pieces.tiling import Layout, Parts, lay_out
+from tbrm_bench.merge.source.byte_ranges import Storage
+from tbrm_bench.merge.source.dtypes import F32, Bits, DType, cast, check_numbers, to_float
+from tbrm_bench.merge.source.tensors import LazyTensor
 from tbrm_bench.weights import tensor_hash
 
 CHUNK_BYTES = 1 << 17  # stays in a core's cache and below what malloc would map anew, page by page, for every chunk

@@ -5,8 +5,8 @@ hold equal values says nothing: it is only demanded of a head that is left out.
 """
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.plan import Loaded, Parts
-from tbrm_bench.merge.stream import hash_tensor, output_tensor
+from tbrm_bench.merge.pieces.stream import hash_tensor, output_tensor
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts
 
 HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "tok_embeddings.weight")

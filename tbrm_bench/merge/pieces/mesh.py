@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.inert import Stub
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.tensors import LazyTensor
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.inert import Stub
+from tbrm_bench.merge.source.tensors import LazyTensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.merge.archive import Record, read_directory
-from tbrm_bench.merge.dtypes import DType
-from tbrm_bench.merge.files import SourceFile, Storage
-from tbrm_bench.merge.inert import allowed
-from tbrm_bench.merge.opcodes import check_opcodes
-from tbrm_bench.merge.problems import DamagedFile, UnknownFormat, UnsafePickle
+from tbrm_bench.merge.refusals import DamagedFile, UnknownFormat, UnsafePickle
+from tbrm_bench.merge.source.archive import Record, read_directory
+from tbrm_bench.merge.source.byte_ranges import SourceFile, Storage
+from tbrm_bench.merge.source.dtypes import DType
+from tbrm_bench.merge.source.inert import allowed
+from tbrm_bench.merge.source.opcodes import check_opcodes
 
 MAX_PICKLE_BYTES = 1 << 29
 # What a pickle made of wrong bytes, or by hand, can make the unpickler raise.

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.problems import DamagedFile
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.byte_ranges import SourceFile
 
 _END = struct.Struct("<4sHHHHIIH")
 _END64_LOCATOR = struct.Struct("<4sIQI")

@@ -19,7 +19,7 @@ from isal.isal_zlib import crc32
 
 from tbrm_bench.disk import user_error
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.problems import DamagedFile
+from tbrm_bench.merge.refusals import DamagedFile
 
 FILL_BYTES = 1 << 22
 _POLYNOMIAL = 0xEDB8_8320

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.lora_settings import AdapterSettings
-from tbrm_bench.merge.ties import EMBEDDINGS, HEADS
+from tbrm_bench.merge.formats.lora_settings import AdapterSettings
+from tbrm_bench.merge.model.ties import EMBEDDINGS, HEADS
 
 Shape = tuple[int, ...]
 TRANSPOSED_TYPES = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")  # they keep Conv1D, (in, out)

@@ -21,9 +21,9 @@ from typing import Any
 
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.files import Storage
-from tbrm_bench.merge.folder import check_space
-from tbrm_bench.merge.stream import OutputTensor, copy_tensor, storages_of
+from tbrm_bench.merge.machine import check_space
+from tbrm_bench.merge.pieces.stream import OutputTensor, copy_tensor, storages_of
+from tbrm_bench.merge.source.byte_ranges import Storage
 
 Progress = Callable[[int, int], None]
 PROGRESS_S = 0.1

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.archive import archive_start, read_directory
-from tbrm_bench.merge.assets import Assets, output_config, read_json
 from tbrm_bench.merge.checkpoint import Checkpoint
-from tbrm_bench.merge.files import SourceFile
-from tbrm_bench.merge.problems import DamagedFile
-from tbrm_bench.merge.stream import OutputTensor
+from tbrm_bench.merge.model.assets import Assets, output_config, read_json
+from tbrm_bench.merge.pieces.stream import OutputTensor
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.archive import archive_start, read_directory
+from tbrm_bench.merge.source.byte_ranges import SourceFile
 from tbrm_bench.provenance import versions
 
 NAME = "tbench_merge.json"

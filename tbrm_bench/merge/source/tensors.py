@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.dtypes import Bits, DType
-from tbrm_bench.merge.files import Storage
-from tbrm_bench.merge.problems import DamagedFile
+from tbrm_bench.merge.refusals import DamagedFile
+from tbrm_bench.merge.source.byte_ranges import Storage
+from tbrm_bench.merge.source.dtypes import Bits, DType
 
 MAX_SMALL_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.merge.plan import Loaded, Parts
+from tbrm_bench.merge.pieces.tiling import Loaded, Parts
 
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 LEADING = ("module.", "pretrained_model.")

@@ -1,0 +1,1 @@
+"""The model that comes out: its names, its class, its files."""

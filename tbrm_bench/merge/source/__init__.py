@@ -1,0 +1,1 @@
+"""A checkpoint's files, read without running what they hold."""
