@@ -22,7 +22,7 @@ from tbrm_bench.plan import EvalOptions, Plan
 from tbrm_bench.prepare import prepare
 from tbrm_bench.records import SampleKey, SampleRequest
 from tbrm_bench.store import RunStore
-from tbrm_bench.tasks import load_suite
+from tbrm_bench.tasks.spec import load_suite
 
 
 class Loaded:

@@ -150,7 +150,7 @@ def train_with_trl(options: argparse.Namespace, job: Path) -> None:
     from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found]
 
     from tbrm_bench.models import resolve_model
-    from tbrm_bench.prompts import load_tokenizer
+    from tbrm_bench.prompts.render import load_tokenizer
     from tbrm_train.data import load_prompts, step_prompts
     from tbrm_train.rl_rules import load_rl_recipe
 

@@ -113,7 +113,7 @@ def _carry_out(plan: "Plan", *, push: str | None, dry_run: bool, as_json: bool) 
 
 def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str, ...], str]:
     """Return the tasks and the protocol that is used when none is named."""
-    from tbrm_bench.tasks import load_suite
+    from tbrm_bench.tasks.spec import load_suite
 
     if suite and task:
         raise UserError(f"--suite {suite} and --task {task[0]} were both given; give one of them")

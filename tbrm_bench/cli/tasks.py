@@ -12,7 +12,7 @@ from tbrm_bench.cli.talk import print_data, print_json, say, show_help, tables
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    from tbrm_bench.task_check import TaskCheck
+    from tbrm_bench.tasks.task_check import TaskCheck
 
 app = typer.Typer(
     help="List, show, check and export the benchmarks.",
@@ -34,8 +34,8 @@ def _help(context: typer.Context) -> None:
 @app.command("list")
 def list_tasks(json_: AsJson = False) -> None:
     """List tasks, suites and protocols."""
-    from tbrm_bench.protocols import load_protocol, protocol_names
-    from tbrm_bench.tasks import load_suite, load_task, suite_names, task_names
+    from tbrm_bench.prompts.protocol import load_protocol, protocol_names
+    from tbrm_bench.tasks.spec import load_suite, load_task, suite_names, task_names
 
     tasks = [load_task(name) for name in task_names()]
     suites = [load_suite(name) for name in suite_names()]
@@ -57,7 +57,7 @@ def list_tasks(json_: AsJson = False) -> None:
 @app.command("show")
 def show_task(task: TaskName, json_: AsJson = False) -> None:
     """Show where a task's rows come from, how its golds are read and what was corrected."""
-    from tbrm_bench.tasks import open_task
+    from tbrm_bench.tasks.spec import open_task
 
     facts = asdict(spec := open_task(task)) | {"file": str(spec.file or "")}
     if json_:
@@ -77,8 +77,8 @@ def check_tasks(
     json_: AsJson = False,
 ) -> None:
     """Check rows, golds and grader: counts, digests, and every gold in several spellings through its own grader."""
-    from tbrm_bench.task_check import check_task
-    from tbrm_bench.tasks import load_suite, open_tasks, task_names
+    from tbrm_bench.tasks.spec import load_suite, open_tasks, task_names
+    from tbrm_bench.tasks.task_check import check_task
 
     if suite and task:
         raise UserError(f"--suite {suite} and --task {task[0]} were both given; give one of them")
@@ -101,8 +101,8 @@ def export_task(
 ) -> None:
     """Write a task's problems as they are asked and graded: ids, questions, normalised golds, tolerances, clusters."""
     from tbrm_bench.files import write_named
-    from tbrm_bench.problems import load_problems
-    from tbrm_bench.tasks import open_task
+    from tbrm_bench.tasks.problems import load_problems
+    from tbrm_bench.tasks.spec import open_task
 
     problems = load_problems(open_task(task), data_dir=data)
     rows = ({"id": p.key.problem_id, "question": p.question, **p.gold.values(), "cluster": p.cluster} for p in problems)
@@ -113,8 +113,8 @@ def export_task(
 @app.command("digest")
 def digest_task(task: TaskName, data: DataDir = None) -> None:
     """Print the lines of golds/TASK.txt, which goes beside the task's file: for those who add a task."""
-    from tbrm_bench.problems import digest_lines
-    from tbrm_bench.tasks import open_task
+    from tbrm_bench.tasks.problems import digest_lines
+    from tbrm_bench.tasks.spec import open_task
 
     print_data(*digest_lines(open_task(task), data))
 

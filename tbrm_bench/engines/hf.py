@@ -17,8 +17,8 @@ from tbrm_bench.engines.base import EngineAbout, EngineConfig, model_config, res
 from tbrm_bench.engines.finite import FiniteLogits
 from tbrm_bench.engines.positions import position_limit, use_long_factors
 from tbrm_bench.errors import MissingExtra, UserError
+from tbrm_bench.prompts.tokenizer import open_tokenizer
 from tbrm_bench.records import Sample, SampleRequest, Sampling
-from tbrm_bench.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     import torch

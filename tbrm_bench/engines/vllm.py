@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from tbrm_bench.engines.base import EngineAbout, EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype, trim_heap
 from tbrm_bench.engines.finite import not_finite, refuse_nans
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite, RunFailed, UserError
+from tbrm_bench.prompts.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 from tbrm_bench.records import FinishReason, Sample, SampleRequest
-from tbrm_bench.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams

@@ -21,7 +21,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.files import FileLock
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.resources import data_dir
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 AVG, MEAN = "avg@k", "mean"
 ABSENT = object()

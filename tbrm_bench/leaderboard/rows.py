@@ -30,7 +30,7 @@ from tbrm_bench.leaderboard.board import MEAN, Board
 from tbrm_bench.metrics.intervals import clustered_standard_error, confidence_interval, macro_interval
 from tbrm_bench.metrics.passk import pass_at_k
 from tbrm_bench.strict_json import checked_schema, parse_json
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 SCHEMA = 1
 MAX_SLUG = 100  # characters of a file name

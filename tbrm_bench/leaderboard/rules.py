@@ -11,7 +11,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.leaderboard.board import ABSENT, Board, agreed_fields
 from tbrm_bench.leaderboard.rows import BoardRow
 from tbrm_bench.nearest import did_you_mean
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 
 def check_row(board: Board, row: BoardRow, *, called: str | None = None) -> None:

@@ -18,7 +18,7 @@ from tbrm_bench.publish.model_card import CARD, card_section, with_section
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.results import current_results
 from tbrm_bench.store.lock import RunFile, read_run_file
-from tbrm_bench.tasks import HubSource, load_task
+from tbrm_bench.tasks.spec import HubSource, load_task
 
 
 @dataclass(frozen=True, slots=True)

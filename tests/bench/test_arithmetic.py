@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tbrm_bench.generators.arithmetic import LEVELS, MAX_PROBLEMS, PHRASINGS, generate, training_pairs
-from tbrm_bench.problems import load_problems
 from tbrm_bench.records import Problem
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.generators.arithmetic import LEVELS, MAX_PROBLEMS, PHRASINGS, generate, training_pairs
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.spec import load_task
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "arithmetic.txt"
 OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -115,7 +115,7 @@ def test_a_share_of_the_solutions_is_the_boxed_value_alone(seed: int, share: flo
 
 def test_same_arguments_same_rows_in_another_process() -> None:
     code = (
-        "import itertools, json; from tbrm_bench.generators.arithmetic import generate, training_pairs\n"
+        "import itertools, json; from tbrm_bench.tasks.generators.arithmetic import generate, training_pairs\n"
         "rows = [[p.key.problem_id, p.question, list(p.gold.answers), p.cluster]"
         " for p in generate(num_problems=77, seed=11)]\n"
         "print(json.dumps([rows, list(itertools.islice(training_pairs(11), 77))]))"

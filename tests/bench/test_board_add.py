@@ -20,7 +20,7 @@ from tbrm_bench.leaderboard.page import page, samples_url
 from tbrm_bench.leaderboard.row_page import row_page
 from tbrm_bench.leaderboard.rows import read_rows
 from tbrm_bench.publish import push_run
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 REPO = "ann/results"
 NUM_ROWS = load_task("arithmetic").num_rows

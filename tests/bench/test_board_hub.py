@@ -12,7 +12,7 @@ from hub_server import HubServer
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.leaderboard.remote import FRONT, PAGE, files_of, page_of, pull_boards, push_boards
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 REPO = "ann/board"
 TOML = 'title = "Toy"\nnotes = "x"\ntasks = ["aime24"]\nagree = ["seed"]\ngrader = "tbrm-"\n'

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from tbrm_bench.cli.app import app
 from tbrm_bench.leaderboard import add, board
 from tbrm_bench.leaderboard.rows import slug
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.spec import load_task
 
 TOML = 'title = "Toy"\nnotes = "x"\ntasks = ["arithmetic"]\nagree = ["tasks.*.temperature"]\ngrader = "tbrm-"\n'
 

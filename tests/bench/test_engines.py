@@ -9,12 +9,12 @@ from tbrm_bench.engines.base import Engine, EngineConfig, kv_cache_bytes
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.engines.vllm import VllmEngine
 from tbrm_bench.errors import MissingPrerequisite
-from tbrm_bench.generators.arithmetic import generate
-from tbrm_bench.prompts import load_tokenizer, render_prompts, stop_token_ids
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.prompts.render import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.records import Prompt, Sample, SampleKey, SampleRequest, Sampling
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.seeds import sample_seed
+from tbrm_bench.tasks.generators.arithmetic import generate
 
 MAX_TOKENS = 48
 

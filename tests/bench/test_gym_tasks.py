@@ -13,17 +13,17 @@ import pytest
 
 from tbrm_bench.cli.app import main
 from tbrm_bench.errors import MissingExtra, UserError
-from tbrm_bench.generators import gym_datasets
-from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.grading import GraderPool, explain, grade
 from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.grading.workers.scored import plain
 from tbrm_bench.pipeline import regrade
-from tbrm_bench.problems import load_problems, rows_hash
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
 from tbrm_bench.store import RunStore
-from tbrm_bench.task_check import check_task
-from tbrm_bench.tasks import open_task
+from tbrm_bench.tasks.generators import gym_datasets
+from tbrm_bench.tasks.generators.gym import gym_problems
+from tbrm_bench.tasks.problems import load_problems, rows_hash
+from tbrm_bench.tasks.spec import open_task
+from tbrm_bench.tasks.task_check import check_task
 
 SOURCE = "reasoning-gym:course_schedule,family_relationships,largest_island,quantum_lock,shortest_path"
 TASK = """
@@ -105,7 +105,7 @@ def test_problems_come_in_turn_and_seeds_part_them() -> None:
 @needs_gym
 def test_every_process_makes_the_same_problems() -> None:
     """Training processes and scorers make them again: nothing may hang on a hash seed."""
-    code = "import sys, json; from tbrm_bench.generators.gym import gym_problems; "
+    code = "import sys, json; from tbrm_bench.tasks.generators.gym import gym_problems; "
     code += "print(json.dumps([p.question for p in gym_problems(sys.argv[1], {}, count=25, seed=3)]))"
     made = [
         json.loads(

@@ -75,7 +75,7 @@ def said_by_all(folder: Path) -> tuple[str, Any]:
 def a_task_named_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board looks up how many rows its tasks have."""
     from tbrm_bench.leaderboard import rules
-    from tbrm_bench.tasks import load_task
+    from tbrm_bench.tasks.spec import load_task
 
     known = replace(load_task("arithmetic"), num_rows=len(PROBLEMS))
     monkeypatch.setattr(rules, "load_task", lambda name: known)

@@ -17,7 +17,7 @@ from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
 from tbrm_bench.pipeline import regrade
 from tbrm_bench.plan import EvalOptions, Plan, Settings
 from tbrm_bench.prepare import prepare
-from tbrm_bench.prompts import load_tokenizer
+from tbrm_bench.prompts.render import load_tokenizer
 from tbrm_bench.provenance import digest
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.results import shown_result

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tbrm_bench import golds, problems
 from tbrm_bench.errors import MissingPrerequisite, UserError
-from tbrm_bench.golds import canonical_gold, gold_digest
-from tbrm_bench.problems import assign_clusters, golds_hash, load_problems, rows_hash
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.tasks import Columns, Erratum, HubSource, TaskSpec, load_task
+from tbrm_bench.tasks import golds, problems
+from tbrm_bench.tasks.golds import canonical_gold, gold_digest
+from tbrm_bench.tasks.problems import assign_clusters, golds_hash, load_problems, rows_hash
+from tbrm_bench.tasks.spec import Columns, Erratum, HubSource, TaskSpec, load_task
 
 ROWS: list[dict[str, Any]] = [
     {"id": 7, "problem": "What is 20 + 3?", "answer": "023"},

@@ -9,9 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.problems import digest_lines, load_problems, rows_hash
 from tbrm_bench.records import Gold
-from tbrm_bench.tasks import TaskSpec, load_task, task_names
+from tbrm_bench.tasks.problems import digest_lines, load_problems, rows_hash
+from tbrm_bench.tasks.spec import TaskSpec, load_task, task_names
 
 
 @pytest.mark.parametrize("name", [name for name in task_names() if name != "arithmetic"])

@@ -17,8 +17,15 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.prompts import check_ids, load_tokenizer, prompts_hash, render_prompts, shortened_caps, stop_token_ids
-from tbrm_bench.protocols import ChatFormat, RawFormat, load_protocol
+from tbrm_bench.prompts.protocol import ChatFormat, RawFormat, load_protocol
+from tbrm_bench.prompts.render import (
+    check_ids,
+    load_tokenizer,
+    prompts_hash,
+    render_prompts,
+    shortened_caps,
+    stop_token_ids,
+)
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt
 
 BOS, EOS, END = "<s>", "</s>", "<|im_end|>"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.protocols import ChatFormat, Protocol, RawFormat, TaskSampling, load_protocol, protocol_names
-from tbrm_bench.tasks import load_suite
+from tbrm_bench.prompts.protocol import ChatFormat, Protocol, RawFormat, TaskSampling, load_protocol, protocol_names
+from tbrm_bench.tasks.spec import load_suite
 
 SMALL = ("aime24", "aime25", "amc23")
 LARGE = ("math500", "minerva_math", "olympiadbench")

@@ -8,9 +8,9 @@ import pytest
 
 from tbrm_bench.config import load_toml
 from tbrm_bench.errors import UserError
-from tbrm_bench.problems import example_problem
-from tbrm_bench.protocols import protocol_names
-from tbrm_bench.tasks import (
+from tbrm_bench.prompts.protocol import protocol_names
+from tbrm_bench.tasks.problems import example_problem
+from tbrm_bench.tasks.spec import (
     Columns,
     Erratum,
     HubSource,

@@ -18,9 +18,9 @@ from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.engines.vllm import VllmEngine
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators.arithmetic import training_pairs
+from tbrm_bench.prompts.tokenizer import PROBES, check_engine_tokenizer, open_tokenizer
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_bench.tokenizer import PROBES, check_engine_tokenizer, open_tokenizer
+from tbrm_bench.tasks.generators.arithmetic import training_pairs
 
 TINY = builtin_model_dir("tiny")
 OWN_PROBES = (

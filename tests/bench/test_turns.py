@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tbrm_bench.plan import EvalOptions
 from tbrm_bench.prepare import prepare
-from tbrm_bench.prompts import load_tokenizer, prompt_warnings, stop_token_ids
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.prompts.render import load_tokenizer, prompt_warnings, stop_token_ids
 from tbrm_bench.resources import builtin_model_dir
 
 TINY = builtin_model_dir("tiny")

@@ -9,9 +9,9 @@ import pytest
 
 from tbrm_bench.cli.app import main
 from tbrm_bench.grading import selftest
-from tbrm_bench.problems import load_problems, rows_hash
 from tbrm_bench.records import Gold
-from tbrm_bench.tasks import load_suite, load_task, task_names
+from tbrm_bench.tasks.problems import load_problems, rows_hash
+from tbrm_bench.tasks.spec import load_suite, load_task, task_names
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import grade
 from tbrm_bench.grading.selftest import unearnable_golds
-from tbrm_bench.problems import load_problems
-from tbrm_bench.prompts import load_tokenizer
+from tbrm_bench.prompts.render import load_tokenizer
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, Sampling, Status
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.spec import load_task
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, load_source, requests, step_prompts
 from tbrm_train.rl_recipe import RlRecipe
 from tbrm_train.rl_rules import load_rl_recipe

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import MissingExtra, UserError
-from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
+from tbrm_bench.tasks.generators.gym import gym_problems
 from tbrm_train.gym_rewards import GymRewarder
 from tbrm_train.rl_rules import load_rl_recipe
 

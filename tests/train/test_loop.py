@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.grading import grade
-from tbrm_bench.prompts import load_tokenizer, stop_token_ids
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.prompts.render import load_tokenizer, stop_token_ids
 from tbrm_bench.records import Sampling, Status
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_train.algorithms.tbrm import Tbrm

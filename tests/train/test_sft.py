@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators.arithmetic import training_pairs
-from tbrm_bench.prompts import load_tokenizer, render_prompts, stop_token_ids
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.prompts.render import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_bench.tasks.generators.arithmetic import training_pairs
 from tbrm_train.recipe import SftRecipe, load_recipe
 from tbrm_train.sft import Conversation, answer_loss, build_model, learning_rate, stream_conversations, train
 from tbrm_train.tokenizer import TURN_END

@@ -14,13 +14,13 @@ import pytest
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.grading import grade
 from tbrm_bench.metrics.passk import mean_pass_at_k
-from tbrm_bench.problems import load_problems
-from tbrm_bench.prompts import load_tokenizer, render_prompts, stop_token_ids
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.prompts.render import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.records import Problem, SampleKey, SampleRequest, Sampling, Status
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.seeds import sample_seed
-from tbrm_bench.tasks import load_task
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.spec import load_task
 from tbrm_train.recipe import SftRecipe, load_recipe
 from tbrm_train.sft import build_model, train, train_recipe_tokenizer
 

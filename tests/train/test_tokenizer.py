@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tbrm_bench.generators.arithmetic import training_pairs
-from tbrm_bench.prompts import load_tokenizer
+from tbrm_bench.prompts.render import load_tokenizer
+from tbrm_bench.prompts.tokenizer import open_tokenizer
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_bench.tokenizer import open_tokenizer
+from tbrm_bench.tasks.generators.arithmetic import training_pairs
 from tbrm_train.recipe import NUM_BASE_TOKENS
 from tbrm_train.tokenizer import PAD, TURN_END, TURN_START, train_tokenizer
 

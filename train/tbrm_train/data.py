@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators import gym_datasets
-from tbrm_bench.generators.arithmetic import PHRASINGS, training_pairs
-from tbrm_bench.generators.gym import gym_problems
 from tbrm_bench.grading.normalize import RULES, normalize_gold
 from tbrm_bench.missing import spells_missing
-from tbrm_bench.problems import load_problems
-from tbrm_bench.prompts import render_prompts
-from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.prompts.protocol import Protocol, load_protocol
+from tbrm_bench.prompts.render import render_prompts
 from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
-from tbrm_bench.sources import Row, read_rows
-from tbrm_bench.tasks import Columns, HubSource, TaskSpec, load_task
+from tbrm_bench.tasks.generators import gym_datasets
+from tbrm_bench.tasks.generators.arithmetic import PHRASINGS, training_pairs
+from tbrm_bench.tasks.generators.gym import gym_problems
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.rows import Row, read_rows
+from tbrm_bench.tasks.spec import Columns, HubSource, TaskSpec, load_task
 from tbrm_train.gold_check import Sourced, choose, choose_unchecked
 from tbrm_train.rl_recipe import Prompts, RlRecipe, Rows
 from tbrm_train.rl_rules import reported_tasks

@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.generators.gym import recreation
 from tbrm_bench.grading.equal.equivalence import Answer, Undecided
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
 from tbrm_bench.grading.workers.queue import Workers
 from tbrm_bench.grading.workers.scored import MAX_SCORED_CHARS, MEMORY_LIMIT_MB, ask_scorer, plain
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
 from tbrm_bench.records import Gold, ProblemKey, Sample
+from tbrm_bench.tasks.generators.gym import recreation
 from tbrm_train.data import NUM_GENERATED
 from tbrm_train.rewards import Rewarded, reward_of
 from tbrm_train.rl_recipe import RlRecipe

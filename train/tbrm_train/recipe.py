@@ -21,7 +21,7 @@ from annotated_types import Ge, Lt
 
 from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Text, load_toml
 from tbrm_bench.errors import UserError
-from tbrm_bench.protocols import load_protocol
+from tbrm_bench.prompts.protocol import load_protocol
 
 # What attention on a CPU takes in vLLM 0.32; those up to 256 work on GPUs too.
 HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Lt
 
 from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Spelt, Text
-from tbrm_bench.protocols import MIN_TEMPERATURE
+from tbrm_bench.prompts.protocol import MIN_TEMPERATURE
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.weights import dtype_name
 from tbrm_train.algorithms import ALGORITHMS

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from tbrm_bench.config import Place, convert, read_toml
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators import GYM, gym_datasets
 from tbrm_bench.hub.repo import checked_repo_id
-from tbrm_bench.protocols import load_protocol
-from tbrm_bench.tasks import load_suite, load_task
+from tbrm_bench.prompts.protocol import load_protocol
+from tbrm_bench.tasks.generators import GYM, gym_datasets
+from tbrm_bench.tasks.spec import load_suite, load_task
 from tbrm_train.read_keys import flat_keys, read_rl_recipe, read_table, unread_keys, without
 from tbrm_train.rl_recipe import RlRecipe
 

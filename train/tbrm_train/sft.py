@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import new_folder
-from tbrm_bench.generators.arithmetic import training_pairs
-from tbrm_bench.prompts import render_prompts
-from tbrm_bench.protocols import Protocol, load_protocol
+from tbrm_bench.prompts.protocol import Protocol, load_protocol
+from tbrm_bench.prompts.render import render_prompts
 from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_bench.tasks.generators.arithmetic import training_pairs
 from tbrm_train.recipe import ModelShape, SftOptimizer, SftRecipe
 from tbrm_train.tokenizer import TURN_END, train_tokenizer
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.problems import load_problems
 from tbrm_bench.records import SampleKey, Status
-from tbrm_bench.tasks import load_suite, load_task
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.spec import load_suite, load_task
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "cross_golds.txt"
 SLOW = {"olympiadbench"}

@@ -20,10 +20,10 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators import gym_datasets
 from tbrm_bench.grading.workers.scored import fingerprint, require_gym
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import Gold, Problem, ProblemKey
+from tbrm_bench.tasks.generators import gym_datasets
 
 PREFIX = "reasoning_gym:"  # of the keys that seeds of trainings are made of
 # What a generator raises for options that cannot work.

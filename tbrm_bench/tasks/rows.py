@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.missing import nan_to_none, present, spells_missing
-from tbrm_bench.tasks import HubSource, TaskSpec
+from tbrm_bench.tasks.spec import HubSource, TaskSpec
 
 
 class Row(NamedTuple):

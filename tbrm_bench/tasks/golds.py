@@ -16,8 +16,8 @@ from tbrm_bench.grading.find.extract import boxed_content
 from tbrm_bench.grading.normalize import normalize_gold
 from tbrm_bench.missing import present
 from tbrm_bench.records import Gold
-from tbrm_bench.sources import Row
-from tbrm_bench.tasks import Columns, ErratumField, TaskSpec
+from tbrm_bench.tasks.rows import Row
+from tbrm_bench.tasks.spec import Columns, ErratumField, TaskSpec
 
 
 def raw_gold(columns: Columns, row: Row) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.grading.selftest import self_test, surface_forms
-from tbrm_bench.problems import example_problem, golds_hash, load_problems, rows_hash
 from tbrm_bench.records import Problem
-from tbrm_bench.tasks import TaskSpec
+from tbrm_bench.tasks.problems import example_problem, golds_hash, load_problems, rows_hash
+from tbrm_bench.tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.golds import corrected, difference, gold_digest, gold_of, own_rows, raw_gold
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.sources import Row, either, read_rows, row_at
-from tbrm_bench.tasks import ClusterRule, Columns, TaskSpec
+from tbrm_bench.tasks.golds import corrected, difference, gold_digest, gold_of, own_rows, raw_gold
+from tbrm_bench.tasks.rows import Row, either, read_rows, row_at
+from tbrm_bench.tasks.spec import ClusterRule, Columns, TaskSpec
 
 PREAMBLE_CHARS = 60
 
@@ -91,7 +91,7 @@ def example_problem(spec: TaskSpec) -> Problem:
 
 
 def _generate(spec: TaskSpec) -> list[Problem]:
-    from tbrm_bench.generators import arithmetic, gym
+    from tbrm_bench.tasks.generators import arithmetic, gym
 
     generator = spec.generator
     assert generator is not None

@@ -23,11 +23,11 @@ from typing import Any, Literal
 
 from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
-from tbrm_bench.generators import GYM, gym_datasets
-from tbrm_bench.generators import NAMES as GENERATORS
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.resources import data_dir
+from tbrm_bench.tasks.generators import GYM, gym_datasets
+from tbrm_bench.tasks.generators import NAMES as GENERATORS
 
 ClusterRule = Literal["none", "preamble-60", "builtin"]
 ErratumField = Literal["question", "answer"]
@@ -80,7 +80,7 @@ class Erratum:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """A source that makes its rows: `name` as in tbrm_bench/generators/, its seed, each dataset's own options."""
+    """A source that makes its rows: `name` as in tbrm_bench/tasks/generators/, its seed, each dataset's own options."""
 
     name: str
     seed: int

@@ -27,7 +27,7 @@ from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.resources import data_dir
-from tbrm_bench.tasks import task_names
+from tbrm_bench.tasks.spec import task_names
 
 QUESTION = "{question}"
 MIN_TEMPERATURE = 0.01  # vLLM draws at 0.01 whatever is between 0 and that

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.protocols import QUESTION, ChatFormat, Protocol
+from tbrm_bench.prompts.protocol import QUESTION, ChatFormat, Protocol
+from tbrm_bench.prompts.tokenizer import open_tokenizer
+from tbrm_bench.prompts.turns import control_warnings, token_names, turn_end, turn_warnings
 from tbrm_bench.records import Problem, Prompt
-from tbrm_bench.tokenizer import open_tokenizer
-from tbrm_bench.turns import control_warnings, token_names, turn_end, turn_warnings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

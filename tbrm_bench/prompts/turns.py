@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tbrm_bench.protocols import QUESTION, ChatFormat
+from tbrm_bench.prompts.protocol import QUESTION, ChatFormat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -1,0 +1,1 @@
+"""From a problem to what a model is given: protocols, chat templates, token ids."""

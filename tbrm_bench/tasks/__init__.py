@@ -1,0 +1,1 @@
+"""Benchmarks: from a row to its gold to a problem, every one checked."""
