@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Self
 
 from tbrm_bench.engines.vllm import VllmEngine, sampling_params
-from tbrm_bench.pipeline import run
-from tbrm_bench.plan import EvalOptions, Plan
-from tbrm_bench.prepare import prepare
 from tbrm_bench.records import SampleKey, SampleRequest
+from tbrm_bench.run.pipeline import run
+from tbrm_bench.run.plan import EvalOptions, Plan
+from tbrm_bench.run.prepare import prepare
 from tbrm_bench.store import RunStore
 from tbrm_bench.tasks.spec import load_suite
 

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 from grading_speed import INVENTED, REASONING, cases_of, real_golds
 
-from tbrm_bench.grade_lines import grade_lines
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.records import Gold, SampleKey, Status
+from tbrm_bench.run.grade_lines import grade_lines
 
 Case = tuple[str, Gold, bool]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.model.families import names_and_shapes
-from tbrm_bench.model_door import open_model
+from tbrm_bench.models.door import open_model
 
 SHARDS = 4
 CONFIG: dict[str, Any] = {

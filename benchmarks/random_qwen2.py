@@ -58,7 +58,7 @@ def write_model(size: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tbrm_bench.models import resolve_model
+    from tbrm_bench.models.resolve import resolve_model
 
     tiny = resolve_model("builtin:tiny").path
     stored = json.loads((tiny / "config.json").read_text(encoding="utf-8"))

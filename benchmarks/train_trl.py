@@ -149,7 +149,7 @@ def train_with_trl(options: argparse.Namespace, job: Path) -> None:
     from transformers import AutoModelForCausalLM, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer  # type: ignore[import-not-found]
 
-    from tbrm_bench.models import resolve_model
+    from tbrm_bench.models.resolve import resolve_model
     from tbrm_bench.prompts.render import load_tokenizer
     from tbrm_train.data import load_prompts, step_prompts
     from tbrm_train.rl_rules import load_rl_recipe

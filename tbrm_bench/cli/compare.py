@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from tbrm_bench.compare import ComparedTask, Comparison
+    from tbrm_bench.run.comparison import ComparedTask, Comparison
 
 # Columns that a narrow terminal goes without.
 WIDE_ONLY = ("95 % CI", "detectable")
@@ -34,7 +34,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
 ) -> None:
     """Compare runs with the first one, question by question."""
-    from tbrm_bench.compare import compare_runs
+    from tbrm_bench.run.comparison import compare_runs
 
     comparisons = compare_runs(runs, anyway=anyway)
     if json_:
@@ -69,7 +69,7 @@ def _print(comparison: "Comparison", console: "Console") -> None:
 def _cells(row: "ComparedTask") -> dict[str, "str | Text"]:
     from rich.text import Text
 
-    from tbrm_bench.compare import verdict
+    from tbrm_bench.run.comparison import verdict
 
     delta, told = row.difference, verdict(row)
     return {

@@ -11,7 +11,7 @@ from tbrm_bench.engines import DEFAULT_ENGINE, ENGINES, engine_class
 from tbrm_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from tbrm_bench.plan import Plan
+    from tbrm_bench.run.plan import Plan
 
 SAMPLING = "What to measure"
 RUNNING = "How to run it"
@@ -78,8 +78,8 @@ def evaluate(
     # Before anything imports torch, which prints its start-up notes past Python's stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from tbrm_bench.config import from_words
-    from tbrm_bench.plan import EvalOptions, Settings
-    from tbrm_bench.prepare import prepare
+    from tbrm_bench.run.plan import EvalOptions, Settings
+    from tbrm_bench.run.prepare import prepare
 
     engine_class(engine)  # a name that is none costs nothing
     if push is not None:
@@ -128,9 +128,9 @@ def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str,
 def _run(plan: "Plan", *, as_json: bool) -> None:
 
     from tbrm_bench.cli.progress import live_progress
-    from tbrm_bench.pipeline import run
     from tbrm_bench.report.terminal import render_result
-    from tbrm_bench.result_json import result_data
+    from tbrm_bench.run.pipeline import run
+    from tbrm_bench.run.result_json import result_data
 
     try:
         with live_progress() as observer:

@@ -11,8 +11,8 @@ from tbrm_bench.cli.talk import print_data, print_json, say, tables, word
 from tbrm_bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    from tbrm_bench.pipeline import Change
-    from tbrm_bench.second_opinion import TaskAgreement
+    from tbrm_bench.run.pipeline import Change
+    from tbrm_bench.run.second_opinion import TaskAgreement
 
 MAX_SHOWN = 20
 RUNS, LINES = "A stored run", "Lines of standard input"
@@ -65,7 +65,7 @@ def grade(
 
 
 def _grade_lines(*, workers: int, time_limit_s: float, strict_boxed: bool, explain: bool) -> None:
-    from tbrm_bench.grade_lines import grade_lines
+    from tbrm_bench.run.grade_lines import grade_lines
 
     if sys.stdin is None:
         raise UserError("the standard input is closed; give it lines: tbench grade --jsonl < lines.jsonl")
@@ -84,8 +84,8 @@ def _grade_lines(*, workers: int, time_limit_s: float, strict_boxed: bool, expla
 
 def _regrade(run: Path, *, num_workers: int, as_json: bool) -> None:
 
-    from tbrm_bench.pipeline import regrade
     from tbrm_bench.report.terminal import render_result
+    from tbrm_bench.run.pipeline import regrade
 
     result, changes = regrade(run, num_workers=num_workers)
     transitions = Counter((change.before.status, change.after.status) for change in changes)
@@ -127,8 +127,8 @@ def _row(change: "Change") -> dict[str, Any]:
 
 def _ask_second(run: Path, second: str, *, num_workers: int, as_json: bool) -> None:
     from tbrm_bench.cli.progress import live_progress
-    from tbrm_bench.pipeline import Progress
-    from tbrm_bench.second_opinion import ask_second, total
+    from tbrm_bench.run.pipeline import Progress
+    from tbrm_bench.run.second_opinion import ask_second, total
 
     progress = Progress(num_total=0, num_done=0, num_resumed=0, stage=f"asking {second}")
     with live_progress() as show:
@@ -161,7 +161,7 @@ def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
 
 
 def _explain(run: Path, where: str, *, as_json: bool) -> None:
-    from tbrm_bench.second_opinion import explain_stored, parse_key
+    from tbrm_bench.run.second_opinion import explain_stored, parse_key
 
     found = explain_stored(run, parse_key(where))
     if as_json:

@@ -112,7 +112,7 @@ def _base_folder(base: str | None) -> Path | None:
         return None
     if Path(base).expanduser().is_dir():
         return Path(base).expanduser()
-    from tbrm_bench.models import resolve_model
+    from tbrm_bench.models.resolve import resolve_model
 
     return resolve_model(base).path
 

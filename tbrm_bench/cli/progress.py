@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 
 from tbrm_bench.cli.talk import bars, say
 from tbrm_bench.foreign import for_terminal
-from tbrm_bench.pipeline import Progress
+from tbrm_bench.run.pipeline import Progress
 
 LINE_INTERVAL_S = 10.0
 

@@ -18,8 +18,8 @@ def show(
     They are read from results.json, or computed from the stored verdicts when that is absent or not what they give.
     """
     from tbrm_bench.report.terminal import render_result
-    from tbrm_bench.result_json import result_data
-    from tbrm_bench.results import shown_result
+    from tbrm_bench.run.result_json import result_data
+    from tbrm_bench.run.results import shown_result
 
     if not run.is_dir():
         raise UserError(f"{run} is not a folder; give the run directory that `tbench eval` printed")

@@ -16,7 +16,7 @@ from typing import Any
 
 from tbrm_bench.foreign import for_markdown
 from tbrm_bench.records import RunResult, Status, TaskScore
-from tbrm_bench.store.lock import RunFile
+from tbrm_bench.store.run_file import RunFile
 
 DASH = "–"  # noqa: RUF001
 

@@ -16,8 +16,8 @@ from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.layout import run_name
 from tbrm_bench.publish.model_card import CARD, card_section, with_section
 from tbrm_bench.records import RunResult, TaskScore
-from tbrm_bench.results import current_results
-from tbrm_bench.store.lock import RunFile, read_run_file
+from tbrm_bench.run.results import current_results
+from tbrm_bench.store.run_file import RunFile, read_run_file
 from tbrm_bench.tasks.spec import HubSource, load_task
 
 

@@ -30,10 +30,10 @@ from tbrm_bench.publish.layout import (
 )
 from tbrm_bench.publish.tables import GRADE_FIELDS, ShardWriter, clean, data_file, open_writer, problem_schema
 from tbrm_bench.records import RunResult
-from tbrm_bench.results import current_results
+from tbrm_bench.run.results import current_results
 from tbrm_bench.store import schema
-from tbrm_bench.store.lock import RunFile, read_run_file
 from tbrm_bench.store.run_dir import DATABASE, RESULTS, RUN_JSON
+from tbrm_bench.store.run_file import RunFile, read_run_file
 
 
 @dataclass(frozen=True, slots=True)

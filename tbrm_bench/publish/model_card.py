@@ -12,7 +12,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.foreign import for_markdown
 from tbrm_bench.publish.card import details
 from tbrm_bench.records import RunResult
-from tbrm_bench.store.lock import RunFile
+from tbrm_bench.store.run_file import RunFile
 
 CARD = "README.md"
 

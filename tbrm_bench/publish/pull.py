@@ -26,10 +26,10 @@ from tbrm_bench.publish.layout import (
 )
 from tbrm_bench.publish.tables import problem_schema, read_batches, restore, sample_schema
 from tbrm_bench.records import Grade, Problem, Sample, SampleKey, Status
-from tbrm_bench.results import read_results
+from tbrm_bench.run.results import read_results
 from tbrm_bench.store import RunStore, schema
-from tbrm_bench.store.lock import read_run_file
 from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
+from tbrm_bench.store.run_file import read_run_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from tbrm_bench.hub.repo import checked_repo_id
 from tbrm_bench.publish.card import CardRun, card
 from tbrm_bench.publish.export import StagedRun, staged_run
 from tbrm_bench.publish.layout import CARD, MANIFEST, Manifest, belongs_to, read_manifest, run_folder, runs_in
-from tbrm_bench.results import read_results
-from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.run.results import read_results
 from tbrm_bench.store.run_dir import RESULTS, RUN_JSON
+from tbrm_bench.store.run_file import read_run_file
 
 
 @dataclass(frozen=True, slots=True)

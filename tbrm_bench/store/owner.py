@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.store.lock import RunFile
 from tbrm_bench.store.run_dir import RUN_JSON
+from tbrm_bench.store.run_file import RunFile
 from tbrm_bench.store.schema import HAS_STATE
 
 KEY = "lock"

@@ -1,4 +1,4 @@
-"""The files of a run directory, each under its one name. Whether results.json is current: `tbrm_bench.results`.
+"""The files of a run directory, each under its one name. Whether results.json is current: `tbrm_bench.run.results`.
 
 runs/mine/run.json             what decides a score
           samples.sqlite       beside it, while a writer is at work or after it was killed: -wal, -shm, -journal

@@ -13,9 +13,9 @@ from typing import Any, Self
 from tbrm_bench.files import FileLock
 from tbrm_bench.records import Gold, Grade, GradedSample, Problem, Sample, SampleKey, Status
 from tbrm_bench.store import schema
-from tbrm_bench.store.lock import RunFile, read_run_file, refuse_another_lock, write_run_file
 from tbrm_bench.store.owner import owned
 from tbrm_bench.store.run_dir import DATABASE, RUN_JSON, WRITER_LOCK, has_samples, refuse_other_files
+from tbrm_bench.store.run_file import RunFile, read_run_file, refuse_another_lock, write_run_file
 
 PAGE_ROWS = 256
 OPINION = "second/"  # graders of this prefix give opinions: no score is made of their verdicts

@@ -17,8 +17,8 @@ from typing import Any
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
-from tbrm_bench.store.lock import SCHEMA
 from tbrm_bench.store.run_dir import DATABASE, has_log
+from tbrm_bench.store.run_file import SCHEMA
 
 MAGIC = b"SQLite format 3\0"
 # SQLite's own names; an I/O error is what a quota or a limit on the file size looks like to it.

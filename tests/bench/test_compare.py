@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tbrm_bench.cli.app import app
-from tbrm_bench.compare import compare_runs, verdict
 from tbrm_bench.errors import UserError
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
+from tbrm_bench.run.comparison import compare_runs, verdict
 from tbrm_bench.store import RunStore
 
 NUM_PROBLEMS = 40

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tbrm_bench.config import Place, Spelt, from_table, from_words, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean
-from tbrm_bench.plan import Settings
+from tbrm_bench.run.plan import Settings
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.engines.finite import MIN_REPEATS, MIN_TOKENS, withhold_repeats
 from tbrm_bench.errors import ExitCode, RunFailed
-from tbrm_bench.pipeline import run
-from tbrm_bench.plan import EvalOptions, Plan, Settings
-from tbrm_bench.prepare import prepare
 from tbrm_bench.records import FinishReason, Sample, SampleKey
 from tbrm_bench.resources import builtin_model_dir
+from tbrm_bench.run.pipeline import run
+from tbrm_bench.run.plan import EvalOptions, Plan, Settings
+from tbrm_bench.run.prepare import prepare
 from tbrm_bench.store import RunStore
 
 Weights = dict[str, torch.Tensor]

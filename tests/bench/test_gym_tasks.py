@@ -16,8 +16,8 @@ from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.grading import GraderPool, explain, grade
 from tbrm_bench.grading.selftest import unearnable_golds
 from tbrm_bench.grading.workers.scored import plain
-from tbrm_bench.pipeline import regrade
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
+from tbrm_bench.run.pipeline import regrade
 from tbrm_bench.store import RunStore
 from tbrm_bench.tasks.generators import gym_datasets
 from tbrm_bench.tasks.generators.gym import gym_problems

@@ -16,7 +16,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.hub import EvalResult, eval_results_yaml
 from tbrm_bench.publish import ModelResults, model_results, propose_results
 from tbrm_bench.publish.model_card import with_section
-from tbrm_bench.result_json import result_from_json
+from tbrm_bench.run.result_json import result_from_json
 from tbrm_bench.tasks.spec import load_task
 
 MODEL = "ann/model"

@@ -16,10 +16,10 @@ from hub_server import HubServer
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.grading import GRADER
-from tbrm_bench.pipeline import regrade
 from tbrm_bench.publish import Pushed, dry_run, pull_run, push_run
 from tbrm_bench.publish.layout import belongs_to, runs_in
 from tbrm_bench.records import SampleKey
+from tbrm_bench.run.pipeline import regrade
 from tbrm_bench.store import RunStore
 
 REPO = "ann/results"

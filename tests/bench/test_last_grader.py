@@ -12,20 +12,20 @@ from hub_client import BACKOFF, loopback_hub
 from typer.testing import CliRunner
 
 from tbrm_bench.cli.app import app
-from tbrm_bench.compare import read_run
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import GRADER
 from tbrm_bench.grading.grader_names import grader_name
 from tbrm_bench.leaderboard.add import row_of_run
 from tbrm_bench.leaderboard.board import Board
-from tbrm_bench.pipeline import Progress, regrade, run
-from tbrm_bench.plan import EvalOptions, Plan
-from tbrm_bench.prepare import prepare
 from tbrm_bench.publish import pull_run, push_run, staged_run
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.resources import data_dir
-from tbrm_bench.results import shown_result
-from tbrm_bench.second_opinion import ask_second, explain_stored
+from tbrm_bench.run.comparison import read_run
+from tbrm_bench.run.pipeline import Progress, regrade, run
+from tbrm_bench.run.plan import EvalOptions, Plan
+from tbrm_bench.run.prepare import prepare
+from tbrm_bench.run.results import shown_result
+from tbrm_bench.run.second_opinion import ask_second, explain_stored
 from tbrm_bench.store import RunStore
 
 STRICT = grader_name(strict_boxed=True)
@@ -247,7 +247,7 @@ def test_resuming_a_run_of_an_earlier_grader_grades_all_of_it_again(
     tmp_path: Path, protocols: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr("tbrm_bench.pipeline.grader_name", lambda *, strict_boxed: "tbrm-0")
+        earlier.setattr("tbrm_bench.run.pipeline.grader_name", lambda *, strict_boxed: "tbrm-0")
         evaluate(protocols[0], tmp_path / "run")
     _, result = evaluate(protocols[0], tmp_path / "run", samples=4)
     assert (result.grader, result.tasks[0].num_ungraded, result.tasks[0].avg) == (GRADER, 0, 1.0)

@@ -26,7 +26,7 @@ from tbrm_bench.leaderboard.rows import BoardRow, read_row, read_rows, slug
 from tbrm_bench.metrics.paired import cluster_shares, macro_difference, paired_difference
 from tbrm_bench.records import Grade, MacroScore, Sample, SampleKey, Status, TaskScore
 from tbrm_bench.resources import data_dir
-from tbrm_bench.score import score_run
+from tbrm_bench.run.score import score_run
 from tbrm_bench.store import RunStore
 from tbrm_bench.tasks.problems import load_problems
 from tbrm_bench.tasks.spec import load_task

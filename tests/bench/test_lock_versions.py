@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tbrm_bench.compare import compare_runs
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
-from tbrm_bench.pipeline import regrade
-from tbrm_bench.plan import EvalOptions, Plan, Settings
-from tbrm_bench.prepare import prepare
 from tbrm_bench.prompts.render import load_tokenizer
 from tbrm_bench.provenance import digest
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_bench.results import shown_result
+from tbrm_bench.run.comparison import compare_runs
+from tbrm_bench.run.pipeline import regrade
+from tbrm_bench.run.plan import EvalOptions, Plan, Settings
+from tbrm_bench.run.prepare import prepare
+from tbrm_bench.run.results import shown_result
 from tbrm_bench.store import RunStore
-from tbrm_bench.store.lock import as_version_1, read_run_file
+from tbrm_bench.store.run_file import as_version_1, read_run_file
 
 # A run of two samples of twelve problems, as version 0.1.0 wrote it before locks had versions and results had proofs.
 RUN_V1 = Path(__file__).resolve().parents[1] / "golden" / "run_v1"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from tiny_models import OTHER, TENSORS, Tensors, copy_of_tiny, save
 
-from tbrm_bench.class_fit import Fit, FitQuestion, describe_fit
 from tbrm_bench.cli.app import main
 from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.errors import UserError
-from tbrm_bench.model_door import open_model
+from tbrm_bench.models.class_fit import Fit, FitQuestion, describe_fit
+from tbrm_bench.models.door import open_model
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.weights import read_headers, require_weights, weights_fingerprint
 
@@ -248,7 +248,7 @@ def test_another_process_answers_once(tmp_path: Path, monkeypatch: pytest.Monkey
     config = json.loads((folder / "config.json").read_text())
     have = {name: value.shape for name, value in without(DOWN).items()}
     first = FitQuestion(config, folder / "config.json", have).answer()
-    monkeypatch.setattr("tbrm_bench.class_fit.sys.executable", os.devnull)
+    monkeypatch.setattr("tbrm_bench.models.class_fit.sys.executable", os.devnull)
     assert FitQuestion(config, folder / "config.json", have).answer() == first
     assert isinstance(first, Fit)
     assert (first.cls, first.missing) == ("Qwen2ForCausalLM", (DOWN,))

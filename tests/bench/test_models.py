@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tbrm_bench.errors import ExitCode, MissingPrerequisite, UserError
-from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.models.resolve import Model, resolve_model
 from tbrm_bench.resources import builtin_model_dir
 
 CONFIG = {"architectures": ["InventedForCausalLM"], "max_position_embeddings": 96}
@@ -122,7 +122,7 @@ def resolve_offline(home: Path, *specs: str) -> list[list[object]]:
     code = """
 import json, sys
 from tbrm_bench.errors import UserError
-from tbrm_bench.models import resolve_model
+from tbrm_bench.models.resolve import resolve_model
 def resolve(spec):
     try:
         model = resolve_model(spec)

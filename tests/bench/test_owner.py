@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tbrm_bench.compare import read_run
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.grading import GRADER
-from tbrm_bench.pipeline import regrade
 from tbrm_bench.publish import dry_run
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, Status
-from tbrm_bench.results import current_results, shown_result
+from tbrm_bench.run.comparison import read_run
+from tbrm_bench.run.pipeline import regrade
+from tbrm_bench.run.results import current_results, shown_result
 from tbrm_bench.store import RunStore
 
 RUN_V1 = Path(__file__).resolve().parents[1] / "golden" / "run_v1"

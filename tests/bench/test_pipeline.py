@@ -17,11 +17,11 @@ import pytest
 
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.errors import UserError
-from tbrm_bench.pipeline import Progress, regrade, run
-from tbrm_bench.plan import EvalOptions, Plan, Settings
-from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Sample, SampleRequest, Status
-from tbrm_bench.result_json import result_from_json
+from tbrm_bench.run.pipeline import Progress, regrade, run
+from tbrm_bench.run.plan import EvalOptions, Plan, Settings
+from tbrm_bench.run.prepare import prepare
+from tbrm_bench.run.result_json import result_from_json
 from tbrm_bench.store import RunStore
 
 

@@ -13,10 +13,10 @@ from transformers import Phi3Config, Phi3ForCausalLM
 from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.engines.positions import EnginePerTask, position_limit
-from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
-from tbrm_bench.prepare import _lock_task, _make_engine, prepare
 from tbrm_bench.records import SampleKey, SampleRequest, Sampling
 from tbrm_bench.resources import builtin_model_dir
+from tbrm_bench.run.plan import EvalOptions, Plan, TaskPlan
+from tbrm_bench.run.prepare import _lock_task, _make_engine, prepare
 
 # Two engines, of which each test loads its own.
 ENGINES = [pytest.param("vllm", marks=pytest.mark.own_process), "hf"]

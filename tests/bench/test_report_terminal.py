@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tbrm_bench.records import GradedSample, RunResult, SampleKey, Status, TaskScore
 from tbrm_bench.report.terminal import render_result
-from tbrm_bench.score import macro_score, score_task
+from tbrm_bench.run.score import macro_score, score_task
 
 OUTCOMES = [Status.CORRECT, Status.WRONG, Status.WRONG, Status.NO_ANSWER, Status.TRUNCATED, Status.TIMEOUT]
 

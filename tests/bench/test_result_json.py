@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.records import MacroScore, RunResult, Status, TaskScore
-from tbrm_bench.result_json import result_from_json, result_to_json
+from tbrm_bench.run.result_json import result_from_json, result_to_json
 
 NAN = math.nan
 numbers = st.one_of(st.floats(allow_infinity=False), st.just(NAN))

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from tbrm_bench.cli.app import app
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import GRADER, GraderPool
-from tbrm_bench.pipeline import write_results
 from tbrm_bench.publish import dry_run, model_results
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, RunResult, Sample, SampleKey, Status
-from tbrm_bench.result_json import result_from_json
-from tbrm_bench.results import current_results, is_complete, shown_result
-from tbrm_bench.score import score_run
+from tbrm_bench.run.pipeline import write_results
+from tbrm_bench.run.result_json import result_from_json
+from tbrm_bench.run.results import current_results, is_complete, shown_result
+from tbrm_bench.run.score import score_run
 from tbrm_bench.store import RunStore
 
 PROBLEMS = [Problem(ProblemKey("toy", f"p{i}"), "?", Gold((str(i),), "integer"), f"c{i // 2}") for i in range(6)]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.records import Gold, GradedSample, Problem, ProblemKey, SampleKey, Status, TaskScore
-from tbrm_bench.score import macro_score, score_run, score_task
+from tbrm_bench.run.score import macro_score, score_run, score_task
 
 NAMES = ("a", "b", "c")
 

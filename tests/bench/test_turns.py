@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tbrm_bench.plan import EvalOptions
-from tbrm_bench.prepare import prepare
 from tbrm_bench.prompts.protocol import load_protocol
 from tbrm_bench.prompts.render import load_tokenizer, prompt_warnings, stop_token_ids
 from tbrm_bench.resources import builtin_model_dir
+from tbrm_bench.run.plan import EvalOptions
+from tbrm_bench.run.prepare import prepare
 
 TINY = builtin_model_dir("tiny")
 PROTOCOL = load_protocol("greedy")

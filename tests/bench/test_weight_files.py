@@ -10,7 +10,7 @@ import pytest
 from tiny_models import OTHER, TENSORS, copy_of_tiny, save, save_shards
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.model_door import open_model
+from tbrm_bench.models.door import open_model
 from tbrm_bench.weight_files import weight_files
 from tbrm_bench.weights import weights_fingerprint
 

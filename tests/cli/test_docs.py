@@ -15,9 +15,9 @@ import typer
 
 from tbrm_bench.cli.app import app
 from tbrm_bench.config import from_words
-from tbrm_bench.plan import EvalOptions, Settings
-from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Grade, Sample, SampleKey, Status
+from tbrm_bench.run.plan import EvalOptions, Settings
+from tbrm_bench.run.prepare import prepare
 from tbrm_bench.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from tbrm_bench.cli.show import show
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import GRADER, GraderPool
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, RunResult, Sample, SampleKey, Status
-from tbrm_bench.result_json import result_from_json, result_to_json
-from tbrm_bench.score import score_run
+from tbrm_bench.run.result_json import result_from_json, result_to_json
+from tbrm_bench.run.score import score_run
 from tbrm_bench.store import RunStore
 
 K = 4

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.grading import GRADER
-from tbrm_bench.pipeline import regrade, write_results
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
-from tbrm_bench.score import score_run
+from tbrm_bench.run.pipeline import regrade, write_results
+from tbrm_bench.run.score import score_run
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.store import RunStore
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tbrm_bench.cli.app import main
-from tbrm_bench.compare import read_run
 from tbrm_bench.errors import UserError
 from tbrm_bench.metrics.training_seeds import seeded_difference
+from tbrm_bench.run.comparison import read_run
 from tbrm_train.checkpoint import locked
 from tbrm_train.comparison import runs as comparison_runs
 from tbrm_train.comparison.runs import Tell

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.resources import builtin_model_dir, data_dir
-from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.store.run_file import read_run_file
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train import session
 from tbrm_train.checkpoint import INPUTS, LOCK, VALUES

@@ -20,10 +20,10 @@ from typing import Any
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GRADER
-from tbrm_bench.plan import Plan
 from tbrm_bench.prompts.render import prompts_hash
 from tbrm_bench.provenance import config_fingerprint, digest, versions
 from tbrm_bench.records import Sampling
+from tbrm_bench.run.plan import Plan
 from tbrm_bench.store import diff_locks
 from tbrm_bench.tasks.problems import golds_hash, rows_hash
 from tbrm_bench.weights import weights_fingerprint

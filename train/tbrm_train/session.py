@@ -10,13 +10,13 @@ from typing import Any
 from tbrm_bench.engines.positions import position_limit, regime, use_long_factors
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import tokenizer_fingerprint
-from tbrm_bench.model_door import open_model
-from tbrm_bench.models import Model
-from tbrm_bench.plan import Plan
+from tbrm_bench.models.door import open_model
+from tbrm_bench.models.resolve import Model
 from tbrm_bench.prompts.protocol import Protocol, load_protocol
 from tbrm_bench.prompts.render import check_ids, prompt_warnings, stop_token_ids
 from tbrm_bench.prompts.tokenizer import open_tokenizer
 from tbrm_bench.records import Sampling
+from tbrm_bench.run.plan import Plan
 from tbrm_bench.tasks.generators import gym_datasets
 from tbrm_train.checkpoint import INPUTS, VALUES, last_checkpoint
 from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, requests

@@ -17,13 +17,13 @@ from typing import Self
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.engines.base import Engine
 from tbrm_bench.errors import UserError
-from tbrm_bench.pipeline import run
-from tbrm_bench.plan import EvalOptions, Plan, Settings
-from tbrm_bench.prepare import prepare
 from tbrm_bench.records import Sample, SampleRequest
-from tbrm_bench.results import is_complete
-from tbrm_bench.store.lock import read_run_file
+from tbrm_bench.run.pipeline import run
+from tbrm_bench.run.plan import EvalOptions, Plan, Settings
+from tbrm_bench.run.prepare import prepare
+from tbrm_bench.run.results import is_complete
 from tbrm_bench.store.run_dir import is_run
+from tbrm_bench.store.run_file import read_run_file
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train.rl_recipe import RlRecipe
 

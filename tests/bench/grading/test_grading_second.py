@@ -13,9 +13,9 @@ import pytest
 from tbrm_bench.cli.app import main
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.grading import GRADER, grade
-from tbrm_bench.pipeline import regrade
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, Sample, SampleKey, Status
-from tbrm_bench.second_opinion import ask_second, explain_stored, parse_key, total
+from tbrm_bench.run.pipeline import regrade
+from tbrm_bench.run.second_opinion import ask_second, explain_stored, parse_key, total
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.run_dir import DISAGREEMENTS
 
@@ -139,7 +139,7 @@ HOSTILE = [
 
 def test_a_grader_that_hangs_or_dies_costs_its_own_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """math-verify with its own timeouts off, on what makes it hang: it ends, and every other sample is judged."""
-    monkeypatch.setattr("tbrm_bench.second_opinion.TIME_LIMIT_S", 1.0)
+    monkeypatch.setattr("tbrm_bench.run.second_opinion.TIME_LIMIT_S", 1.0)
     texts = [text for bomb in HOSTILE for text in (bomb, r"so \boxed{0.5}")]
     run_dir = store_run(tmp_path / "run", {"toy": texts})
     _, (toy,) = ask_second(run_dir, "math-verify")

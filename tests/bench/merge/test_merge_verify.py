@@ -23,7 +23,7 @@ from tbrm_bench.merge.model import asking
 from tbrm_bench.merge.model.expected import ClassQuestion, Expected
 from tbrm_bench.merge.model.verify import Shapes, check_names
 from tbrm_bench.merge.model.wrappers import clean_name
-from tbrm_bench.models import resolve_model
+from tbrm_bench.models.resolve import resolve_model
 from tbrm_bench.weights import read_header, weights_fingerprint
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from tbrm_bench.compare import TaskScores, lock_differences, read_run
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.metrics.paired import holm
 from tbrm_bench.metrics.training_seeds import SeededDifference, SeededMean, seeded_difference, seeded_mean
+from tbrm_bench.run.comparison import TaskScores, lock_differences, read_run
 from tbrm_train.checkpoint import last_checkpoint
 from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.metrics_log import VALIDATION

@@ -23,7 +23,7 @@ from tbrm_bench.metrics.paired import (
 )
 from tbrm_bench.records import Status
 from tbrm_bench.store import RunStore, diff_locks
-from tbrm_bench.store.lock import in_one_version
+from tbrm_bench.store.run_file import in_one_version
 
 # Fields of a lock that two comparable runs may differ in: what is compared, and which answers were drawn.
 FREE_FIELDS = ("model.", "seed")

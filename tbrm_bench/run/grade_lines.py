@@ -18,7 +18,6 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, get_args
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.finish_reasons import finish_reason_of
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.explain import explain_grade
 from tbrm_bench.grading.find.extract import extract
@@ -26,6 +25,7 @@ from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.missing import present, spells_missing
 from tbrm_bench.records import AnswerKind, FinishReason, Gold, Grade, Status
+from tbrm_bench.run.finish_reasons import finish_reason_of
 from tbrm_bench.tasks.golds import gold_of
 from tbrm_bench.tasks.spec import TaskSpec, load_task, task_names
 

@@ -12,11 +12,11 @@ from tbrm_bench.config import Count
 from tbrm_bench.engines import DEFAULT_ENGINE
 from tbrm_bench.engines.base import Device, DType, Engine
 from tbrm_bench.grading.selftest import unearnable_golds
-from tbrm_bench.models import Model
+from tbrm_bench.models.resolve import Model
 from tbrm_bench.prompts.protocol import Protocol
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
-from tbrm_bench.store.lock import started_under
+from tbrm_bench.store.run_file import started_under
 
 
 @dataclass(frozen=True, slots=True)

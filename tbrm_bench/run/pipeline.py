@@ -17,10 +17,10 @@ from tbrm_bench.files import write_text
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.grader_names import grader_name, is_strict_boxed
 from tbrm_bench.grading.workers.scored import require_gym
-from tbrm_bench.plan import Plan
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
-from tbrm_bench.result_json import result_to_json
-from tbrm_bench.score import score_run
+from tbrm_bench.run.plan import Plan
+from tbrm_bench.run.result_json import result_to_json
+from tbrm_bench.run.score import score_run
 from tbrm_bench.store import RunStore
 from tbrm_bench.store.run_dir import RESULTS
 

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.class_fit import QUANTISED_KEYS, Fit, FitQuestion, lost_modules
 from tbrm_bench.engines import ENGINES, engine_class
 from tbrm_bench.errors import UserError
 from tbrm_bench.merge.cache import merged
@@ -27,7 +26,8 @@ from tbrm_bench.merge.model.ties import is_same
 from tbrm_bench.merge.model.wrappers import wrapped_name
 from tbrm_bench.merge.pieces.tiling import Loaded, Parts
 from tbrm_bench.merge.refusals import UnknownFormat
-from tbrm_bench.models import Model, resolve_model
+from tbrm_bench.models.class_fit import QUANTISED_KEYS, Fit, FitQuestion, lost_modules
+from tbrm_bench.models.resolve import Model, resolve_model
 from tbrm_bench.weight_files import ADAPTER, ADAPTER_CONFIG, INDEX, NATIVE, PICKLE, SAFE, WeightFiles
 from tbrm_bench.weights import CHUNK_BYTES, StoredTensor, read_headers, require_weights
 

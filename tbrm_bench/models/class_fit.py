@@ -1,6 +1,6 @@
 """Whether tensors are those of a model's class: by the class's names and shapes, else as transformers would load them.
 
-    python -m tbrm_bench.class_fit config.json < {"model.embed_tokens.weight": [151936, 1536], ...}
+    python -m tbrm_bench.models.class_fit config.json < {"model.embed_tokens.weight": [151936, 1536], ...}
     {"cls": "Qwen2ForCausalLM", "missing": ["model.layers.3.mlp.down_proj.weight"], "additional": [], "misshapen": [],
      "tied": {"lm_head.weight": "model.embed_tokens.weight"}}
 
@@ -60,7 +60,7 @@ class FitQuestion(Asked[Fit]):
         if known is not None:
             expected = Expected(*known, stored={}, ignored=())
             fit = compare(config["architectures"][0], have, expected.names, expected, config)
-        super().__init__("tbrm_bench.class_fit", config, config_file, read=_read, known=fit, given=have)
+        super().__init__("tbrm_bench.models.class_fit", config, config_file, read=_read, known=fit, given=have)
 
 
 def _read(value: dict[str, Any]) -> Fit:

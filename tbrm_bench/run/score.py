@@ -29,7 +29,7 @@ from tbrm_bench.metrics.intervals import (
 from tbrm_bench.metrics.passk import pass_at_k_curve
 from tbrm_bench.metrics.votes import majority_score
 from tbrm_bench.records import GradedSample, MacroScore, RunResult, Status, TaskScore
-from tbrm_bench.result_json import proof_of
+from tbrm_bench.run.result_json import proof_of
 from tbrm_bench.store import RunStore
 
 NAN = float("nan")

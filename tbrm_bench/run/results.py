@@ -20,11 +20,11 @@ from tbrm_bench.files import read_text
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.grader_names import grader_name
 from tbrm_bench.records import RunResult, TaskScore
-from tbrm_bench.result_json import proof_of, result_from_json, result_to_json
-from tbrm_bench.score import described, score_run, stored_evidence
+from tbrm_bench.run.result_json import proof_of, result_from_json, result_to_json
+from tbrm_bench.run.score import described, score_run, stored_evidence
 from tbrm_bench.store import RunStore
-from tbrm_bench.store.lock import read_run_file
 from tbrm_bench.store.run_dir import DATABASE, RESULTS, RUN_JSON, has_results, has_samples, is_run
+from tbrm_bench.store.run_file import read_run_file
 
 # What a result is called after; the rest of `about` may be mended by hand.
 NAMED = ("model", "commit", "protocol")

@@ -16,9 +16,8 @@ from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.engines.positions import EnginePerTask, position_limit, regime
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
-from tbrm_bench.model_door import open_model
-from tbrm_bench.models import Model
-from tbrm_bench.plan import EvalOptions, Plan, TaskPlan
+from tbrm_bench.models.door import open_model
+from tbrm_bench.models.resolve import Model
 from tbrm_bench.prompts.protocol import Protocol, load_protocol
 from tbrm_bench.prompts.render import (
     check_ids,
@@ -31,7 +30,8 @@ from tbrm_bench.prompts.render import (
 from tbrm_bench.prompts.tokenizer import open_tokenizer
 from tbrm_bench.provenance import config_fingerprint, digest, hardware, versions
 from tbrm_bench.records import Problem, Sampling
-from tbrm_bench.store.lock import LOCK_VERSION, as_version_1, started_under
+from tbrm_bench.run.plan import EvalOptions, Plan, TaskPlan
+from tbrm_bench.store.run_file import LOCK_VERSION, as_version_1, started_under
 from tbrm_bench.tasks.problems import load_problems, rows_hash
 from tbrm_bench.tasks.spec import open_tasks
 from tbrm_bench.weights import weights_fingerprint
