@@ -8,7 +8,7 @@ best counts:
 
     naive       the formula on float32 logits of all tokens, as a training script has it: log_softmax, gather, entropy
     model       the same on the logits as a model gives them, in its own dtype, converted after the product
-    tiled       tbrm_train.logprobs
+    tiled       tbrm_train.policy.logprobs
 
 Seconds are a GPU's, or processor seconds of one thread. Memory is what a pass needs beyond weight, hidden states and
 targets, their gradients included: the allocator's peak on a GPU, that of resident pages on a CPU (Linux). The last
@@ -42,7 +42,7 @@ LOST = dict.fromkeys(("seconds", "gib", "error"), float("nan"))
 def scores(contender: str, hidden: Any, weight: Any, targets: Any) -> tuple[Any, Any, Any]:
     """Return log pi, logsumexp and entropy of the targets, (N,) each."""
     if contender == "tiled":
-        from tbrm_train.logprobs import token_scores
+        from tbrm_train.policy.logprobs import token_scores
 
         return token_scores(hidden, weight, targets)
     if contender == "naive":

@@ -89,8 +89,8 @@ def _adder(master: Any) -> Any:
 
 def recipe_of(arm: str, options: argparse.Namespace) -> Any:
     """Return the recipe of an arm."""
-    from tbrm_train import rl_recipe as parts
-    from tbrm_train.rl_rules import load_rl_recipe
+    from tbrm_train.recipes import rl_recipe as parts
+    from tbrm_train.recipes.rl_rules import load_rl_recipe
 
     count, tokens, micro = BATCHES[options.size]
     return parts.RlRecipe(
@@ -113,9 +113,9 @@ def recipe_of(arm: str, options: argparse.Namespace) -> Any:
 
 def make_learner(recipe: Any, options: argparse.Namespace) -> Any:
     """Return the trainer's own learner over random models."""
-    from tbrm_train.engine import FrozenModule, Processes, TrainingEngine, start_processes
-    from tbrm_train.learner import Learner
-    from tbrm_train.policy import Critic, Policy
+    from tbrm_train.learner.deepspeed_engine import FrozenModule, Processes, TrainingEngine, start_processes
+    from tbrm_train.learner.learner import Learner
+    from tbrm_train.policy.policy import Critic, Policy
 
     is_plain = options.engine == "plain"
     processes = Processes(0, 1, options.device) if is_plain else start_processes(recipe.deepspeed)
@@ -159,7 +159,7 @@ def trajectories_of(options: argparse.Namespace) -> list[Any]:
 
 def naive_scores(hidden: Any, weight: Any, targets: Any, *, temperature: float = 1.0) -> Any:
     """Return what `token_scores` does, from all logits in float32."""
-    from tbrm_train.logprobs import TokenScores
+    from tbrm_train.policy.logprobs import TokenScores
 
     logits = (hidden @ weight.T).float() / temperature
     log_pi = logits.log_softmax(dim=-1)
@@ -171,7 +171,7 @@ def measure(arm: str, options: argparse.Namespace) -> dict[str, float]:
     """Return the numbers of one arm, measured in this process."""
     import torch
 
-    from tbrm_train import policy
+    from tbrm_train.policy import policy
 
     on_gpu = options.device != "cpu"
     if options.threads:

@@ -151,8 +151,8 @@ def train_with_trl(options: argparse.Namespace, job: Path) -> None:
 
     from tbrm_bench.models.resolve import resolve_model
     from tbrm_bench.prompts.render import load_tokenizer
-    from tbrm_train.data import load_prompts, step_prompts
-    from tbrm_train.rl_rules import load_rl_recipe
+    from tbrm_train.data.prompts import load_prompts, step_prompts
+    from tbrm_train.recipes.rl_rules import load_rl_recipe
 
     torch.set_num_threads(options.threads)
     settings = json.loads(job.read_text(encoding="utf-8"))

@@ -53,8 +53,8 @@ def test_the_reference_runs_on_one_device() -> None:
 
 
 def test_a_training_samples_with_engines_of_the_table() -> None:
-    from tbrm_train.rl_recipe import Rollout
-    from tbrm_train.rollout import ROLLOUTS
+    from tbrm_train.recipes.rl_recipe import Rollout
+    from tbrm_train.rollout.sampling import ROLLOUTS
 
     assert set(ROLLOUTS) == set(typing.get_args(typing.get_type_hints(Rollout)["engine"])) <= set(ENGINES)
 

@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_data_and_no_clutter(wheel: Path) -> None:
         "tbrm_bench/_data/tasks/protocols/tbrm-paper.toml",
         "tbrm_bench/builtin_models/tiny/model.safetensors",
         "tbrm_bench/py.typed",
-        "tbrm_train/cli.py",
+        "tbrm_train/cli/train.py",
     ):
         assert wanted in names
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}

@@ -13,10 +13,10 @@ from annotated_types import Gt, Lt
 from tbrm_bench.errors import UserError
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.signals import Algorithm, Needs
-from tbrm_train.checkpoint import open_output
 from tbrm_train.comparison.arms import make_arms
 from tbrm_train.comparison.ledger import passes_of
-from tbrm_train.rl_rules import load_rl_recipe, read_stored_recipe, recipe_toml
+from tbrm_train.output.checkpoint import open_output
+from tbrm_train.recipes.rl_rules import load_rl_recipe, read_stored_recipe, recipe_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "train" / "recipes"
@@ -168,7 +168,7 @@ def test_a_new_line_of_the_table_is_all_that_recipes_and_comparisons_ask_for(
 
 def test_a_recipe_is_read_without_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from tbrm_train.rl_rules import load_rl_recipe\n"
+        "import sys; from pathlib import Path; from tbrm_train.recipes.rl_rules import load_rl_recipe\n"
         f"load_rl_recipe(Path({str(TBRM)!r})); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -14,10 +14,10 @@ from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.ppo import value_loss
 from tbrm_train.algorithms.share import Share
 from tbrm_train.algorithms.signals import MicroBatch, Signals
-from tbrm_train.batching import Pack, fill, make_pack, plan_packs, unpack
-from tbrm_train.logprobs import token_scores
-from tbrm_train.micro_batches import plan_micro_batches
-from tbrm_train.policy import TokenScores
+from tbrm_train.learner.micro_batches import plan_micro_batches
+from tbrm_train.learner.packing import Pack, fill, make_pack, plan_packs, unpack
+from tbrm_train.policy.logprobs import token_scores
+from tbrm_train.policy.policy import TokenScores
 
 torch.set_num_threads(1)
 token = st.integers(3, 40)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tbrm_train.budget import Meter
-from tbrm_train.rl_recipe import Budget
+from tbrm_train.output.budget import Meter
+from tbrm_train.recipes.rl_recipe import Budget
 
 Runs = Any  # of conftest.py
 
@@ -37,7 +37,7 @@ def test_the_share_is_that_of_the_limit_which_is_nearest(budget: Budget, share: 
 def test_a_training_ends_with_its_budget_also_when_it_was_killed(runs: Runs, tmp_path: Path) -> None:
     words = ("budget.generated_tokens=900", "optimizer.steps=40", "optimizer.schedule=linear")
     assert runs.train("tiny-grpo", f"output={tmp_path / 'straight'}", *words).codes == [0]
-    killed = runs.train("tiny-grpo", f"output={tmp_path / 'killed'}", *words, kill=("tbrm_train.loop._roll_out", 2))
+    killed = runs.train("tiny-grpo", f"output={tmp_path / 'killed'}", *words, kill=("tbrm_train.run.loop._roll_out", 2))
     assert killed.codes == [-9]
     done = runs.train("tiny-grpo", f"output={tmp_path / 'killed'}", *words)
     assert done.codes == [0], done.err

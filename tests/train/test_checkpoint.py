@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_train.checkpoint import (
+from tbrm_train.output.checkpoint import (
     RECIPE,
     last_checkpoint,
     list_checkpoints,
@@ -20,21 +20,21 @@ from tbrm_train.checkpoint import (
     prune,
     write_checkpoint,
 )
-from tbrm_train.metrics_log import keep_lines
-from tbrm_train.rl_rules import load_rl_recipe, read_stored_recipe
+from tbrm_train.output.metrics_log import keep_lines
+from tbrm_train.recipes.rl_rules import load_rl_recipe, read_stored_recipe
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 Runs = Any  # of conftest.py
 # Where a training may die: sampling, between update and record, in the line it writes, in the state, between state and
 # rename, in the rename's wake.
 PLACES = {
-    "in a rollout": ("tbrm_train.loop._roll_out", 3),
-    "in an update": ("tbrm_train.learner.Learner.learn", 2),
-    "before a line of metrics": ("tbrm_train.metrics_log.MetricsLog.write", 3),
-    "in a save": ("tbrm_train.learner.Learner.save", 2),
-    "before the model's files": ("tbrm_train.loop.write_model", 3),
-    "before the flush": ("tbrm_train.checkpoint.settle", 1),
-    "before old ones go": ("tbrm_train.loop.prune", 2),
+    "in a rollout": ("tbrm_train.run.loop._roll_out", 3),
+    "in an update": ("tbrm_train.learner.learner.Learner.learn", 2),
+    "before a line of metrics": ("tbrm_train.output.metrics_log.MetricsLog.write", 3),
+    "in a save": ("tbrm_train.learner.learner.Learner.save", 2),
+    "before the model's files": ("tbrm_train.run.loop.write_model", 3),
+    "before the flush": ("tbrm_train.output.checkpoint.settle", 1),
+    "before old ones go": ("tbrm_train.run.loop.prune", 2),
 }
 
 # The heavy tests hold it with the threads of the shipped recipes: their sums too must come out the same each time.
@@ -97,7 +97,7 @@ def test_wherever_it_is_killed(
 @pytest.mark.slow
 def test_a_moving_reference_and_vllm_go_on_as_they_were(runs: Runs, tmp_path: Path) -> None:
     words = ("rollout.engine=vllm", "algorithm.reference_reset_every=2", "deepspeed.zero_stage=3")
-    for name, kill in (("straight", None), ("killed", ("tbrm_train.loop._roll_out", 4)), ("killed", None)):
+    for name, kill in (("straight", None), ("killed", ("tbrm_train.run.loop._roll_out", 4)), ("killed", None)):
         runs.train("tiny-tbrm", f"output={tmp_path / name}", *words, kill=kill)
     assert files(tmp_path / "killed") == files(tmp_path / "straight")
 
@@ -105,7 +105,8 @@ def test_a_moving_reference_and_vllm_go_on_as_they_were(runs: Runs, tmp_path: Pa
 @pytest.mark.slow
 def test_two_processes_killed_go_on_as_they_were(runs: Runs, tmp_path: Path) -> None:
     words = ("deepspeed.zero_stage=2",)
-    for name, kill in (("straight", None), ("killed", ("tbrm_train.learner.Learner.save", 3)), ("killed", None)):
+    save = "tbrm_train.learner.learner.Learner.save"
+    for name, kill in (("straight", None), ("killed", (save, 3)), ("killed", None)):
         runs.train("tiny-tbrm", f"output={tmp_path / name}", *words, kill=kill, world_size=2)
     assert files(tmp_path / "killed") == files(tmp_path / "straight")
 

@@ -17,10 +17,10 @@ from tbrm_bench.cli.app import main
 from tbrm_bench.errors import UserError
 from tbrm_bench.metrics.training_seeds import seeded_difference
 from tbrm_bench.run.comparison import read_run
-from tbrm_train.checkpoint import locked
 from tbrm_train.comparison import runs as comparison_runs
 from tbrm_train.comparison.runs import Tell
-from tbrm_train.metrics_log import METRICS, VALIDATION
+from tbrm_train.output.checkpoint import locked
+from tbrm_train.output.metrics_log import METRICS, VALIDATION
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "train" / "recipes" / "tiny-tbrm.toml"
@@ -114,8 +114,8 @@ def test_killed_and_given_again_a_comparison_ends_as_if_nothing_had_been(
     ours = json.loads(out)
 
     forks.kills = {
-        "grpo/seed-1": ("tbrm_train.loop._roll_out", 2),
-        "tbrm/seed-2": ("tbrm_train.learner.Learner.save", 1),
+        "grpo/seed-1": ("tbrm_train.run.loop._roll_out", 2),
+        "tbrm/seed-2": ("tbrm_train.learner.learner.Learner.save", 1),
     }
     code, _, err = cli(*WORDS, "--out", killed)
     assert code == 1

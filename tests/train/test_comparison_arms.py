@@ -10,7 +10,7 @@ from tbrm_bench.errors import UserError
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.comparison.arms import make_arms
 from tbrm_train.comparison.plan import budget_words, make_plan, open_folder
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
 TBRM = RECIPES / "tiny-tbrm.toml"

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from tbrm_bench.cli.app import main
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_train.checkpoint import INPUTS
 from tbrm_train.comparison import runs as comparison_runs
 from tbrm_train.comparison.runs import Tell
+from tbrm_train.output.checkpoint import INPUTS
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 TOY = (

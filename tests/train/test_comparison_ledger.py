@@ -22,8 +22,8 @@ from tbrm_train.comparison.ledger import (
     read_shape,
     step_flops,
 )
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
 
 TOY = (
     *("rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40"),

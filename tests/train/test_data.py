@@ -20,9 +20,9 @@ from tbrm_bench.records import Gold, Problem, ProblemKey, Prompt, Sampling, Stat
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.tasks.problems import load_problems
 from tbrm_bench.tasks.spec import load_task
-from tbrm_train.data import PromptSet, TrainingPrompt, load_prompts, load_source, requests, step_prompts
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.data.prompts import PromptSet, TrainingPrompt, load_prompts, load_source, requests, step_prompts
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 CONTEXT = 8192

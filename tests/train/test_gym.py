@@ -10,8 +10,8 @@ import pytest
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.records import Gold, Problem, Sample, SampleKey, Status
 from tbrm_bench.tasks.generators.gym import gym_problems
-from tbrm_train.gym_rewards import GymRewarder
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
+from tbrm_train.rollout.gym_rewards import GymRewarder
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
 GRAPHS = RECIPES / "reasoning-gym-graphs.toml"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tbrm_bench.errors import UserError
-from tbrm_train.logprobs import HeadForm
-from tbrm_train.policy import Policy, make_batch
+from tbrm_train.policy.logprobs import HeadForm
+from tbrm_train.policy.policy import Policy, make_batch
 
 torch.set_num_threads(1)
 SHAPE = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}

@@ -15,9 +15,9 @@ from hub_server import HubServer
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.hub import Backoff
-from tbrm_train.hub_push import OUTBOX, Push, card, pushing
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.output.hub_push import OUTBOX, Push, card, pushing
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 REPO = "ann/policy"

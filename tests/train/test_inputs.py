@@ -16,12 +16,12 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.resources import builtin_model_dir, data_dir
 from tbrm_bench.store.run_file import read_run_file
 from tbrm_bench.weights import weights_fingerprint
-from tbrm_train import session
-from tbrm_train.checkpoint import INPUTS, LOCK, VALUES
-from tbrm_train.data import load_source
-from tbrm_train.engine import Processes
-from tbrm_train.inputs import Inputs, read_inputs
-from tbrm_train.rl_recipe import Prompts
+from tbrm_train.data.prompts import load_source
+from tbrm_train.learner.deepspeed_engine import Processes
+from tbrm_train.output.checkpoint import INPUTS, LOCK, VALUES
+from tbrm_train.output.inputs import Inputs, read_inputs
+from tbrm_train.recipes.rl_recipe import Prompts
+from tbrm_train.run import session
 
 Runs = Any  # of conftest.py
 ROWS = ("prompts.source=rows", "prompts.rows.files=['rows.jsonl']", "prompts.rows.question=q", "prompts.rows.answer=a")
@@ -29,7 +29,7 @@ ASTARPO = (
     'algorithm={name="astarpo", beta=0.02, value_samples=2}',
     *("rollout.samples_per_prompt=1", "rollout.prompts_per_step=8"),
 )
-THIRD_STEP = ("tbrm_train.loop._roll_out", 3)
+THIRD_STEP = ("tbrm_train.run.loop._roll_out", 3)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def test_what_was_started_before_inputs_were_stored_goes_on_with_a_warning(
     done = runs.train("tiny-tbrm", *given.words(output), f"model={given.model}")
     assert done.codes == [2]
     assert "was started by another recipe: " in error_of(done), "here names are all there is"
-    done = runs.train("tiny-tbrm", *given.words(output), kill=("tbrm_train.loop._roll_out", 1))
+    done = runs.train("tiny-tbrm", *given.words(output), kill=("tbrm_train.run.loop._roll_out", 1))
     assert "started before inputs were stored: nothing shows that model, tokenizer, prompts and golds are" in done.err
     stored = read_inputs(output)
     assert stored is not None
@@ -274,7 +274,7 @@ def test_a_finished_training_is_not_called_done_with_other_inputs(killed: Killed
 def test_every_process_refuses(runs: Runs, tmp_path: Path) -> None:
     given = Given.make(tmp_path / "given")
     words = given.words(tmp_path / "run")
-    assert runs.train("tiny-tbrm", *words, world_size=2, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9, -9]
+    assert runs.train("tiny-tbrm", *words, world_size=2, kill=("tbrm_train.run.loop._roll_out", 2)).codes == [-9, -9]
     before = everything(tmp_path / "run")
     move_weights(given.model)
     done = runs.train("tiny-tbrm", *words, world_size=2)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tbrm_train import logprobs
-from tbrm_train.logprobs import PLAIN, HeadForm, TokenScores, token_scores
+from tbrm_train.policy import logprobs
+from tbrm_train.policy.logprobs import PLAIN, HeadForm, TokenScores, token_scores
 
 torch.set_num_threads(1)
 TINY = 1  # bytes: as many tiles as there can be
@@ -169,7 +169,7 @@ def test_another_dtype_or_temperature_is_refused() -> None:
 MEMORY = r"""
 import re, torch
 from pathlib import Path
-from tbrm_train.logprobs import token_scores
+from tbrm_train.policy.logprobs import token_scores
 def peak():  # not ru_maxrss, which begins with that of the process that started this one
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from transformers import Phi3Config, Phi3ForCausalLM
 from tbrm_bench.engines.base import EngineConfig
 from tbrm_bench.engines.positions import use_long_factors
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_train.policy import Policy, load_model, make_batch
-from tbrm_train.rollout import Continuation, HfRollouts
+from tbrm_train.policy.policy import Policy, load_model, make_batch
+from tbrm_train.rollout.sampling import Continuation, HfRollouts
 
 LIMIT = 192
 

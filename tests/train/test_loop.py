@@ -15,9 +15,9 @@ from tbrm_bench.prompts.render import load_tokenizer, stop_token_ids
 from tbrm_bench.records import Sampling, Status
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_train.algorithms.tbrm import Tbrm
-from tbrm_train.data import load_prompts, requests, step_prompts
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.data.prompts import load_prompts, requests, step_prompts
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 Runs = Any  # of conftest.py
@@ -179,7 +179,7 @@ def test_an_empty_prompt_source_is_one_line(text: str, runs: Runs, tmp_path: Pat
 def test_another_recipe_or_another_number_of_processes_touches_nothing(runs: Runs, tmp_path: Path) -> None:
     output = tmp_path / "run"
     words = ("optimizer.steps=2", f"output={output}")
-    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9]
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.run.loop._roll_out", 2)).codes == [-9]
     before = kept(output)
     assert len(before) == 3
     done = runs.train("tiny-tbrm", *words, "optimizer.learning_rate=1")

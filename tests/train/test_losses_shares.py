@@ -25,7 +25,7 @@ from tbrm_train.algorithms.ppo import ppo_loss, value_loss
 from tbrm_train.algorithms.reinforce import reinforce_loss
 from tbrm_train.algorithms.share import Mean, Metrics, Share, add_metrics, k3, mean
 from tbrm_train.algorithms.tbrm import reference_of, tbrm_loss
-from tbrm_train.logprobs import token_scores
+from tbrm_train.policy.logprobs import token_scores
 
 torch.set_num_threads(1)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "algorithms"

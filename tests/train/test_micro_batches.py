@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tbrm_train.micro_batches import plan_micro_batches, split_batch
+from tbrm_train.learner.micro_batches import plan_micro_batches, split_batch
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=40)
 

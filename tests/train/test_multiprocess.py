@@ -89,7 +89,7 @@ def test_every_division(
 def test_a_checkpoint_of_another_number_of_processes_is_refused(runs: Runs, tmp_path: Path) -> None:
     output = tmp_path / "run"
     words = (f"output={output}", "optimizer.steps=2")
-    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9]
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.run.loop._roll_out", 2)).codes == [-9]
     done = runs.train("tiny-tbrm", *words, world_size=2)
     assert done.codes == [2, 2]
     (line,) = {line for line in done.err.splitlines() if line.startswith("error: ")}

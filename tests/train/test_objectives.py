@@ -17,8 +17,8 @@ from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.ppo import value_loss
 from tbrm_train.algorithms.share import Share
 from tbrm_train.algorithms.signals import MicroBatch, Signals, Trajectory
-from tbrm_train.known import whole_batch
-from tbrm_train.policy import TokenScores
+from tbrm_train.learner.known import whole_batch
+from tbrm_train.policy.policy import TokenScores
 
 ACTIONS, STEPS = 4, 3
 TRAJECTORIES = list(itertools.product(range(ACTIONS), repeat=STEPS))

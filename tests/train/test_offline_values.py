@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_train.algorithms.astarpo import soft_value
-from tbrm_train.checkpoint import VALUES
-from tbrm_train.offline_values import read_values, value_table
-from tbrm_train.rl_rules import load_rl_recipe
+from tbrm_train.output.checkpoint import VALUES
+from tbrm_train.recipes.rl_rules import load_rl_recipe
+from tbrm_train.run.offline_values import read_values, value_table
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-tbrm.toml"
 Runs = Any  # of conftest.py
@@ -68,7 +68,7 @@ def test_killed_while_it_samples_for_values_it_goes_on_with_those_that_are_missi
     straight: Path, runs: Runs, tmp_path: Path
 ) -> None:
     """Twenty prompts are sampled in batches of eight, eight and four."""
-    output, sampling = tmp_path / "run", "tbrm_train.offline_values.sample"
+    output, sampling = tmp_path / "run", "tbrm_train.run.offline_values.sample"
     words = (f"output={output}", *ASTARPO)
     assert runs.train("tiny-tbrm", *words, kill=(sampling, 1)).codes == [-9]
     assert not (output / VALUES).exists()
@@ -79,7 +79,7 @@ def test_killed_while_it_samples_for_values_it_goes_on_with_those_that_are_missi
         "V* of 8 of 20 prompts",
         "V* of 16 of 20 prompts",
     ]
-    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 1)).codes == [-9]
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.run.loop._roll_out", 1)).codes == [-9]
     assert read_values(output).prompts == 20
     done = runs.train("tiny-tbrm", *words, kill=(sampling, 1))
     assert done.codes == [0], "nothing is left to sample"
@@ -90,7 +90,7 @@ def test_killed_after_a_checkpoint_it_ends_with_the_same_values_and_bytes(
     straight: Path, runs: Runs, tmp_path: Path
 ) -> None:
     words = (f"output={tmp_path / 'run'}", *ASTARPO)
-    for kill in (("tbrm_train.loop._roll_out", 3), ("tbrm_train.learner.Learner.save", 1)):
+    for kill in (("tbrm_train.run.loop._roll_out", 3), ("tbrm_train.learner.learner.Learner.save", 1)):
         assert runs.train("tiny-tbrm", *words, kill=kill).codes == [-9]
     done = runs.train("tiny-tbrm", *words)
     assert done.codes == [0], done.err
@@ -123,7 +123,7 @@ def test_values_that_take_the_whole_budget_are_told_before_a_step(runs: Runs, tm
 def test_lost_values_are_one_line(straight: Path, runs: Runs, tmp_path: Path) -> None:
     output = tmp_path / "run"
     words = (f"output={output}", *ASTARPO)
-    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.loop._roll_out", 2)).codes == [-9]
+    assert runs.train("tiny-tbrm", *words, kill=("tbrm_train.run.loop._roll_out", 2)).codes == [-9]
     (output / VALUES).unlink()
     done = runs.train("tiny-tbrm", *words)
     assert done.codes == [1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.errors import ExitCode, UserError
-from tbrm_train.recipe import HEAD_DIMS, SftRecipe, load_recipe
+from tbrm_train.recipes.sft_recipe import HEAD_DIMS, SftRecipe, load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
 TINY = RECIPES / "tiny-sft.toml"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.records import Gold, Grade, ProblemKey, Sample, SampleKey, Status
-from tbrm_train.rewards import Rewarded, Rewarder, outcome_rates, reward_of, settle, shuffled
-from tbrm_train.rl_recipe import Rewards
+from tbrm_train.recipes.rl_recipe import Rewards
+from tbrm_train.rollout.rewards import Rewarded, Rewarder, outcome_rates, reward_of, settle, shuffled
 
 KEY = ProblemKey("t", "p")
 statuses = st.lists(st.sampled_from(list(Status)), min_size=1, max_size=30)

@@ -53,7 +53,7 @@ def test_a_mistake_is_one_line(words: list[str], said: list[str], cli: Cli) -> N
 
 def test_weights_that_are_not_the_class_s_are_refused_before_a_step(cli: Cli, tmp_path: Path) -> None:
     """Policy and reference would each draw the missing ones at random, and differ from the first step on."""
-    from tbrm_train.policy import load_model
+    from tbrm_train.policy.policy import load_model
 
     lost = "model.layers.1.mlp.down_proj.weight"
     folder = copy_of_tiny(tmp_path / "m")

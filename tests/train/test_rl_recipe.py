@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tbrm_bench.errors import UserError
 from tbrm_train.algorithms.tbrm import Tbrm
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import load_rl_recipe, recipe_changes, recipe_kind, recipe_toml
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import load_rl_recipe, recipe_changes, recipe_kind, recipe_toml
 
 RECIPES = Path(__file__).resolve().parents[2] / "train" / "recipes"
 TINY = RECIPES / "tiny-tbrm.toml"
@@ -50,7 +50,7 @@ def test_any_value_reads_back(text: str, number: float, flag: bool, files: list[
 
 
 def _rows(**values: Any) -> Any:
-    from tbrm_train.rl_recipe import Rows
+    from tbrm_train.recipes.rl_recipe import Rows
 
     return Rows(**values)
 

@@ -12,7 +12,7 @@ from tbrm_bench.errors import RunFailed
 from tbrm_bench.records import SampleKey, SampleRequest, Sampling
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.seeds import sample_seed
-from tbrm_train.rollout import Continuation, HfRollouts, Rollouts, VllmRollouts, probe_differences
+from tbrm_train.rollout.sampling import Continuation, HfRollouts, Rollouts, VllmRollouts, probe_differences
 
 PROBES = [Continuation(tuple(range(5, 5 + length)), tuple(range(40, 40 + length))) for length in (2, 7, 20)]
 

@@ -18,9 +18,9 @@ from tbrm_bench.prompts.protocol import load_protocol
 from tbrm_bench.prompts.render import load_tokenizer, render_prompts, stop_token_ids
 from tbrm_bench.records import Gold, Problem, ProblemKey
 from tbrm_bench.tasks.generators.arithmetic import training_pairs
-from tbrm_train.recipe import SftRecipe, load_recipe
-from tbrm_train.sft import Conversation, answer_loss, build_model, learning_rate, stream_conversations, train
-from tbrm_train.tokenizer import TURN_END
+from tbrm_train.recipes.sft_recipe import SftRecipe, load_recipe
+from tbrm_train.sft.bpe import TURN_END
+from tbrm_train.sft.supervised import Conversation, answer_loss, build_model, learning_rate, stream_conversations, train
 
 TINY = Path(__file__).resolve().parents[2] / "train" / "recipes" / "tiny-sft.toml"
 TOY = (

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tbrm_bench.resources import builtin_model_dir
-from tbrm_train.policy import Policy, load_model, make_batch
-from tbrm_train.state_entries import kept_buffers, state_entries
+from tbrm_train.learner.state_entries import kept_buffers, state_entries
+from tbrm_train.policy.policy import Policy, load_model, make_batch
 
 Runs = Any  # of conftest.py
 # One step that moves nothing.

@@ -21,8 +21,8 @@ from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.tasks.problems import load_problems
 from tbrm_bench.tasks.spec import load_task
-from tbrm_train.recipe import SftRecipe, load_recipe
-from tbrm_train.sft import build_model, train, train_recipe_tokenizer
+from tbrm_train.recipes.sft_recipe import SftRecipe, load_recipe
+from tbrm_train.sft.supervised import build_model, train, train_recipe_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "train" / "recipes" / "tiny-sft.toml"

@@ -14,8 +14,8 @@ from tbrm_bench.prompts.render import load_tokenizer
 from tbrm_bench.prompts.tokenizer import open_tokenizer
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_bench.tasks.generators.arithmetic import training_pairs
-from tbrm_train.recipe import NUM_BASE_TOKENS
-from tbrm_train.tokenizer import PAD, TURN_END, TURN_START, train_tokenizer
+from tbrm_train.recipes.sft_recipe import NUM_BASE_TOKENS
+from tbrm_train.sft.bpe import PAD, TURN_END, TURN_START, train_tokenizer
 
 Runs = Any  # of conftest.py
 SPECIAL = (PAD, TURN_START, TURN_END)

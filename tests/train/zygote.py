@@ -1,8 +1,8 @@
 """Runs trainings in forks of one process that has loaded torch, transformers and DeepSpeed already.
 
-A line on stdin, {"words": [...], "world_size": 2, "kill": ["tbrm_train.loop._roll_out", 3]}, forks one process a rank,
-which runs `tbench train WORDS`; `kill` sends SIGKILL to itself when the function is called for the third time. A line
-on stdout answers: the exit codes (negative for a signal) and what was written to stdout and stderr.
+A line on stdin, {"words": [...], "world_size": 2, "kill": ["tbrm_train.run.loop._roll_out", 3]}, forks one process a
+rank, which runs `tbench train WORDS`; `kill` sends SIGKILL to itself when the function is called for the third time. A
+line on stdout answers: the exit codes (negative for a signal) and what was written to stdout and stderr.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 MODULES = (
-    *("deepspeed", "deepspeed.runtime.zero.muon.original_muon", "tbrm_train.loop"),
+    *("deepspeed", "deepspeed.runtime.zero.muon.original_muon", "tbrm_train.run.loop"),
     *("transformers", "transformers.generation", "transformers.models.qwen2.modeling_qwen2"),
 )
 
@@ -132,7 +132,7 @@ def hang_grading(first_step: int) -> None:
 
         return called
 
-    for module, name in (("tbrm_train.loop", "_roll_out"), ("tbrm_train.offline_values", "sample")):
+    for module, name in (("tbrm_train.run.loop", "_roll_out"), ("tbrm_train.run.offline_values", "sample")):
         setattr(import_module(module), name, hanging(getattr(import_module(module), name)))
 
 
@@ -142,7 +142,7 @@ def spoil_gradient(part: str, kind: str, step: str, rank: str) -> None:
     `nan`: all gradients are NaN. `large`: they are finite, and too large to be squared. `weights`: the gradients are
     right, and one weight becomes NaN after the step.
     """
-    engine: Any = import_module("tbrm_train.engine")
+    engine: Any = import_module("tbrm_train.learner.deepspeed_engine")
     backward, update = engine.TrainingEngine.backward, engine.TrainingEngine.step
     steps: dict[int, int] = {}
 

@@ -19,7 +19,7 @@ from tbrm_train.algorithms.share import Metrics, Share, k3, mean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tbrm_train.policy import TokenScores
+    from tbrm_train.policy.policy import TokenScores
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from tbrm_bench.config import read_toml, set_value
 from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean
 from tbrm_train.algorithms import ALGORITHMS
-from tbrm_train.read_keys import flat_keys, read_rl_recipe, read_table, without
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import check_rl_recipe, is_key_of
+from tbrm_train.recipes.read_keys import flat_keys, read_rl_recipe, read_table, without
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import check_rl_recipe, is_key_of
 
 Table = dict[str, Any]
 

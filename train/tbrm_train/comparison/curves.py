@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tbrm_train.metrics_log import METRICS, TIMINGS
+from tbrm_train.output.metrics_log import METRICS, TIMINGS
 
 SCORE = "validation/avg"
 PAID = ("seconds/rollout", "seconds/update", "seconds/sync")

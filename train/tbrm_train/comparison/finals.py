@@ -17,10 +17,10 @@ from tbrm_bench.errors import RunFailed
 from tbrm_bench.metrics.paired import holm
 from tbrm_bench.metrics.training_seeds import SeededDifference, SeededMean, seeded_difference, seeded_mean
 from tbrm_bench.run.comparison import TaskScores, lock_differences, read_run
-from tbrm_train.checkpoint import last_checkpoint
 from tbrm_train.comparison.plan import ComparisonPlan, Run
-from tbrm_train.metrics_log import VALIDATION
-from tbrm_train.task_scores import is_scored
+from tbrm_train.output.checkpoint import last_checkpoint
+from tbrm_train.output.metrics_log import VALIDATION
+from tbrm_train.run.task_scores import is_scored
 
 VALIDATION_TASK = "validation"
 # By task, arm and seed.

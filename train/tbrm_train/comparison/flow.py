@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.files import write_files
-from tbrm_train.checkpoint import last_checkpoint, meter_of
 from tbrm_train.comparison.curves import curves_csv, mean_curve, read_curve
 from tbrm_train.comparison.figure import learning_curves_svg
 from tbrm_train.comparison.finals import arm_scores, pair_rows, read_scores
@@ -21,6 +20,7 @@ from tbrm_train.comparison.report import report_markdown
 from tbrm_train.comparison.result import Result
 from tbrm_train.comparison.runs import Launch, Outcome, Tell, train_all
 from tbrm_train.comparison.same_inputs import check_inputs, check_stored, input_notes
+from tbrm_train.output.checkpoint import last_checkpoint, meter_of
 
 REPORT, FIGURE, CURVES = "comparison.md", "curves.svg", "curves.csv"
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.weights import read_header
-from tbrm_train.metrics_log import METRICS, TIMINGS
-from tbrm_train.rl_recipe import RlRecipe
+from tbrm_train.output.metrics_log import METRICS, TIMINGS
+from tbrm_train.recipes.rl_recipe import RlRecipe
 
 
 @dataclass(frozen=True, slots=True)

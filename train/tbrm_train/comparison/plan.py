@@ -15,11 +15,11 @@ from pathlib import Path
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import check_free, write_files
 from tbrm_bench.nearest import did_you_mean
-from tbrm_train.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
 from tbrm_train.comparison.arms import Arm, make_arms
-from tbrm_train.rl_recipe import RlRecipe
-from tbrm_train.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
-from tbrm_train.task_scores import is_scored
+from tbrm_train.output.checkpoint import INPUTS, RECIPE, is_finished, last_checkpoint
+from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
+from tbrm_train.run.task_scores import is_scored
 
 BUDGETS = {
     "tokens": "budget.generated_tokens",

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tbrm_train.checkpoint import last_checkpoint
 from tbrm_train.comparison.curves import MeanCurve, Point
 from tbrm_train.comparison.finals import ArmScore, PairRow
 from tbrm_train.comparison.ledger import Ledger
 from tbrm_train.comparison.plan import ComparisonPlan
 from tbrm_train.comparison.runs import Outcome
+from tbrm_train.output.checkpoint import last_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Literal
 
 from tbrm_bench.disk import disk_errors
 from tbrm_bench.interrupts import ended_by
-from tbrm_train.checkpoint import last_checkpoint, locked
 from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.comparison.same_inputs import check_inputs
+from tbrm_train.output.checkpoint import last_checkpoint, locked
 
 PR_SET_PDEATHSIG = 1
 Tell = Callable[[str], None]

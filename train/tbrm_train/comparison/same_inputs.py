@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tbrm_bench.errors import UserError
 from tbrm_train.comparison.plan import ComparisonPlan, Run
-from tbrm_train.inputs import Inputs, differences, moved, other_versions, read_inputs
+from tbrm_train.output.inputs import Inputs, differences, moved, other_versions, read_inputs
 
 
 def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) -> None:
@@ -21,7 +21,7 @@ def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) ->
     if first is None:
         return
     try:
-        from tbrm_train.session import load_given
+        from tbrm_train.run.session import load_given
 
         found = load_given(run.arm.recipe).inputs()
     except (UserError, ImportError) as error:

@@ -1,0 +1,1 @@
+"""`tbench train` and `tbench train compare`."""

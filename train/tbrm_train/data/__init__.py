@@ -1,0 +1,1 @@
+"""The prompts that a training draws, and their golds."""

@@ -1,0 +1,1 @@
+"""From a batch of trajectories to a step: packing, processes, DeepSpeed."""

@@ -1,0 +1,1 @@
+"""What a training leaves behind: checkpoints, numbers of its steps, what it was made of, pushes."""

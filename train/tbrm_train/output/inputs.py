@@ -1,0 +1,159 @@
+"""What a training is made of, by content: a name may come to mean something else between two starts.
+
+    runs/x/inputs.json    written before the first step, checked at every start
+
+    {"schema": 1, "from_step": 0,
+     "facts": {"model": {"weights": "3f2a...", "config": "90ab..."}, "tokenizer": "77c0...", "prompts": {...}},
+     "about": {"grader": "tbrm-1", "versions": {"torch": "2.13.0"}, "model": "/models/step-000050"}}
+
+A difference of `facts` is refused: the reference would be another model, V* that of other questions, one ranking of two
+models. Versions, in `about`, are only told: they may move the last bits of a step. `from_step` is more than 0 where a
+training was started before this file was written.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tbrm_bench.errors import RunFailed, UserError
+from tbrm_bench.files import write_text
+from tbrm_bench.grading import GRADER
+from tbrm_bench.prompts.render import prompts_hash
+from tbrm_bench.provenance import config_fingerprint, digest, versions
+from tbrm_bench.records import Sampling
+from tbrm_bench.run.plan import Plan
+from tbrm_bench.store import diff_locks
+from tbrm_bench.tasks.problems import golds_hash, rows_hash
+from tbrm_bench.weights import weights_fingerprint
+from tbrm_train.data.prompts import PromptSet, TrainingPrompt
+from tbrm_train.output.checkpoint import INPUTS
+
+SCHEMA = 1
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of a training: `facts` decide what it becomes, `about` says where they were found and by what."""
+
+    facts: Facts
+    about: Mapping[str, Any]
+    from_step: int = 0
+
+
+def make_inputs(
+    model_dir: Path,
+    *,
+    tokenizer: str,
+    prompts: PromptSet,
+    sampling: Sampling,
+    strict_boxed: bool,
+    evaluation: Plan | None,
+    reads_weights: bool = True,
+) -> Inputs:
+    """Return the inputs as they are now; `tokenizer` is its digest, without `reads_weights` the weights may be None.
+
+    Raises UserError if the model's files cannot be read.
+    """
+    # A plan has read them already.
+    weights = evaluation.lock["model"]["weights"] if evaluation else None
+    if weights is None and reads_weights:
+        weights = weights_fingerprint(model_dir)
+    facts = {
+        "model": {"weights": weights, "config": config_fingerprint(model_dir)},
+        "tokenizer": tokenizer,
+        "prompts": {
+            "train": _prompt_facts(prompts.train),
+            "validation": _prompt_facts(prompts.validation),
+            "stop_token_ids": list(sampling.stop_token_ids),
+            "stop_strings": list(sampling.stop),
+            "strict_boxed": strict_boxed,
+        },
+        "evaluation": _task_facts(evaluation) if evaluation else {},
+    }
+    about = {"grader": GRADER, "versions": versions()}
+    # As they are read back: tuples are lists in JSON.
+    return Inputs(json.loads(json.dumps(facts)), about)
+
+
+def question_digest(item: TrainingPrompt) -> str:
+    """Return what tells a question from another with the same id: its prompt's tokens and its gold, 16 hex digits."""
+    return digest([prompts_hash([item.prompt]), golds_hash([item.problem])])[:16]
+
+
+def _prompt_facts(items: Sequence[TrainingPrompt]) -> dict[str, Any]:
+    return {
+        "number": len(items),
+        "tokens": prompts_hash(item.prompt for item in items),
+        "golds": golds_hash(item.problem for item in items),
+    }
+
+
+def _task_facts(plan: Plan) -> dict[str, Any]:
+    return {
+        task.name: {
+            "rows": rows_hash(task.problems),
+            "prompts": prompts_hash(task.prompts),
+            "samples": task.num_samples,
+            "seed": plan.seed,
+            **asdict(task.sampling),
+        }
+        for task in plan.tasks
+    }
+
+
+def write_inputs(output: Path, inputs: Inputs) -> None:
+    """Write the file, whole or not at all."""
+    write_text(output / INPUTS, json.dumps({"schema": SCHEMA, **asdict(inputs)}, indent=2) + "\n")
+
+
+def read_inputs(output: Path) -> Inputs | None:
+    """Return what a training was made of, None if it is not known; raises RunFailed for a file that is damaged."""
+    file = output / INPUTS
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["schema"] != SCHEMA:
+            raise RunFailed(f"{file} has schema {stored['schema']!r:.20}, this version reads {SCHEMA}; use a newer one")
+        facts, about = ({**stored[name]} for name in ("facts", "about"))
+        return Inputs(facts, about, int(stored["from_step"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunFailed(f"{file} cannot be read ({type(error).__name__}); put it back or give output=DIR") from None
+
+
+def differences(one: Facts, other: Facts) -> list[tuple[str, str, str]]:
+    """Return (`model.weights`, value in the one, value in the other), both shortened, for all that differs."""
+    return [(field, _short(first), _short(second)) for field, first, second in diff_locks(one, other)]
+
+
+def check_same(output: Path, stored: Inputs, found: Inputs) -> None:
+    """Raise UserError that names an input of a training which has changed since it was started."""
+    changes = differences(stored.facts, found.facts)
+    for field, then, now in changes[:1]:
+        more = f" (and {len(changes) - 1} more inputs)" if len(changes) > 1 else ""
+        raise UserError(
+            f"{output} was started with another input: {field} is {now}, it was {then}{more}{moved(stored, found)}; "
+            "restore it, or give another folder, output=DIR"
+        )
+
+
+def moved(stored: Inputs, found: Inputs) -> str:
+    """Return where the model lies now and lay then, if these are two places: a link that has moved, say."""
+    then, now = stored.about.get("model"), found.about.get("model")
+    return "" if then == now else f"; the model is {now}, it was {then}"
+
+
+def other_versions(stored: Inputs, found: Inputs) -> list[str]:
+    """Return `torch 2.12.0, now 2.13.0` for all that computes with another version than it did."""
+    then, now = ({"grader": item.about.get("grader"), **item.about.get("versions", {})} for item in (stored, found))
+    return [f"{name} {old}, now {new}" for name, old, new in diff_locks(then, now)]
+
+
+def _short(value: Any) -> str:
+    """Return a digest's first twelve digits, and other values in at most 60 characters."""
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    return f"{json.dumps(value):.60}" if value is not None else "not there"

@@ -1,0 +1,1 @@
+"""Training recipes: the nouns, how they are read, what their keys owe each other."""

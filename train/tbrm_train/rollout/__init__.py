@@ -1,0 +1,1 @@
+"""Trajectories from the current policy, and their rewards."""

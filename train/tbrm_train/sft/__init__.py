@@ -1,0 +1,1 @@
+"""Supervised training from nothing: how `builtin:tiny` was made."""
