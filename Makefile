@@ -53,7 +53,7 @@ test-all: install $(GYM_STAMP)
 # SECONDS=3600 is the hour of docs/grading.md.
 fuzz: install
 	$(PIP) install --quiet atheris
-	$(BIN)/python tests/bench/grading/fuzz_grading.py --seconds $(or $(SECONDS),60)
+	$(BIN)/python tests/support/fuzz_grading.py --seconds $(or $(SECONDS),60)
 
 lint: install
 	$(BIN)/ruff check .

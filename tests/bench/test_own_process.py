@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FILES = ("test_finite_logits.py", "test_positions.py")
+FILES = ("engines/test_finite.py", "engines/test_positions.py")
 
 
 def test_the_tests_marked_own_process_pass() -> None:

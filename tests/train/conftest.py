@@ -33,7 +33,7 @@ class Runs:
     """A process that forks trainings."""
 
     def __init__(self) -> None:
-        script = Path(__file__).with_name("zygote.py")
+        script = Path(__file__).resolve().parents[1] / "support" / "zygote.py"
         self.process = subprocess.Popen(
             [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from checkpoints.variants import DEFAULT, FULL, Place
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parents[2] / "support" / "checkpoints"
 NEEDS = {"fsdp": "torch", "zero": "deepspeed", "dcp": "accelerate", "plain": "transformers", "lora": "peft"}
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
 
