@@ -1,9 +1,12 @@
-"""The shape of the house: imports go one way, files and functions stay small, the command line loads nothing heavy."""
+"""The shape of the house: imports go down and never in a circle, files and functions stay small, names stand once."""
 
 import ast
+import collections
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,54 +15,119 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCH, TRAIN = ROOT / "tbrm_bench", ROOT / "train" / "tbrm_train"
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 80
 
-# A module imports only modules of a lower level, or of its own package. Levels of the design, told apart where modules
-# of one level build on each other.
-LEVELS = {
-    "__init__": 0, "errors": 0.1, "foreign": 0.1, "interrupts": 0.1,
-    "records": 0.1, "missing": 0.1, "provenance": 0.2, "seeds": 0.2, "weight_files": 0.2,
-    "weights": 0.3, "disk": 0.15, "files": 0.2, "nearest": 0.1, "config": 0.2, "strict_json": 0.3,
-    "finish_reasons": 0.3, "fingerprints": 0.3,
-    "resources": 1, "metrics": 1, "grading": 1, "store": 1,
-    "tasks": 2, "sources": 2.1, "golds": 2.2, "generators": 1.9, "problems": 2.3, "protocols": 2.1, "prompts": 2.2,
-    "tokenizer": 2, "turns": 2.15,
-    "engines": 3, "hub": 3, "merge": 3, "class_fit": 3.1, "models": 3.1, "model_door": 3.2,
-    "result_json": 4, "score": 4.1, "results": 4.3, "plan": 4, "prepare": 4.1, "pipeline": 4.2, "task_check": 4,
-    "grade_lines": 4, "second_opinion": 4,
-    "report": 5, "leaderboard": 5.1, "compare": 5, "diagnosis": 5, "publish": 5,
-    "cli": 6, "__main__": 7,
-}  # fmt: skip
+# The rooms of each package, floor by floor, from the ground up: a module imports from its own room and lower floors.
+# A module that no floor names belongs to the package around it. CONTRIBUTING says what lies in which room.
+FLOORS = {
+    "tbrm_bench": (
+        "tbrm_bench errors foreign interrupts missing nearest records",
+        "config disk provenance resources seeds weight_files",
+        "files fingerprints strict_json weights metrics",
+        "grading.limits merge.checkpoint merge.refusals merge.machine merge.places",
+        "grading.read merge.source",
+        "grading.find grading.numbers merge.pieces",
+        "grading.equal grading.normalize grading.second grading.verdicts merge.model",
+        "grading.vote_classes merge.formats",
+        "grading.workers merge",
+        "grading store hub",
+        "tasks.generators",
+        "tasks",
+        "prompts",
+        "engines",
+        "models diagnosis",
+        "run",
+        "publish report",
+        "leaderboard",
+        "cli",
+        "__main__",
+    ),
+    "tbrm_train": (
+        "tbrm_train policy",
+        "algorithms",
+        "recipes",
+        "data sft",
+        "output rollout",
+        "learner",
+        "run",
+        "comparison",
+        "cli",
+    ),
+}
 HEAVY = ("torch", "transformers", "vllm", "datasets", "scipy", "numpy", "sympy", "deepspeed", "huggingface_hub")
+# Names that stand twice because both are what they are called: a command and its subject, and these.
+MAX_STEMS_TWICE = 8
 
 
 def sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
+def module_of(file: Path) -> str:
+    """The dotted name under which a file is imported."""
+    parts = file.relative_to(TRAIN.parent if TRAIN in file.parents else ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> Mapping[str, Path]:
+    return {module_of(file): file for file in sources(BENCH) + sources(TRAIN)}
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it: in functions and for annotations alone too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in modules() else node.module
 
 
-def unit(module: str) -> str:
-    """The level table's name of a module: its first part below the package."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+def floor_of(module: str) -> tuple[int, str]:
+    """The floor and the room of a module: the longest name in the table that it begins with."""
+    package, _, inner = module.partition(".")
+    floors = {room: floor for floor, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
+    parts = inner.split(".") if inner else [package]
+    for end in range(len(parts), 0, -1):
+        if (room := ".".join(parts[:end])) in floors:
+            return floors[room], room
+    raise AssertionError(f"{module} is in no room: add it to FLOORS and to CONTRIBUTING")
 
 
-@pytest.mark.parametrize("file", sources(BENCH), ids=lambda file: str(file.relative_to(BENCH)))
-def test_imports_go_down(file: Path) -> None:
-    parts = file.relative_to(BENCH).with_suffix("").parts
-    own = parts[0]
-    assert own in LEVELS, f"{own} has no level: add it to the table and to CONTRIBUTING"
-    for module in imported(ast.parse(file.read_text())):
-        assert not module.startswith("tbrm_train"), "the bench never imports the trainer"
-        if not module.startswith("tbrm_bench"):
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_go_down(module: str) -> None:
+    floor, room = floor_of(module)
+    for other in imported(ast.parse(modules()[module].read_text())):
+        package = other.partition(".")[0]
+        if package not in FLOORS:
             continue
-        other = unit(module)
-        assert LEVELS[other] < LEVELS[own] or other == own, f"{own} imports {other}"
+        if package != module.partition(".")[0]:
+            assert package == "tbrm_bench", "the bench never imports the trainer"
+            continue
+        other_floor, other_room = floor_of(other)
+        assert other_floor < floor or other_room == room, f"{module} ({room}) imports {other} ({other_room})"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {
+        module: {other for other in imported(ast.parse(file.read_text())) if other in modules() and other != module}
+        for module, file in modules().items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    classes, stems = collections.Counter[str](), collections.defaultdict[str, list[str]](list)
+    for module, file in modules().items():
+        classes.update(node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef))
+        if file.name != "__init__.py":
+            stems[file.stem].append(module)
+    assert [name for name, count in classes.items() if count > 1] == []
+    twice = [names for names in stems.values() if len(names) > 1 and not any(".cli." in name for name in names)]
+    assert len(twice) <= MAX_STEMS_TWICE, twice
 
 
 @pytest.mark.parametrize("file", sources(BENCH) + sources(TRAIN), ids=lambda file: str(file.relative_to(ROOT)))

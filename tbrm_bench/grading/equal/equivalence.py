@@ -3,7 +3,7 @@
     string     the same text once spaces are gone
     integer    both are digits
     choice     a letter; text: words
-    ...        what `compare` finds for the shapes of both
+    ...        what `structure` finds for the shapes of both
     sympy      math-verify, for integrals, sums and limits, which `parse` does not read
 
 `decide_fast` never takes long and never starts anything: it returns a verdict, or the question for a worker.

@@ -76,8 +76,7 @@ def _library(request: dict[str, Any]) -> str:
 
 
 def _decide(request: dict[str, Any]) -> Reply:
-    from tbrm_bench.grading import second
-    from tbrm_bench.grading import vote_classes as votes
+    from tbrm_bench.grading import second, vote_classes
     from tbrm_bench.grading.equal import equivalence
 
     if request["op"] == "score":
@@ -85,7 +84,7 @@ def _decide(request: dict[str, Any]) -> Reply:
     if request["op"] == "second":
         return second.ask(request)
     if request["op"] == "equal":
-        return *votes.equal_in_worker(request["left"], request["right"]), None
+        return *vote_classes.equal_in_worker(request["left"], request["right"]), None
     return *equivalence.decide_fully(request), None
 
 

@@ -1,8 +1,8 @@
 """RL recipes read, checked, written out and compared.
 
-As strict as the others (see `recipe`): unknown keys name the nearest one, and values that cannot work are told before
-anything is loaded, keys that nothing reads under the recipe's choices among them. The resolved recipe, defaults of all
-that is read filled in, is stored in the output folder as recipe.toml:
+As strict as the others (see `sft_recipe`): unknown keys name the nearest one, and values that cannot work are told
+before anything is loaded, keys that nothing reads under the recipe's choices among them. The resolved recipe, defaults
+of all that is read filled in, is stored in the output folder as recipe.toml:
 
     kind = "rl"
     output = "runs/tiny-tbrm"
