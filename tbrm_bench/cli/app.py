@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tbrm_bench import __version__
-from tbrm_bench.cli import board, compare, doctor, download, grade, merge, pull, push, show, tasks
+from tbrm_bench.cli import board, compare, doctor, download, explain, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
 from tbrm_bench.cli.talk import print_data, say, show_help
 from tbrm_bench.disk import user_error
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("eval")(evaluate.evaluate)
 app.command("show")(show.show)
 app.command("grade")(grade.grade)
+app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)
 app.command("download")(download.download)
