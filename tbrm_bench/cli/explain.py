@@ -13,7 +13,7 @@ def explain(
     sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="TASK/PROBLEM_ID/SAMPLE_INDEX.")],
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Show how one stored sample was judged: the answer found, how both sides were read, the rule that decided."""
+    """Show why one stored sample was judged as it was."""
     from tbrm_bench.run.second_opinion import explain_stored, parse_key
 
     found = explain_stored(run, parse_key(sample))
