@@ -157,5 +157,5 @@ def test_a_stored_run_is_graded_without_the_tasks_file(cli: Cli, tmp_path: Path)
     code, again, err = cli("grade", "run", "--json")
     assert (code, json.loads(again)["changes"]) == (0, []), err
     assert json.loads((tmp_path / "run" / "results.json").read_text())["tasks"] == json.loads(out)["tasks"]
-    code, shown, err = cli("grade", "run", "mine/7/0", "--explain")
+    code, shown, err = cli("explain", "run", "mine/7/0")
     assert (code, "gold      23" in shown) == (0, True), err
