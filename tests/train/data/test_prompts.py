@@ -192,7 +192,7 @@ def load_rows(tmp_path: Path, tokenizer: Any, rows: list[dict[str, Any]], *words
         ([], "null or NaN"),
         ([None, float("nan")], "null or NaN"),
         ("None", "'None', as a missing value is written"),
-        ("notfound", "'notfound', which stands for no answer"),
+        ("notfound", "'notfound', which means no answer"),
         ("nan", "'nan', as a missing value is written"),
         ("", "empty"),
         (float("inf"), "not a string, a number"),
