@@ -74,11 +74,11 @@ def test_a_training_killed_at_many_places_ends_with_the_same_bytes(
     assert killed == [[-9], [-9]]
     done = runs.train("tiny-tbrm", words)
     assert done.codes == [0], done.err
-    assert "going on from" in done.err
+    assert "resuming from" in done.err
     assert files(tmp_path / "run") == straight("tiny-tbrm")
     again = runs.train("tiny-tbrm", words)
     assert (again.codes, again.out) == ([0], done.out)
-    assert "is trained to step 4 already" in again.err
+    assert "is already trained to step 4" in again.err
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(runs: Runs, straight: Any, tm
     assert done.codes == [1]
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert f"the checkpoint of step 1 cannot be written to {output}: a file of the state could not be written" in line
-    assert line.endswith("it goes on from step 0")
+    assert line.endswith("run the same command to resume from step 0")
     assert not list((output / "checkpoints").iterdir())
     done = runs.train("tiny-tbrm", f"output={output}")
     assert done.codes == [0], done.err
@@ -155,7 +155,7 @@ def put(folder: Path, *, name: str, size: int) -> None:
 @pytest.mark.usefixtures("small_disk")
 def test_a_checkpoint_that_does_not_fit_leaves_the_ones_before(tmp_path: Path) -> None:
     write(tmp_path, 1, None)
-    with pytest.raises(RunFailed, match="goes on from step 1"):
+    with pytest.raises(RunFailed, match="resume from step 1"):
         write(tmp_path, 2, None, size=1 << 20)
     assert [item.step for item in list_checkpoints(tmp_path)] == [1]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
@@ -181,7 +181,7 @@ def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path: Path) -> No
 @pytest.mark.parametrize("meta", ["", "{}", '{"step": "x"}', "[]"])
 def test_a_damaged_checkpoint_is_named(meta: str, tmp_path: Path) -> None:
     (write(tmp_path, 1, None) / "meta.json").write_text(meta)
-    with pytest.raises(RunFailed, match="step-000001 is no whole checkpoint"):
+    with pytest.raises(RunFailed, match="step-000001 is not a complete checkpoint"):
         list_checkpoints(tmp_path)
 
 

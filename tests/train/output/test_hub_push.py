@@ -80,7 +80,7 @@ def test_a_fault_is_one_line_the_training_goes_on_and_the_next_start_pushes(hub:
         push(checkpoint(recipe, 2))
     (line,) = told
     assert line.startswith("step-000002 is not on the Hub yet: ")
-    assert line.endswith("the next checkpoint, or the same command given again, pushes it")
+    assert line.endswith("it is retried with the next checkpoint, or run the same command to push it")
     assert "\n" not in line
     assert left(recipe) == ["step-000002"]
     sent = [entry for entry in hub.log if entry.method == "PUT"]
