@@ -116,7 +116,7 @@ def test_values_that_take_the_whole_budget_are_told_before_a_step(runs: Runs, tm
     assert done.codes == [1]
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     tokens = lines(output)[0]["tokens/generated"]
-    assert f"the samples behind V* took {tokens:,} tokens and the whole [budget]" in line
+    assert f"the samples for V* took {tokens:,} tokens, the entire [budget]" in line
     assert [line["step"] for line in lines(output)] == [0]
 
 
