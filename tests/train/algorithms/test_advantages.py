@@ -15,7 +15,7 @@ from tbrm_train.algorithms.shard import BatchShard
 
 torch.set_num_threads(1)
 some_lengths = st.lists(st.integers(0, 7), max_size=6)
-shares = st.floats(0, 1)
+fractions = st.floats(0, 1)
 
 
 def segment_ids_of(lengths: list[int]) -> Tensor:
@@ -29,7 +29,7 @@ def gae_by_definition(earned: list[float], values: list[float], gamma: float, la
     return [sum((gamma * lam) ** back * error for back, error in enumerate(errors[t:])) for t in range(len(values))]
 
 
-@given(some_lengths, shares, shares, st.integers(0, 99))
+@given(some_lengths, fractions, fractions, st.integers(0, 99))
 def test_gae_is_its_double_sum_on_every_trajectory(lengths: list[int], gamma: float, lam: float, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     earned = torch.randn(sum(lengths), generator=draw, dtype=torch.float64)
@@ -46,7 +46,7 @@ def test_gae_is_its_double_sum_on_every_trajectory(lengths: list[int], gamma: fl
 
 @given(some_lengths, st.integers(0, 99))
 def test_without_discount_returns_are_the_rewards_to_come(lengths: list[int], seed: int) -> None:
-    """gamma = lam = 1: the return of every token is what its trajectory still earns, whatever the critic says."""
+    """gamma = lam = 1: the return of every token is the reward to come, whatever the critic predicts."""
     draw = torch.Generator().manual_seed(seed)
     segment_ids, rewards = segment_ids_of(lengths), torch.randn(len(lengths), generator=draw)
     values = torch.randn(sum(lengths), generator=draw)

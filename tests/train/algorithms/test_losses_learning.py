@@ -234,7 +234,7 @@ def train(start: Start, *, beta: float, steps: int, rate: float = 3e-3, reward: 
 
 @pytest.mark.parametrize("beta", [0.5, 0.25])
 def test_training_reaches_the_predicted_plateau_and_stays(start: Start, beta: float) -> None:
-    """The optimum is no 100 %: how much a right answer may be preferred to the reference is what beta says."""
+    """The optimum is below 100 %: beta limits how far a correct answer may be preferred over the reference."""
     curve = train(start, beta=beta, steps=200)
     expected = start.predicted(beta)
     assert expected > float(start.right.mean()) + 0.3
@@ -255,9 +255,9 @@ def test_no_learning_rate_no_learning(start: Start) -> None:
 
 def test_rewards_that_mean_nothing_or_the_contrary_teach_nothing(start: Start) -> None:
     before = float(start.right.mean())
-    learnt, by_chance, contrary = (
+    learned, by_chance, contrary = (
         train(start, beta=0.25, steps=60, reward=reward)[-1] for reward in (None, shuffled, flipped)
     )
-    assert learnt > before + 0.2, "the same training learns from true rewards"
+    assert learned > before + 0.2, "the same training learns from true rewards"
     assert by_chance < before + 0.05
     assert contrary < 0.7 * before

@@ -37,7 +37,7 @@ REWARDS = [1.0, 0.0, 0.0, 1.0, 1.0, 0.5, 1.0, 0.0]
 
 @dataclass(frozen=True)
 class Batch:
-    """A whole update: tensors of tokens, one a trajectory, and numbers of trajectories."""
+    """A whole update: tensors of tokens, one per trajectory, and numbers of trajectories."""
 
     hidden: list[Tensor]
     targets: list[Tensor]

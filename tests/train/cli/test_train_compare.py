@@ -1,4 +1,4 @@
-"""`tbench train compare` end to end at toy size: killed and given again, reported, refused."""
+"""`tbench train compare` end to end at toy size: killed and resumed, reported, refused."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tbrm_train.output.metrics_log import METRICS, VALIDATION
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = ROOT / "train" / "recipes" / "tiny-tbrm.toml"
-# At most 640 tokens a step, whatever the model says: the budget takes two steps or more.
+# At most 640 tokens per step, whatever the model writes: the budget takes two steps or more.
 TOY = (
     *("rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40"),
     *(
@@ -99,7 +99,7 @@ def trained(folder: Path) -> dict[str, bytes]:
 
 
 def numbers(result: dict[str, Any]) -> str:
-    """Return a result without places, seconds and memory."""
+    """Return a result without paths, seconds and memory."""
     text = json.dumps({key: result[key] for key in ("scores", "pairs", "seeds", "budget")})
     curves = [[point["score"] for point in run["curve"]] for arm in result["arms"] for run in arm["runs"]]
     return text + json.dumps(curves)
@@ -263,7 +263,7 @@ def test_the_command_killed_as_a_whole_leaves_no_training_behind(tmp_path: Path)
 def test_several_processes_sample_by_vllm_and_every_task_is_compared(tmp_path: Path) -> None:
     out = tmp_path / "x"
     words = ["--budget", "steps=1", "rollout.engine=vllm", "evaluation.tasks=['arithmetic']", "--processes", "2"]
-    # After one step of AdamW arms that agree on what is better are nearly the same: one of these stands still.
+    # After one step of AdamW arms that agree on what is better are nearly the same: one of these does not move.
     words += ["--set", "grpo:optimizer.learning_rate=0", "optimizer.learning_rate=1e-3", "--json"]
     done = finish(out, *words)
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,7 @@ def test_responses_of_all_lengths_fill_their_packs_where_padding_would_not() -> 
 @settings(deadline=None)
 @given(batches, st.integers(1, 60))
 def test_the_order_comes_back(sequences: Sequences, max_tokens: int) -> None:
-    """What a pack says of each response token is put back where the token came from."""
+    """The values of a pack's response tokens are put back where the tokens came from."""
     packs = [make_pack(sequences, indices) for indices in plan_packs(lengths_of(sequences), max_tokens=max_tokens)[0]]
     found = unpack([(pack, pack.targets) for pack in packs], count=len(sequences))
     assert [part.tolist() for part in found] == [response for _, response in sequences]
@@ -166,7 +166,7 @@ def test_packed_padded_and_alone_are_one_loss_and_one_gradient(name: str, model:
     alone = [make_pack(SEQUENCES, [index]) for index in range(len(SEQUENCES))]
     packs = [make_pack(SEQUENCES, indices) for indices in plan_packs(lengths_of(SEQUENCES), max_tokens=max_tokens)[0]]
     expected = loss_and_gradient(name, model, alone, None)
-    assert float(expected[1].abs().max()) > 1e-3, "something is learnt"
+    assert float(expected[1].abs().max()) > 1e-3, "there is a gradient"
     for found in (loss_and_gradient(name, model, packs, None), loss_and_gradient(name, model, alone, 14)):
         torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-13)

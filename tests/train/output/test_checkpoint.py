@@ -27,7 +27,7 @@ TINY = Path(__file__).resolve().parents[3] / "train" / "recipes" / "tiny-tbrm.to
 Runs = Any  # of conftest.py
 # Where a training may die: sampling, between update and record, in the line it writes, in the state, between state and
 # rename, in the rename's wake.
-PLACES = {
+MOMENTS = {
     "in a rollout": ("tbrm_train.run.loop._roll_out", 3),
     "in an update": ("tbrm_train.learner.learner.Learner.learn", 2),
     "before a line of metrics": ("tbrm_train.output.metrics_log.MetricsLog.write", 3),
@@ -65,12 +65,12 @@ def straight(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     return train
 
 
-def test_a_training_killed_at_many_places_ends_with_the_same_bytes(
+def test_a_training_killed_at_many_moments_ends_with_the_same_bytes(
     runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
 ) -> None:
     """One training killed again and again, each time later, until nothing kills it."""
     words = f"output={tmp_path / 'run'}"
-    killed = [runs.train("tiny-tbrm", words, kill=PLACES[place]).codes for place in ("in a rollout", "in a save")]
+    killed = [runs.train("tiny-tbrm", words, kill=MOMENTS[moment]).codes for moment in ("in a rollout", "in a save")]
     assert killed == [[-9], [-9]]
     done = runs.train("tiny-tbrm", words)
     assert done.codes == [0], done.err
@@ -83,12 +83,12 @@ def test_a_training_killed_at_many_places_ends_with_the_same_bytes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["tiny-tbrm", "tiny-ppo"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_wherever_it_is_killed(
-    recipe: str, place: str, runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
+    recipe: str, moment: str, runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
 ) -> None:
     words = (f"output={tmp_path / 'run'}", f"deepspeed.num_threads={THREADS[recipe]}")
-    assert runs.train(recipe, *words, kill=PLACES[place]).codes == [-9]
+    assert runs.train(recipe, *words, kill=MOMENTS[moment]).codes == [-9]
     done = runs.train(recipe, *words)
     assert done.codes == [0], done.err
     assert files(tmp_path / "run") == straight(recipe)

@@ -334,7 +334,7 @@ def test_a_question_without_a_value_is_named_and_values_without_digests_are_take
 
 @pytest.mark.parametrize("is_whole", [True, False], ids=["finished", "killed"])
 def test_a_score_belongs_to_the_weights_that_it_was_measured_on(is_whole: bool, runs: Runs, tmp_path: Path) -> None:
-    """The fault: the last step's evaluation is of other weights, as if the step had been computed anew."""
+    """The fault: the last step's evaluation is of other weights, as if the step had been recomputed."""
     given, output = Given.make(tmp_path / "given"), tmp_path / "run"
     edit(given.folder / "own.toml", "samples = 8", "samples = 1")
     edit(given.folder / "own.toml", "max_tokens = 96", "max_tokens = 8")

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: no step is taken, the batch is written down, and what was good before stays good."""
+"""Numbers that are not finite: no step is taken, the batch is stored, and earlier checkpoints stay intact."""
 
 import json
 from pathlib import Path

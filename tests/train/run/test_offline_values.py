@@ -53,7 +53,7 @@ def test_the_first_loss_is_the_squared_distance_of_rewards_from_stored_values(st
     assert len(set(values.values())) > 2
     before, first, *_ = lines(straight)
     assert before["step"] == 0
-    assert before["tokens/generated"] == stored.tokens > 0, "the samples behind V* are charged for"
+    assert before["tokens/generated"] == stored.tokens > 0, "the samples for V* count as generated tokens"
     assert first["log_ratio"] == 0
     assert first["residual"] == pytest.approx(first["optimal_value"] - first["reward"], abs=1e-6)
     share = first["outcome/correct"]

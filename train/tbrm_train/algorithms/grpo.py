@@ -3,7 +3,7 @@
     A = (r - mean of the group) / (standard deviation of the group + 1e-6), the same for all tokens of a response
     loss = mean over response tokens of the clipped surrogate + kl_coefficient k3(pi || ref)
 
-The paper averages over the tokens of a response first and then over responses; `mean_over="trajectories"` does. The
+The paper means over the tokens of a response first and over responses then; `mean_over="trajectories"` does. The
 default counts every token of the whole update the same, as frameworks do. docs/algorithms/grpo.md has all differences
 and every metric.
 

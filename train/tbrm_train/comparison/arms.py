@@ -85,7 +85,7 @@ def _named(spec: str) -> tuple[str, str]:
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} cannot name an arm, which is a folder too; use letters, digits, '.', '_' and '-'")
     if rest not in ALGORITHMS and not rest.endswith(".toml"):
-        raise UserError(f"{rest!r} is no algorithm and no .toml file; {did_you_mean(rest, ALGORITHMS)}")
+        raise UserError(f"{rest!r} is neither an algorithm nor a .toml file; {did_you_mean(rest, ALGORITHMS)}")
     return name, rest
 
 
@@ -97,7 +97,7 @@ def _by_arm(declared: Iterable[str], names: Sequence[str]) -> dict[str, list[str
         if not separator or "=" not in rest or "=" in name:
             raise UserError(f"--set {word!r} is not arm:key=value")
         if name not in own:
-            raise UserError(f"--set {word!r}: there is no arm {name!r}; {did_you_mean(name, names)}")
+            raise UserError(f"--set {word!r}: no arm {name!r}; {did_you_mean(name, names)}")
         own[name].append(rest)
     return own
 
