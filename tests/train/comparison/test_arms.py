@@ -179,11 +179,11 @@ def test_all_trainings_of_a_plan_share_questions_and_differ_in_their_seed(tmp_pa
 
 
 def test_a_comparison_needs_something_to_compare_on(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"give prompts\.validation=N"):
+    with pytest.raises(UserError, match=r"set prompts\.validation=N"):
         make_plan(TBRM, ["prompts.validation=0"], arms=["tbrm", "grpo"])
     silent = tmp_path / "silent.toml"
     silent.write_text(TBRM.read_text().partition("[evaluation]")[0])
-    with pytest.raises(UserError, match=r"give evaluation\.every=N"):
+    with pytest.raises(UserError, match=r"set evaluation\.every=N"):
         make_plan(silent, arms=["tbrm", "grpo"])
 
 

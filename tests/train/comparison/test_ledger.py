@@ -101,7 +101,8 @@ def test_passes_are_those_of_the_algorithm(name: str, words: tuple[str, ...], pa
 COUNTING = """
 import json, sys
 from tbrm_bench.cli.app import main
-from tbrm_train import learner, policy
+from tbrm_train.learner import learner
+from tbrm_train.policy import policy
 counts = {"policy": 0, "critic": 0, "trained": 0}
 def counted(cls, name):
     plain = cls.forward
