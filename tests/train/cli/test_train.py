@@ -67,6 +67,9 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path, cli:
     ("words", "code", "said"),
     [
         (["nowhere.toml"], 2, ["nowhere.toml", "cannot be read"]),
+        (["tiny-tbm"], 2, ["'tiny-tbm'", "did you mean 'tiny-tbrm'?"]),
+        (["compare", "nowhere"], 2, ["'nowhere'", "tiny-sft"]),
+        (["tiny-sft", "optimizer.stepz=2"], 2, ["tiny-sft.toml", "'stepz'"]),
         ([TINY, "optimizer.stepz=2"], 2, ["'stepz'", "did you mean 'steps'?"]),
         ([TINY, "optimizer.steps=two"], 2, ["optimizer.steps", "'two'", "a whole number"]),
         ([TINY, "optimizer.steps"], 2, ["key=value"]),
