@@ -137,17 +137,11 @@ def grpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
     return grpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, kl_coefficient=0.1)
 
 
-def grpo_of_the_paper(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    return grpo_loss(
-        tokens_of(batch), advantages=batch.group_advantages, share=share, kl_coefficient=0.1, mean_over="trajectories"
-    )
-
-
 def drgrpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
     return drgrpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, max_tokens=9)
 
 
-LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, grpo_of_the_paper, drgrpo]
+LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, drgrpo]
 
 
 def pick(batch: Batch, places: Sequence[int]) -> Batch:
