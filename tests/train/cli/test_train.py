@@ -90,13 +90,14 @@ def test_a_mistake_is_one_line_and_an_exit_code(words: list[object], code: int, 
         assert part in err
 
 
-def test_a_mistake_is_told_before_torch_is_loaded() -> None:
+@pytest.mark.parametrize("recipe", ["tiny-sft", "tiny-tbrm"])
+def test_a_mistake_is_told_before_torch_is_loaded(recipe: str) -> None:
     code = (
         "import sys\n"
         "from tbrm_bench.cli.app import main\n"
-        f"sys.argv = ['tbench', 'train', {str(TINY)!r}, 'optimizer.steps=0']\n"
+        f"sys.argv = ['tbench', 'train', {recipe!r}, 'optimizer.steps=0']\n"
         "try: main()\n"
-        "except SystemExit as left: print(left.code, {'torch', 'transformers'} & set(sys.modules))"
+        "except SystemExit as left: print(left.code, {'torch', 'transformers', 'deepspeed', 'vllm'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2 set()\n"
