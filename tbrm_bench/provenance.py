@@ -73,6 +73,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits; raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def config_fingerprint(model_dir: Path) -> str:
     """Return the digest of a model's config.json without the keys that only tell its origin."""
     file = model_dir / "config.json"
