@@ -10,8 +10,8 @@
 Every key must be a field and every field without a default must be there, with its own type: no coercion, except that
 an integer may stand for a float. Integers have 64 bits, as TOML's; text is what UTF-8 can hold. A field with a range
 holds a finite number; NaN fails every range. Of two words with one key the last counts. What keys owe each other is a
-rule of whoever reads them. (pydantic's strict mode takes no dict for a dataclass and no list for a tuple
-unless both come as JSON, which has neither dates nor NaN; it adds 0.1 s, and each of its messages would be rewritten.)
+rule of whoever reads them. (pydantic's strict mode takes no dict for a dataclass and no list for a tuple unless both
+come as JSON, which has neither dates nor NaN; it adds 0.1 s, and each of its messages would be rewritten.)
 """
 
 import json
@@ -32,6 +32,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean, likeness, nearest
 
 T = TypeVar("T")
+MAX_CHARS = 2**22  # of a TOML file; a device never ends
 Seed = Annotated[int, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
@@ -97,7 +98,10 @@ def from_table(table: Mapping[str, Any], cls: type[T], *, place: str | Place, **
 def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Return the file's table with the overrides in it, not checked further; raises UserError if it is no TOML."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        with path.open(encoding="utf-8-sig") as stream:  # some editors begin a file with a mark
+            if len(text := stream.read(MAX_CHARS + 1)) > MAX_CHARS:
+                raise UserError(f"{path} has more than {MAX_CHARS} characters; give a file of settings")
+            table = tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -266,12 +270,11 @@ def _annotated(value: Any, hint: Any, markers: tuple[Any, ...], place: Place) ->
     found = convert(value, hint, place)
     if MinLen(1) in markers and not found:
         raise place.value_error(" is empty; give it a value")
-    known = [(marker, *_RANGES[type(marker)]) for marker in markers if type(marker) in _RANGES]
+    known = ((marker, *_RANGES[type(marker)]) for marker in markers if type(marker) in _RANGES)
     ranges = [(getattr(marker, name), holds, words) for marker, name, holds, words in known]
     # Written so that a NaN fails too.
     if ranges and not (all(holds(found, bound) for bound, holds, _ in ranges) and abs(found) < float("inf")):
-        wanted = " and ".join(words.format(bound) for bound, _, words in ranges)
-        raise place.value_error(f" is {shown(found)}; {wanted} is needed")
+        raise place.value_error(f" is {shown(found)}; {' and '.join(it[2].format(it[0]) for it in ranges)} is needed")
     return found
 
 

@@ -19,7 +19,7 @@ def parse_json(text: str | bytes, *, place: str, fix: str, schema: int | None = 
     try:
         # Of bytes the parser would guess the encoding, and take halves of surrogate pairs.
         text = text.decode() if isinstance(text, bytes) else text
-        data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
+        data = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place} cannot be read as JSON: {error}; {fix}") from error
     return data if schema is None else checked_schema(data, schema, place=place, fix=fix)
@@ -33,7 +33,8 @@ def checked_schema(data: Any, schema: int, *, place: str, fix: str) -> dict[str,
     return {key: value for key, value in data.items() if key != "schema"}
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, as a hook of the parser; raises ValueError for a key that stands in it twice."""
     data = dict(pairs)
     if len(data) != len(pairs):
         names = [name for name, _ in pairs]

@@ -14,8 +14,9 @@ import typer
 from typer.exceptions import TyperException
 
 from tbrm_bench import __version__
-from tbrm_bench.cli import board, compare, doctor, download, grade, merge, pull, push, show, tasks
+from tbrm_bench.cli import board, compare, doctor, download, explain, grade, merge, pull, push, show, tasks
 from tbrm_bench.cli import eval as evaluate
+from tbrm_bench.cli.add_on import add_on
 from tbrm_bench.cli.talk import print_data, say, show_help
 from tbrm_bench.disk import user_error
 from tbrm_bench.errors import ExitCode, UserError
@@ -23,13 +24,13 @@ from tbrm_bench.errors import ExitCode, UserError
 app = typer.Typer(
     name="tbench",
     help="Measure checkpoints on maths benchmarks, with error bars that tell a gain from noise.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("eval")(evaluate.evaluate)
 app.command("show")(show.show)
 app.command("grade")(grade.grade)
+app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)
 app.command("download")(download.download)
@@ -40,11 +41,7 @@ app.add_typer(tasks.app, name="tasks")
 app.command("doctor")(doctor.doctor)
 # Add-ons register themselves: the bench never imports the trainer.
 for entry in importlib.metadata.entry_points(group="tbrm_bench.commands"):
-    loaded = entry.load()
-    if isinstance(loaded, typer.Typer):
-        app.add_typer(loaded, name=entry.name)
-    else:
-        app.command(entry.name)(loaded)
+    add_on(app, entry)
 
 
 def _print_version(wanted: bool) -> None:

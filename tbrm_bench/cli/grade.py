@@ -20,9 +20,6 @@ RUNS, LINES = "A stored run", "Lines of standard input"
 
 def grade(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
-    sample: Annotated[
-        str | None, typer.Argument(metavar="SAMPLE", help="With --explain: TASK/PROBLEM_ID/SAMPLE_INDEX.")
-    ] = None,
     second: Annotated[
         str | None,
         typer.Option(
@@ -31,9 +28,6 @@ def grade(
             rich_help_panel=RUNS,
         ),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say why SAMPLE, or each of the lines, was judged so.")
-    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.", rich_help_panel=RUNS)] = False,
     jsonl: Annotated[
         bool,
@@ -41,6 +35,9 @@ def grade(
     ] = False,
     strict_boxed: Annotated[
         bool, typer.Option("--strict-boxed", help="Only a box holds an answer.", rich_help_panel=LINES)
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add to each reply why it was judged so.", rich_help_panel=LINES)
     ] = False,
     time_limit: Annotated[
         float, typer.Option(min=0.1, help="Processor seconds one verdict may take.", rich_help_panel=LINES)
@@ -54,11 +51,11 @@ def grade(
         _grade_lines(workers=workers, time_limit_s=time_limit, strict_boxed=strict_boxed, explain=explain)
         return
     assert run is not None
-    if explain != (sample is not None):
-        raise UserError("--explain needs the sample: tbench grade RUN --explain TASK/PROBLEM_ID/SAMPLE_INDEX")
-    if sample is not None:
-        _explain(run, sample, as_json=json_)
-    elif second:
+    if explain:
+        raise UserError(
+            f"--explain is for --jsonl; for a stored sample: tbench explain {word(run)} TASK/PROBLEM_ID/SAMPLE_INDEX"
+        )
+    if second:
         _ask_second(run, second, num_workers=workers, as_json=json_)
     else:
         _regrade(run, num_workers=workers, as_json=json_)
@@ -158,17 +155,3 @@ def _print_agreement(second: str, tasks: "list[TaskAgreement]") -> None:
         counts = (task.both_correct, task.neither_correct, task.only_ours, task.only_second, task.num_failed)
         table.add_row(task.task, str(task.num_samples), f"{100 * task.agreement:.2f}", *map(str, counts))
     tables().print(table)
-
-
-def _explain(run: Path, where: str, *, as_json: bool) -> None:
-    from tbrm_bench.run.second_opinion import explain_stored, parse_key
-
-    found = explain_stored(run, parse_key(where))
-    if as_json:
-        print_json(found)
-        return
-    print_data(*found["steps"])
-    for name, stored in found["stored"].items():
-        print_data(f"stored    {stored['status']} by {name}, rule '{stored['rule']}'")
-    print_data(f"ended by  {found['finish_reason']}")
-    print_data(f"tail      {found['tail']!r}")

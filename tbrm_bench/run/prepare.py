@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbrm_bench.engines import engine_packages, make_engine
-from tbrm_bench.engines.base import Engine, EngineConfig
+from tbrm_bench.engines import engine_class, engine_packages, make_engine
+from tbrm_bench.engines.base import Engine, EngineConfig, installed_build
 from tbrm_bench.engines.positions import EnginePerTask, position_limit, regime
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
@@ -40,6 +40,7 @@ from tbrm_bench.weights import weights_fingerprint
 def prepare(options: EvalOptions) -> Plan:
     """Settle and check a run; raises UserError, MissingExtra or MissingPrerequisite before anything is generated."""
     _check_counts(options)
+    installed_build(engine_class(options.engine).about)  # before rows and weights are fetched
     specs = open_tasks(options.tasks)
     protocol = load_protocol(options.protocol, tasks=[spec.name for spec in specs])
     problems = {spec.name: load_problems(spec, data_dir=options.data_dir) for spec in specs}

@@ -191,14 +191,17 @@ def _gold(spec: TaskSpec, row: Row, problem_id: str, raw: Any) -> Gold:
     columns = _columns(spec)
     tolerance, unit = row.get(columns.abs_tolerance, "tolerance"), row.text(columns.unit, "unit")
     try:
-        return gold_of(spec, raw, abs_tolerance=_tolerance(tolerance) if tolerance else None, unit=unit)
+        return gold_of(spec, raw, abs_tolerance=_tolerance(tolerance), unit=unit)
     except UserError as error:
         raise UserError(f"task {spec.name}: {problem_id} at {row.place}: {error}") from None
 
 
-def _tolerance(text: Any) -> float:
+def _tolerance(text: Any) -> float | None:
+    """Return a row's own tolerance, 0 included; None where it has none and the task's counts."""
+    if text is None or text == "":
+        return None
     try:
-        number = float(text)
+        number = float("true or false" if isinstance(text, bool) else text)
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number < float("inf"):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.missing import nan_to_none, present, spells_missing
+from tbrm_bench.strict_json import unique_keys
 from tbrm_bench.tasks.spec import HubSource, TaskSpec
 
 
@@ -105,7 +106,7 @@ def _read_file(path: Path) -> Iterator[Row]:
         return
     try:
         # Not splitlines(): JSON may hold U+2028 and other line ends inside its strings.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):
@@ -115,7 +116,9 @@ def _read_file(path: Path) -> Iterator[Row]:
 
 def _parse_line(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=unique_keys)
+        if "\\u" in line:  # half of a surrogate pair, which nothing behind could write or tokenize
+            json.dumps(row, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not a JSON object ({error}); mend or fetch the file again") from None
     if not isinstance(row, dict):

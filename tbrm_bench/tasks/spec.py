@@ -226,6 +226,8 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
     if spec.generator is not None:
         return _check_generator(spec, spec.generator, path)
+    if spec.cluster_rule == "builtin":
+        raise UserError(f"{path}: cluster_rule 'builtin' is a generator's, but rows are read; leave it out")
     return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))
 
 

@@ -64,14 +64,15 @@ def test_a_step_of_a_run(run: Run, runs: Path, tmp_path: Path) -> None:
     assert report["fingerprint"] == weights_fingerprint(out)
     assert isinstance(report["probe"], str)
     assert done.stderr.splitlines()[-2:] == [str(out), f"next: tbench eval {out}"]
-    checked = run("--check", out, runs)
+    checked = run(runs, out, "--check")
     assert (checked.returncode, checked.stdout[:5]) == (0, "equal")
-    assert_error(run("--check", out, runs, "--step", 10, "--json", "--dtype", "bfloat16"), 2, "--check")
+    assert_error(run(runs, out, "--check", "--step", 10, "--json", "--dtype", "bfloat16"), 2, "--check")
+    assert_error(run(out, runs, "--check"), 2, f"{out} has a", f"{runs} does not", "swapped", "CKPT OUT --check")
 
 
 def test_check_exits_with_1_and_names_what_differs(run: Run, runs: Path, tmp_path: Path) -> None:
     assert run(runs, tmp_path / "out", "--step", 10).returncode == 0
-    done = run("--check", tmp_path / "out", runs, "--step", 20)
+    done = run(runs, tmp_path / "out", "--check", "--step", 20)
     assert done.returncode == 1
     assert "model.norm.weight has other values" in done.stdout
     assert done.stderr.startswith("error: ")

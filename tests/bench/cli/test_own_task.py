@@ -118,6 +118,15 @@ def test_a_protocol_may_have_a_table_for_the_task(cli: Cli, tmp_path: Path) -> N
         (lambda f: write(f).with_suffix(".jsonl").unlink(), "mine.toml", 3, "no mine.jsonl or mine.parquet beside"),
         (lambda f: write(f, rows=ROWS[:2]), "mine.toml", 2, "task mine: 2 rows found, 3 expected"),
         (lambda f: write(f, rows=[*ROWS[:2], ROWS[0]]), "mine.toml", 2, "id '7' stands at mine.jsonl:1 and again"),
+        (
+            lambda f: rewrite(f, '"a": -3', '"a": -3, "a": 4'),
+            "mine.toml",
+            2,
+            "mine.jsonl:2: not a JSON object (the key 'a'",
+        ),
+        (lambda f: rewrite(f, "2 - 5", "\\ud800"), "mine.toml", 2, "mine.jsonl:2: not a JSON object"),
+        (lambda f: write(f, text='cluster_rule = "builtin"\n' + TASK), "mine.toml", 2, "cluster_rule 'builtin' is"),
+        (lambda f: (f / "zero.toml").symlink_to("/dev/zero"), "zero.toml", 2, "zero.toml has more than"),
         (lambda f: digests(f, "nonsense"), "mine.toml", 2, "golds/mine.txt:1: 'nonsense' is not"),
         (lambda f: digests(f, "7 00000000\n" * 2), "mine.toml", 2, "golds/mine.txt:2"),
     ],
@@ -129,6 +138,11 @@ def test_a_mistake_is_one_line(
     left, out, err = cli("eval", "builtin:tiny", "--dry-run", "--task", task)
     assert (left, out, err.count("\n")) == (code, "", 1), err
     assert said in err
+
+
+def rewrite(folder: Path, old: str, new: str) -> None:
+    rows = write(folder).with_suffix(".jsonl")
+    rows.write_text(rows.read_text().replace(old, new))
 
 
 def digests(folder: Path, text: str) -> None:
@@ -157,5 +171,5 @@ def test_a_stored_run_is_graded_without_the_tasks_file(cli: Cli, tmp_path: Path)
     code, again, err = cli("grade", "run", "--json")
     assert (code, json.loads(again)["changes"]) == (0, []), err
     assert json.loads((tmp_path / "run" / "results.json").read_text())["tasks"] == json.loads(out)["tasks"]
-    code, shown, err = cli("grade", "run", "mine/7/0", "--explain")
+    code, shown, err = cli("explain", "run", "mine/7/0")
     assert (code, "gold      23" in shown) == (0, True), err

@@ -37,7 +37,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_engine_is_its_class_and_a_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     config = EngineConfig("m", 64, device="cpu")
     assert isinstance(make_engine("echo", config), Echo)
-    with pytest.raises(UserError, match=r"'ecko' does not exist; available: vllm, hf, echo"):
+    with pytest.raises(UserError, match=f"'ecko' does not exist; available: {', '.join(ENGINES)}"):
         engine_class("ecko")
     with pytest.raises(UserError, match="--set dtype=float32 is not read by --engine echo, which reads device"):
         make_engine("echo", EngineConfig("m", 64, dtype="float32"))

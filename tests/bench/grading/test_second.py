@@ -192,7 +192,7 @@ def test_a_run_that_is_being_written_is_refused(stored: Path, tbench: Tbench) ->
             code, shown, told = tbench("grade", stored, *options)
             assert (code, shown) == (1, "")
             assert told.startswith("error: ")
-        assert tbench("grade", stored, "--explain", "toy/a/b/2")[0] == 0, "reading is no writing"
+        assert tbench("explain", stored, "toy/a/b/2")[0] == 0, "reading is no writing"
     assert not (stored / DISAGREEMENTS).exists()
 
 
@@ -222,10 +222,10 @@ def test_a_stored_verdict_is_explained(stored: Path, tbench: Tbench) -> None:
     assert (found["extracted"], found["answer_form"], found["gold_form"]) == ("0.5", "1/2", "1/2")
     assert (found["status"], found["rule"], found["source"]) == (Status.CORRECT, "rational", "boxed")
     assert found["stored"][GRADER]["status"] == Status.WRONG
-    shown = tbench("grade", stored, "--explain", "toy/a/b/2")[1]
+    shown = tbench("explain", stored, "toy/a/b/2")[1]
     for part in ("0.5, in the last box", r"\frac{1}{2}, read as 1/2", "rule 'rational'", f"wrong by {GRADER}"):
         assert part in shown
-    assert json.loads(tbench("grade", stored, "--explain", "toy/a/b/2", "--json")[1]) == found
+    assert json.loads(tbench("explain", stored, "toy/a/b/2", "--json")[1]) == found
 
 
 @pytest.mark.parametrize("where", ["toy", "toy/p", "toy/p/x", "p/1", "toy//1", "toy/p/-1", "toy/p/²"])
@@ -239,5 +239,7 @@ def test_a_sample_that_is_not_there(stored: Path, tbench: Tbench) -> None:
         explain_stored(stored, parse_key("toy/a/b/99"))
     with pytest.raises(UserError, match="tasks toy, easy"):
         explain_stored(stored, parse_key("tiy/a/b/0"))
-    for words in (["--explain"], ["toy/a/b/0"]):
-        assert tbench("grade", stored, *words)[0] == 2
+    code, shown, told = tbench("explain", stored, "toy/a/b/99")
+    assert (code, shown, told.count("\n")) == (2, "", 1)
+    code, shown, told = tbench("grade", stored, "--explain")
+    assert (code, shown, f"tbench explain {stored} " in told) == (2, "", True), "the old spelling says the new one"

@@ -41,7 +41,7 @@ def test_a_class_that_cannot_be_built_is_said_by_report_folder_and_check(
     assert report.unverified
     assert any("NOT checked" in warning for warning in report.warnings)
     manifest = json.loads((tmp_path / "out" / "tbench_merge.json").read_text())
-    checked = check(tmp_path / "out", actor)
+    checked = check(actor, tmp_path / "out")
     assert checked.equal
     assert manifest["unverified"] == checked.unverified == report.unverified
     command = [sys.executable, "-m", "tbrm_bench", "merge", str(actor), str(tmp_path / "by-command")]
@@ -51,7 +51,7 @@ def test_a_class_that_cannot_be_built_is_said_by_report_folder_and_check(
 
 
 def test_a_merge_whose_names_were_checked_says_so(actor: Path, tmp_path: Path) -> None:
-    assert merge(actor, tmp_path / "out").unverified == check(tmp_path / "out", actor).unverified == ""
+    assert merge(actor, tmp_path / "out").unverified == check(actor, tmp_path / "out").unverified == ""
     assert "unverified" not in json.loads((tmp_path / "out" / "tbench_merge.json").read_text())
 
 

@@ -248,8 +248,10 @@ def test_tolerance_unit_and_context_come_from_the_row(load: Load) -> None:
     assert first.question == "Count.\n\nWhat is 20 + 3?"
     assert (first.gold.unit, first.gold.abs_tolerance, first.gold.rel_tolerance) == ("km", 0.1, 0.25)
     assert (second.question, second.gold.unit, second.gold.abs_tolerance) == ("What is 2 - 5?", "", 0.5)
-    for wrong in ("wide", "-1", "nan", "inf"):
-        with pytest.raises(UserError, match=f"tolerance '{wrong}'"):
+    exact = load([{**told, "error": 0}, *ROWS[1:]], spec)[0]
+    assert exact.gold.abs_tolerance == 0, "a row's own 0 counts, not the task's"
+    for wrong in ("wide", "-1", "nan", "inf", True, False):
+        with pytest.raises(UserError, match=f"tolerance {wrong!r}"):
             load([{**told, "error": wrong}, *ROWS[1:]], spec)
 
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tbrm_train.algorithms.advantages import gae, group_advantages, group_means, penalised, token_rewards, whiten
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 
 torch.set_num_threads(1)
 some_lengths = st.lists(st.integers(0, 7), max_size=6)
-shares = st.floats(0, 1)
+fractions = st.floats(0, 1)
 
 
-def rows_of(lengths: list[int]) -> Tensor:
+def segment_ids_of(lengths: list[int]) -> Tensor:
     return torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths, dtype=torch.long))
 
 
@@ -29,12 +29,12 @@ def gae_by_definition(earned: list[float], values: list[float], gamma: float, la
     return [sum((gamma * lam) ** back * error for back, error in enumerate(errors[t:])) for t in range(len(values))]
 
 
-@given(some_lengths, shares, shares, st.integers(0, 99))
+@given(some_lengths, fractions, fractions, st.integers(0, 99))
 def test_gae_is_its_double_sum_on_every_trajectory(lengths: list[int], gamma: float, lam: float, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     earned = torch.randn(sum(lengths), generator=draw, dtype=torch.float64)
     values = torch.randn(sum(lengths), generator=draw, dtype=torch.float64)
-    advantages, returns = gae(earned, values, rows=rows_of(lengths), gamma=gamma, lam=lam)
+    advantages, returns = gae(earned, values, segment_ids=segment_ids_of(lengths), gamma=gamma, lam=lam)
     expected = [
         number
         for one, other in zip(torch.split(earned, lengths), torch.split(values, lengths), strict=True)
@@ -46,34 +46,36 @@ def test_gae_is_its_double_sum_on_every_trajectory(lengths: list[int], gamma: fl
 
 @given(some_lengths, st.integers(0, 99))
 def test_without_discount_returns_are_the_rewards_to_come(lengths: list[int], seed: int) -> None:
-    """gamma = lam = 1: the return of every token is what its trajectory still earns, whatever the critic says."""
+    """gamma = lam = 1: the return of every token is the reward to come, whatever the critic predicts."""
     draw = torch.Generator().manual_seed(seed)
-    rows, rewards = rows_of(lengths), torch.randn(len(lengths), generator=draw)
+    segment_ids, rewards = segment_ids_of(lengths), torch.randn(len(lengths), generator=draw)
     values = torch.randn(sum(lengths), generator=draw)
-    _, returns = gae(token_rewards(rewards, rows=rows), values, rows=rows, gamma=1.0, lam=1.0)
-    torch.testing.assert_close(returns, rewards[rows], rtol=1e-5, atol=1e-5)
+    earned = token_rewards(rewards, segment_ids=segment_ids)
+    _, returns = gae(earned, values, segment_ids=segment_ids, gamma=1.0, lam=1.0)
+    torch.testing.assert_close(returns, rewards[segment_ids], rtol=1e-5, atol=1e-5)
 
 
 def test_a_perfect_critic_leaves_no_advantage() -> None:
-    rows = rows_of([3, 2])
+    segment_ids = segment_ids_of([3, 2])
     rewards = torch.tensor([1.0, 0.0])
-    values = 0.9 ** torch.tensor([2.0, 1.0, 0.0, 1.0, 0.0]) * rewards[rows]
-    advantages, _ = gae(token_rewards(rewards, rows=rows), values, rows=rows, gamma=0.9, lam=0.7)
+    values = 0.9 ** torch.tensor([2.0, 1.0, 0.0, 1.0, 0.0]) * rewards[segment_ids]
+    earned = token_rewards(rewards, segment_ids=segment_ids)
+    advantages, _ = gae(earned, values, segment_ids=segment_ids, gamma=0.9, lam=0.7)
     torch.testing.assert_close(advantages, torch.zeros(5), rtol=0, atol=1e-6)
 
 
 @given(some_lengths, st.integers(0, 99))
 def test_rewards_are_earned_at_the_last_token_and_penalties_at_each(lengths: list[int], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    rows, rewards = rows_of(lengths), torch.randn(len(lengths), generator=draw)
+    segment_ids, rewards = segment_ids_of(lengths), torch.randn(len(lengths), generator=draw)
     penalties = torch.rand(sum(lengths), generator=draw)
-    plain = token_rewards(rewards, rows=rows)
-    for place, part in enumerate(torch.split(plain, lengths)):
-        assert part.tolist() == [0.0] * (lengths[place] - 1) + [float(rewards[place])] * (lengths[place] > 0)
-    torch.testing.assert_close(token_rewards(rewards, rows=rows, penalties=penalties), plain - penalties)
-    share = Share(rows, len(lengths), len(lengths), sum(lengths))
+    plain = token_rewards(rewards, segment_ids=segment_ids)
+    for index, part in enumerate(torch.split(plain, lengths)):
+        assert part.tolist() == [0.0] * (lengths[index] - 1) + [float(rewards[index])] * (lengths[index] > 0)
+    torch.testing.assert_close(token_rewards(rewards, segment_ids=segment_ids, penalties=penalties), plain - penalties)
+    shard = BatchShard(segment_ids, len(lengths), len(lengths), sum(lengths))
     sums = torch.tensor([float(part.sum()) for part in torch.split(penalties, lengths)])
-    torch.testing.assert_close(penalised(rewards, penalties, share=share), rewards - sums)
+    torch.testing.assert_close(penalised(rewards, penalties, shard=shard), rewards - sums)
 
 
 def test_whitened_advantages_have_mean_0_and_deviation_1_and_a_constant_gives_0() -> None:
@@ -120,7 +122,7 @@ def test_advantages_follow_their_trajectories_wherever_they_stand(batch: list[tu
         groups, rewards = torch.tensor([item[0] for item in items]), torch.tensor([item[1] for item in items])
         return group_advantages(rewards.double(), 10 * groups, divide=True)[0]
 
-    torch.testing.assert_close(of(batch)[order], of([batch[place] for place in order]), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(of(batch)[order], of([batch[index] for index in order]), rtol=1e-6, atol=1e-9)
     means = {
         group: math.fsum(reward for other, reward in batch if other == group) / [g for g, _ in batch].count(group)
         for group, _ in batch

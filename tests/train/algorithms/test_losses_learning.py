@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tbrm_train.algorithms.astarpo import astarpo_loss, soft_value
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 from tbrm_train.algorithms.tbrm import reference_of, tbrm_loss
 
 torch.set_num_threads(1)
@@ -25,7 +25,7 @@ TRAJECTORIES = list(itertools.product(range(ACTIONS), repeat=STEPS))
 STATES = [prefix for length in range(STEPS) for prefix in itertools.product(range(ACTIONS), repeat=length)]
 VISITED = torch.tensor([STATES.index(path[:step]) for path in TRAJECTORIES for step in range(STEPS)])
 CHOSEN = torch.tensor([action for path in TRAJECTORIES for action in path])
-EVERY = Share(torch.arange(64).repeat_interleave(STEPS), 64, 64, 64 * STEPS)
+EVERY = BatchShard(torch.arange(64).repeat_interleave(STEPS), 64, 64, 64 * STEPS)
 
 
 def table_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,12 +68,12 @@ def make_table(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 def test_off_policy_data_lead_to_the_closed_form(seed: int, center_value: bool) -> None:
     """All trajectories alike, none drawn by the policy: TBRM still ends at pi* and V*, from any start."""
     base, start, rewards = make_table(seed)
-    reference = reference_of(*table_scores(base), share=EVERY)
+    reference = reference_of(*table_scores(base), shard=EVERY)
 
     def loss(logits: Tensor) -> Tensor:
         logprobs, logsumexp = table_scores(logits)
         return tbrm_loss(
-            logprobs, logsumexp=logsumexp, reference=reference, rewards=rewards, share=EVERY, beta=BETA,
+            logprobs, logsumexp=logsumexp, reference=reference, rewards=rewards, shard=EVERY, beta=BETA,
             center_value=center_value,
         )[0]  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_astarpo_with_the_true_value_leads_there_too_and_with_another_does_not()
         def loss(logits: Tensor) -> Tensor:
             logprobs, _ = table_scores(logits)
             return astarpo_loss(
-                logprobs, reference_logprob=log_ref, rewards=rewards, values=values, share=EVERY, beta=BETA
+                logprobs, reference_logprob=log_ref, rewards=rewards, values=values, shard=EVERY, beta=BETA
             )[0]
 
         return EVERY.sum_tokens(table_scores(minimise(loss, start))[0])
@@ -135,7 +135,7 @@ def test_soft_values_lie_between_mean_and_maximum_at_every_beta() -> None:
 PROMPTS = torch.cartesian_prod(*[torch.arange(10)] * 4)
 GOLD = PROMPTS.flip(1)
 BATCH, NOTHING_YET = 256, 10
-ROLLOUTS = Share(torch.arange(BATCH).repeat_interleave(4), BATCH, BATCH, 4 * BATCH)
+ROLLOUTS = BatchShard(torch.arange(BATCH).repeat_interleave(4), BATCH, BATCH, 4 * BATCH)
 
 
 class Reverser(nn.Module):
@@ -218,10 +218,10 @@ def train(start: Start, *, beta: float, steps: int, rate: float = 3e-3, reward: 
         answers = model.sample(PROMPTS[chosen], draw)
         rewards = (answers == GOLD[chosen]).all(dim=1).float()
         with torch.no_grad():
-            reference = reference_of(*start.model.scores(PROMPTS[chosen], answers), share=ROLLOUTS)
+            reference = reference_of(*start.model.scores(PROMPTS[chosen], answers), shard=ROLLOUTS)
         logprobs, logsumexp = model.scores(PROMPTS[chosen], answers)
         loss, _ = tbrm_loss(
-            logprobs, logsumexp=logsumexp, reference=reference, share=ROLLOUTS, beta=beta, center_value=True,
+            logprobs, logsumexp=logsumexp, reference=reference, shard=ROLLOUTS, beta=beta, center_value=True,
             rewards=rewards if reward is None else reward(rewards, draw),
         )  # fmt: skip
         optimizer.zero_grad()
@@ -234,7 +234,7 @@ def train(start: Start, *, beta: float, steps: int, rate: float = 3e-3, reward: 
 
 @pytest.mark.parametrize("beta", [0.5, 0.25])
 def test_training_reaches_the_predicted_plateau_and_stays(start: Start, beta: float) -> None:
-    """The optimum is no 100 %: how much a right answer may be preferred to the reference is what beta says."""
+    """The optimum is below 100 %: beta limits how far a correct answer may be preferred over the reference."""
     curve = train(start, beta=beta, steps=200)
     expected = start.predicted(beta)
     assert expected > float(start.right.mean()) + 0.3
@@ -255,9 +255,9 @@ def test_no_learning_rate_no_learning(start: Start) -> None:
 
 def test_rewards_that_mean_nothing_or_the_contrary_teach_nothing(start: Start) -> None:
     before = float(start.right.mean())
-    learnt, by_chance, contrary = (
+    learned, by_chance, contrary = (
         train(start, beta=0.25, steps=60, reward=reward)[-1] for reward in (None, shuffled, flipped)
     )
-    assert learnt > before + 0.2, "the same training learns from true rewards"
+    assert learned > before + 0.2, "the same training learns from true rewards"
     assert by_chance < before + 0.05
     assert contrary < 0.7 * before

@@ -13,13 +13,13 @@ from tbrm_train.algorithms.drgrpo import drgrpo_loss
 from tbrm_train.algorithms.grpo import grpo_loss
 from tbrm_train.algorithms.ppo import ppo_loss, value_loss
 from tbrm_train.algorithms.reinforce import reinforce_loss
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 
 torch.set_num_threads(1)
 
 
-def one_token() -> Share:
-    return Share(torch.tensor([0]), 1, 1, 1)
+def one_token() -> BatchShard:
+    return BatchShard(torch.tensor([0]), 1, 1, 1)
 
 
 def drawn(ratios: list[float]) -> tuple[Tokens, Tensor]:
@@ -46,7 +46,7 @@ def test_clipping_at_its_edges(ratio: float, advantage: float, loss: float, slop
     """A ratio r has d(r A) / d log pi = r A; clipped, the gradient is exactly 0. Here 0.2 below and 0.3 above."""
     tokens, leaf = drawn([ratio])
     found, metrics = ppo_loss(
-        tokens, advantages=torch.tensor([advantage]), share=one_token(), clip_low=0.2, clip_high=0.3
+        tokens, advantages=torch.tensor([advantage]), shard=one_token(), clip_low=0.2, clip_high=0.3
     )
     (gradient,) = torch.autograd.grad(found, leaf)
     assert float(found.detach()) == pytest.approx(loss)
@@ -60,9 +60,9 @@ def test_clipping_at_its_edges(ratio: float, advantage: float, loss: float, slop
 def test_a_ratio_beyond_floats_is_no_nan() -> None:
     tokens, leaf = drawn([1.0, 1.0])
     far = Tokens(leaf + torch.tensor([900.0, -900.0]), tokens.entropy, tokens.old_logprobs)
-    share = Share(torch.tensor([0, 0]), 1, 1, 2)
+    shard = BatchShard(torch.tensor([0, 0]), 1, 1, 2)
     for advantages in ([0.0, 0.0], [1.0, 1.0], [-1.0, -1.0]):
-        loss, metrics = ppo_loss(far, advantages=torch.tensor(advantages), share=share)
+        loss, metrics = ppo_loss(far, advantages=torch.tensor(advantages), shard=shard)
         (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
         assert bool(torch.isfinite(gradient).all())
         assert math.isfinite(float(loss.detach()))
@@ -73,9 +73,9 @@ def test_before_the_first_update_the_surrogate_is_the_plain_policy_gradient() ->
     draw = torch.Generator().manual_seed(0)
     logprobs = torch.randn(6, generator=draw, dtype=torch.float64, requires_grad=True)
     advantages = torch.randn(6, generator=draw, dtype=torch.float64)
-    share = Share(torch.tensor([0, 0, 1, 1, 1, 2]), 3, 3, 6)
+    shard = BatchShard(torch.tensor([0, 0, 1, 1, 1, 2]), 3, 3, 6)
     same = Tokens(logprobs, torch.zeros(6), logprobs.detach())
-    loss, metrics = ppo_loss(same, advantages=advantages, share=share)
+    loss, metrics = ppo_loss(same, advantages=advantages, shard=shard)
     (gradient,) = torch.autograd.grad(loss, logprobs)
     torch.testing.assert_close(gradient, -advantages / 6, rtol=1e-12, atol=0)
     assert metrics["ratio"].value == 1.0
@@ -88,7 +88,7 @@ def test_penalty_and_entropy_bonus_push_as_they_should() -> None:
     entropy = torch.tensor([0.4], dtype=torch.float64, requires_grad=True)
     tokens = Tokens(logprobs, entropy, logprobs.detach(), torch.tensor([-1.5], dtype=torch.float64))
     loss, metrics = ppo_loss(
-        tokens, advantages=torch.zeros(1), share=one_token(), kl_coefficient=0.1, entropy_coefficient=0.01
+        tokens, advantages=torch.zeros(1), shard=one_token(), kl_coefficient=0.1, entropy_coefficient=0.01
     )
     penalty = math.exp(-0.5) - 1 + 0.5
     assert metrics["kl"].value == pytest.approx(penalty)
@@ -97,7 +97,7 @@ def test_penalty_and_entropy_bonus_push_as_they_should() -> None:
     assert float(on_logprob) == pytest.approx(0.1 * (1 - math.exp(-0.5)))
     assert float(on_entropy) == pytest.approx(-0.01)
     with pytest.raises(AssertionError, match="needs the log-probabilities of the reference"):
-        ppo_loss(drawn([1.0])[0], advantages=torch.zeros(1), share=one_token(), kl_coefficient=0.1)
+        ppo_loss(drawn([1.0])[0], advantages=torch.zeros(1), shard=one_token(), kl_coefficient=0.1)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_critic_may_move_by_half_a_reward(
 ) -> None:
     values = torch.tensor([value], dtype=torch.float64, requires_grad=True)
     found, metrics = value_loss(
-        values, old_values=torch.tensor([old]), returns=torch.tensor([target]), share=one_token(), value_clip=0.5
+        values, old_values=torch.tensor([old]), returns=torch.tensor([target]), shard=one_token(), value_clip=0.5
     )
     assert float(found.detach()) == pytest.approx(loss)
     (gradient,) = torch.autograd.grad(found, values)
@@ -127,11 +127,12 @@ def weights_of(loss: str, lengths: list[int], advantages: Tensor) -> list[Tensor
     num = sum(lengths)
     logprobs = torch.zeros(num, dtype=torch.float64, requires_grad=True)
     tokens = Tokens(logprobs, torch.zeros(num), torch.zeros(num))
-    share = Share(torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)), len(lengths), len(lengths), num)
+    segment_ids = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    shard = BatchShard(segment_ids, len(lengths), len(lengths), num)
     if loss == "drgrpo":
-        found, _ = drgrpo_loss(tokens, advantages=advantages, share=share, max_tokens=10)
+        found, _ = drgrpo_loss(tokens, advantages=advantages, shard=shard, max_tokens=10)
     else:
-        found, _ = grpo_loss(tokens, advantages=advantages, share=share)
+        found, _ = grpo_loss(tokens, advantages=advantages, shard=shard)
     (gradient,) = torch.autograd.grad(found, logprobs)
     return list(torch.split(-gradient, lengths))
 
@@ -182,13 +183,13 @@ def test_reinforce_is_the_gradient_of_the_expected_reward_whatever_the_baseline(
     (true,) = torch.autograd.grad(-(probability * rewards).sum(), logits, retain_graph=True)
     for baseline in (0.0, 0.4, -3.0):
         expected = torch.zeros_like(logits)
-        for place in range(9):
+        for index in range(9):
             loss, _ = reinforce_loss(
-                logprobs[2 * place : 2 * place + 2],
-                advantages=rewards[place : place + 1] - baseline,
-                share=Share(torch.tensor([0, 0]), 1, 1, 2),
+                logprobs[2 * index : 2 * index + 2],
+                advantages=rewards[index : index + 1] - baseline,
+                shard=BatchShard(torch.tensor([0, 0]), 1, 1, 2),
             )
-            expected += probability[place].detach() * torch.autograd.grad(loss, logits, retain_graph=True)[0]
+            expected += probability[index].detach() * torch.autograd.grad(loss, logits, retain_graph=True)[0]
         torch.testing.assert_close(expected, true, rtol=1e-12, atol=1e-14)
 
 
@@ -200,13 +201,13 @@ def test_reinforce_with_penalised_rewards_rests_at_the_regularised_optimum() -> 
     log_ref = path_logprobs(base)
     weights = (log_ref.reshape(9, 2).sum(1) + rewards / beta).exp().reshape(3, 3)
     optimum = torch.cat([weights.sum(1)[None], weights]).log().requires_grad_()
-    share = Share(torch.arange(9).repeat_interleave(2), 9, 9, 18)
+    shard = BatchShard(torch.arange(9).repeat_interleave(2), 9, 9, 18)
     for logits, rests in ((optimum, True), (base.clone().requires_grad_(), False)):
         logprobs = path_logprobs(logits)
-        advantages = penalised(rewards, beta * (logprobs - log_ref), share=share)
+        advantages = penalised(rewards, beta * (logprobs - log_ref), shard=shard)
         if rests:
             torch.testing.assert_close(advantages, advantages[:1].expand(9), rtol=0, atol=1e-12)
         probability = logprobs.reshape(9, 2).sum(1).exp().detach()
-        loss, _ = reinforce_loss(logprobs, advantages=9 * probability * advantages, share=share)
+        loss, _ = reinforce_loss(logprobs, advantages=9 * probability * advantages, shard=shard)
         (gradient,) = torch.autograd.grad(loss, logits)
         assert (float(gradient.abs().max()) < 1e-12) == rests

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.ppo import value_loss
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 from tbrm_train.algorithms.signals import MicroBatch, Signals, Trajectory
-from tbrm_train.learner.known import whole_batch
+from tbrm_train.learner.batch import collate
 from tbrm_train.policy.policy import TokenScores
 
 ACTIONS, STEPS = 4, 3
@@ -27,13 +27,14 @@ PREFIXES = [prefix for h in range(STEPS) for prefix in itertools.product(range(A
 STATE = {prefix: number for number, prefix in enumerate(PREFIXES)}
 STATES = torch.tensor([STATE[path[:h]] for path in TRAJECTORIES for h in range(STEPS)])
 TAKEN = torch.tensor([action for path in TRAJECTORIES for action in path])
-ROWS = torch.arange(len(TRAJECTORIES)).repeat_interleave(STEPS)
+SEGMENT_IDS = torch.arange(len(TRAJECTORIES)).repeat_interleave(STEPS)
 
 
 def settings_of(name: str, **values: object) -> Any:
     """Those of some coefficients that an algorithm reads."""
-    known = ALGORITHMS[name].coefficients
-    return known(**{key: value for key, value in values.items() if key in {field.name for field in fields(known)}})
+    coefficients = ALGORITHMS[name].coefficients
+    names = {field.name for field in fields(coefficients)}
+    return coefficients(**{key: value for key, value in values.items() if key in names})
 
 
 def table(seed: int, scale: float = 1.0) -> Tensor:
@@ -56,9 +57,9 @@ def batch(
     logits: Tensor, reference: Tensor | None = None, r: Tensor | None = None, advantages: Tensor | None = None
 ) -> MicroBatch:
     """All trajectories as one micro-batch; advantages (64,) are of trajectories, and of each of their tokens."""
-    signals = Signals() if advantages is None else Signals(advantages, token_advantages=advantages[ROWS])
+    signals = Signals() if advantages is None else Signals(advantages, token_advantages=advantages[SEGMENT_IDS])
     return MicroBatch(
-        share=Share(ROWS, len(TRAJECTORIES), len(TRAJECTORIES), len(ROWS)),
+        shard=BatchShard(SEGMENT_IDS, len(TRAJECTORIES), len(TRAJECTORIES), len(SEGMENT_IDS)),
         scores=scores(logits),
         rewards=rewards() if r is None else r,
         optimal_values=torch.zeros(len(TRAJECTORIES), dtype=torch.float64),
@@ -112,7 +113,7 @@ def test_the_gradient_of_a_logit_is_that_of_the_paper() -> None:
         delta = logits.logsumexp(-1)[0] + log_prob(logits) - log_prob(reference) - r / beta
         pi = logits.softmax(-1)
         expected = torch.zeros_like(logits)
-        for token, (row, state, action) in enumerate(zip(ROWS, STATES, TAKEN, strict=True)):
+        for token, (row, state, action) in enumerate(zip(SEGMENT_IDS, STATES, TAKEN, strict=True)):
             step = torch.nn.functional.one_hot(action, ACTIONS).double()
             if token % STEPS:
                 step = step - pi[state]
@@ -178,7 +179,7 @@ def test_freezing_the_value_stops_its_gradient_and_changes_no_number() -> None:
 def test_a_centred_reward_is_the_reward_less_its_groups_mean() -> None:
     """One alone has nobody to compare with and keeps its reward; without the switch nobody's mean is asked for."""
     batch_of = ((0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0), (2, 1.0))
-    whole = whole_batch([Trajectory((1,), (2,), reward, group) for group, reward in batch_of])
+    whole = collate([Trajectory((1,), (2,), reward, group) for group, reward in batch_of])
     means = ALGORITHMS["tbrm"].signals(whole, settings_of("tbrm", center_reward=True)).group_means
     assert means is not None
     assert (whole.rewards - means).tolist() == [0.5, -0.5, 0.0, 0.0, 1.0]
@@ -188,25 +189,27 @@ def test_a_centred_reward_is_the_reward_less_its_groups_mean() -> None:
 # Every loss ----------------------------------------------------------------------------------------------------------
 
 
-def parts(whole: MicroBatch, chosen: Tensor) -> MicroBatch:
+def micro_batch(update: MicroBatch, chosen: Tensor) -> MicroBatch:
     """The micro-batch of some of the trajectories; counts stay those of the whole update."""
-    tokens = torch.isin(whole.share.rows, chosen)
-    assert whole.reference is not None
-    assert whole.old_logprobs is not None
-    assert whole.signals.advantages is not None
-    assert whole.signals.token_advantages is not None
+    tokens = torch.isin(update.shard.segment_ids, chosen)
+    assert update.reference is not None
+    assert update.old_logprobs is not None
+    assert update.signals.advantages is not None
+    assert update.signals.token_advantages is not None
     return replace(
-        whole,
-        share=replace(
-            whole.share, rows=torch.searchsorted(chosen, whole.share.rows[tokens]), num_trajectories=len(chosen)
+        update,
+        shard=replace(
+            update.shard,
+            segment_ids=torch.searchsorted(chosen, update.shard.segment_ids[tokens]),
+            num_trajectories=len(chosen),
         ),
-        scores=TokenScores(*(values[tokens] for values in whole.scores)),
-        rewards=whole.rewards[chosen],
-        optimal_values=whole.optimal_values[chosen],
-        reference=TokenScores(*(values[tokens] for values in whole.reference)),
-        old_logprobs=whole.old_logprobs[tokens],
+        scores=TokenScores(*(values[tokens] for values in update.scores)),
+        rewards=update.rewards[chosen],
+        optimal_values=update.optimal_values[chosen],
+        reference=TokenScores(*(values[tokens] for values in update.reference)),
+        old_logprobs=update.old_logprobs[tokens],
         signals=Signals(
-            advantages=whole.signals.advantages[chosen], token_advantages=whole.signals.token_advantages[tokens]
+            advantages=update.signals.advantages[chosen], token_advantages=update.signals.token_advantages[tokens]
         ),
     )
 
@@ -222,10 +225,10 @@ def test_a_loss_does_not_depend_on_the_split(name: str) -> None:
         loss: Tensor = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(TRAJECTORIES), size):
             chosen = torch.arange(start, min(start + size, len(TRAJECTORIES)))
-            whole = replace(
+            update = replace(
                 batch(logits, table(2), advantages=advantages), old_logprobs=scores(table(1) + 0.1 * table(3)).logprobs
             )
-            loss = loss + ALGORITHMS[name].loss(parts(whole, chosen), settings)[0]
+            loss = loss + ALGORITHMS[name].loss(micro_batch(update, chosen), settings)[0]
         found.append((loss.detach(), torch.autograd.grad(loss, logits)[0]))
     for loss, gradient in found[1:]:
         torch.testing.assert_close(loss, found[0][0])
@@ -244,11 +247,11 @@ def test_on_policy_the_surrogate_has_the_gradient_of_the_expected_reward(name: s
     p = log_prob(logits).exp().detach()
     loss, _ = ALGORITHMS[name].loss(batch(logits, advantages=p * r), settings_of(name))
     (gradient,) = torch.autograd.grad(loss, logits)
-    divisor = len(TRAJECTORIES) if name == "reinforce" else len(ROWS)
+    divisor = len(TRAJECTORIES) if name == "reinforce" else len(SEGMENT_IDS)
     torch.testing.assert_close(-gradient * divisor, exact_policy_gradient(logits, r))
 
 
-ONE = Share(torch.zeros(1, dtype=torch.long), 1, 1, 1)
+ONE = BatchShard(torch.zeros(1, dtype=torch.long), 1, 1, 1)
 
 
 def clipped(ratio: float, advantage: float) -> tuple[float, float]:
@@ -257,7 +260,7 @@ def clipped(ratio: float, advantage: float) -> tuple[float, float]:
     zero = torch.zeros(1, dtype=torch.float64)
     one = MicroBatch(
         scores=TokenScores(log_pi, zero, zero),
-        share=ONE,
+        shard=ONE,
         rewards=zero,
         optimal_values=zero,
         reference=None,
@@ -286,7 +289,7 @@ def test_the_clip_takes_away_the_gradient_only_of_going_further(
 
 
 def advantages_of(name: str, items: list[Trajectory], penalties: list[Tensor] | None = None) -> list[float]:
-    found = ALGORITHMS[name].signals(whole_batch(items, penalties=penalties), settings_of(name)).advantages
+    found = ALGORITHMS[name].signals(collate(items, penalties=penalties), settings_of(name)).advantages
     assert found is not None
     return found.tolist()
 
@@ -314,7 +317,7 @@ def test_gae_is_its_definition() -> None:
     gamma, lam = 0.9, 0.7
     items = [Trajectory((1,), (2, 3, 4), 1.0, 0), Trajectory((1,), (5,), 0.0, 1)]
     values = [torch.tensor([0.3, -0.2, 0.5]), torch.tensor([0.1])]
-    found = ALGORITHMS["ppo"].signals(whole_batch(items, values=values), settings_of("ppo", gamma=gamma, lam=lam))
+    found = ALGORITHMS["ppo"].signals(collate(items, values=values), settings_of("ppo", gamma=gamma, lam=lam))
     plain = []
     for item, value in zip(items, values, strict=True):
         steps = len(value)
@@ -335,7 +338,7 @@ def test_gae_is_its_definition() -> None:
 )
 def test_the_value_loss_takes_the_larger_of_both_errors(value: float, old: float, target: float, loss: float) -> None:
     found, _ = value_loss(
-        torch.tensor([value]), old_values=torch.tensor([old]), returns=torch.tensor([target]), share=ONE
+        torch.tensor([value]), old_values=torch.tensor([old]), returns=torch.tensor([target]), shard=ONE
     )
     assert found.item() == pytest.approx(loss)
 
@@ -355,8 +358,8 @@ def test_astarpo_is_minimal_at_the_regularised_optimum() -> None:
     loss = ALGORITHMS["astarpo"].loss
 
     def at(table_: Tensor) -> float:
-        whole = replace(batch(table_, reference, r), optimal_values=v_star.expand(len(TRAJECTORIES)))
-        return loss(whole, settings_of("astarpo", beta=beta))[0].item()
+        update = replace(batch(table_, reference, r), optimal_values=v_star.expand(len(TRAJECTORIES)))
+        return loss(update, settings_of("astarpo", beta=beta))[0].item()
 
     assert at(logits) == pytest.approx(0, abs=1e-20)
     assert at(logits + 0.1 * table(4)) > 1e-6

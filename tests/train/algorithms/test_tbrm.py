@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 from tbrm_train.algorithms.tbrm import Reference, reference_of, tbrm_loss
 
 torch.set_num_threads(1)
@@ -21,7 +21,7 @@ ROW = {state: row for row, state in enumerate(STATES)}
 # The states that each trajectory goes through, and what it does there: (64 * 3,) each.
 VISITED = torch.tensor([ROW[path[:step]] for path in TRAJECTORIES for step in range(STEPS)])
 CHOSEN = torch.tensor([action for path in TRAJECTORIES for action in path])
-SHARE = Share(torch.arange(64).repeat_interleave(STEPS), 64, 64, 64 * STEPS)
+SHARD = BatchShard(torch.arange(64).repeat_interleave(STEPS), 64, 64, 64 * STEPS)
 
 
 def table(seed: int) -> Tensor:
@@ -40,7 +40,7 @@ def binary_rewards(seed: int = 5) -> Tensor:
 
 
 def reference(logits: Tensor) -> Reference:
-    return reference_of(*scores(logits.detach()), share=SHARE)
+    return reference_of(*scores(logits.detach()), shard=SHARD)
 
 
 def residuals(logits: Tensor, base: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +60,7 @@ def residuals(logits: Tensor, base: Tensor, rewards: Tensor) -> tuple[Tensor, Te
 def loss_of(logits: Tensor, base: Tensor, rewards: Tensor, **switches: Any) -> Tensor:
     logprobs, logsumexp = scores(logits)
     return tbrm_loss(
-        logprobs, logsumexp=logsumexp, reference=reference(base), rewards=rewards, share=SHARE, beta=BETA, **switches
+        logprobs, logsumexp=logsumexp, reference=reference(base), rewards=rewards, shard=SHARD, beta=BETA, **switches
     )[0]
 
 
@@ -95,7 +95,7 @@ def test_gradient_of_each_logit_is_onehot_first_and_onehot_minus_pi_later() -> N
     per_token = logits.detach()[VISITED].requires_grad_()  # (192, 4): each trajectory its own logits
     log_pi, value = per_token.log_softmax(1)[torch.arange(192), CHOSEN], per_token.logsumexp(1)
     loss, _ = tbrm_loss(
-        log_pi, logsumexp=value, reference=reference(base), rewards=rewards, share=SHARE, beta=BETA
+        log_pi, logsumexp=value, reference=reference(base), rewards=rewards, shard=SHARD, beta=BETA
     )  # fmt: skip
     (found,) = torch.autograd.grad(loss, per_token)
     delta = BETA * residuals(logits, base, rewards)[2].detach()
@@ -130,18 +130,18 @@ def test_on_policy_the_expected_gradient_is_a_policy_gradient_and_a_value_term()
         value_term = (probability * delta).sum().detach() * logsumexp[0]
         (derived,) = torch.autograd.grad(2 * objective + 2 * value_term, logits, retain_graph=True)
         torch.testing.assert_close(expected, derived, rtol=1e-10, atol=1e-12)
-        # The loss itself, each trajectory a share of its own and as often there as pi says.
+        # The loss itself, each trajectory a shard of its own and as often there as pi says.
         total = torch.zeros_like(logits)
-        for place in range(64):
-            tokens = slice(place * STEPS, (place + 1) * STEPS)
-            alone = Share(torch.zeros(STEPS, dtype=torch.long), 1, 1, STEPS)
-            base_alone = Reference(*(part[place : place + 1] for part in reference(base)))
+        for index in range(64):
+            tokens = slice(index * STEPS, (index + 1) * STEPS)
+            alone = BatchShard(torch.zeros(STEPS, dtype=torch.long), 1, 1, STEPS)
+            base_alone = Reference(*(part[index : index + 1] for part in reference(base)))
             loss, _ = tbrm_loss(
-                logprobs[tokens], logsumexp=logsumexp[tokens], reference=base_alone, rewards=rewards[place : place + 1],
-                share=alone, beta=BETA,
+                logprobs[tokens], logsumexp=logsumexp[tokens], reference=base_alone, rewards=rewards[index : index + 1],
+                shard=alone, beta=BETA,
             )  # fmt: skip
             (part,) = torch.autograd.grad(loss, logits, retain_graph=True)
-            total += probability[place].detach() * part
+            total += probability[index].detach() * part
         torch.testing.assert_close(total, BETA**2 * derived, rtol=1e-10, atol=1e-12)
 
 
@@ -160,7 +160,7 @@ def test_centred_rewards_are_rewards_less_the_means_of_their_groups() -> None:
     logits, base, rewards = table(9), table(10), binary_rewards()
     means = rewards.reshape(16, 4).mean(1).repeat_interleave(4)
     logprobs, logsumexp = scores(logits)
-    given: dict[str, Any] = {"logsumexp": logsumexp, "reference": reference(base), "share": SHARE, "beta": BETA}
+    given: dict[str, Any] = {"logsumexp": logsumexp, "reference": reference(base), "shard": SHARD, "beta": BETA}
     centred = tbrm_loss(logprobs, rewards=rewards, group_means=means, center_reward=True, **given)[0]
     assert torch.equal(centred, tbrm_loss(logprobs, rewards=rewards - means, **given)[0])
     ignored = tbrm_loss(logprobs, rewards=rewards, group_means=means, **given)[0]
@@ -178,7 +178,7 @@ def test_replayed_trajectories_need_two_floats_of_the_reference() -> None:
     given: dict[str, Any] = {
         "logsumexp": logsumexp,
         "rewards": rewards,
-        "share": SHARE,
+        "shard": SHARD,
         "beta": BETA,
         "center_value": True,
     }
@@ -189,10 +189,10 @@ def test_replayed_trajectories_need_two_floats_of_the_reference() -> None:
 def test_an_empty_response_is_its_reward_and_no_gradient() -> None:
     logprobs = torch.tensor([-0.5, -0.25], requires_grad=True)
     logsumexp = torch.tensor([3.0, 9.0], requires_grad=True)
-    share = Share(torch.tensor([1, 1]), 3, 3, 2)  # the first and the last of three are empty
-    nothing = reference_of(torch.zeros(2), torch.zeros(2), share=share)
+    shard = BatchShard(torch.tensor([1, 1]), 3, 3, 2)  # the first and the last of three are empty
+    nothing = reference_of(torch.zeros(2), torch.zeros(2), shard=shard)
     loss, metrics = tbrm_loss(
-        logprobs, logsumexp=logsumexp, reference=nothing, rewards=torch.tensor([1.0, 0.0, 0.5]), share=share, beta=0.5
+        logprobs, logsumexp=logsumexp, reference=nothing, rewards=torch.tensor([1.0, 0.0, 0.5]), shard=shard, beta=0.5
     )
     assert float(loss.detach()) == pytest.approx((1 + (0.5 * (3 - 0.75)) ** 2 + 0.25) / 3)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -205,10 +205,10 @@ def test_an_empty_response_is_its_reward_and_no_gradient() -> None:
 
 def test_a_batch_of_empty_responses_has_no_value() -> None:
     tokens = torch.zeros(0, requires_grad=True)
-    share = Share(torch.zeros(0, dtype=torch.long), 2, 2, 0)
-    nothing = reference_of(tokens, tokens, share=share)
+    shard = BatchShard(torch.zeros(0, dtype=torch.long), 2, 2, 0)
+    nothing = reference_of(tokens, tokens, shard=shard)
     loss, metrics = tbrm_loss(
-        tokens, logsumexp=tokens, reference=nothing, rewards=torch.tensor([1.0, 0.0]), share=share, beta=0.5
+        tokens, logsumexp=tokens, reference=nothing, rewards=torch.tensor([1.0, 0.0]), shard=shard, beta=0.5
     )
     assert float(loss.detach()) == 0.5
     assert metrics["value"].value != metrics["value"].value, "NaN, not 0"
@@ -218,11 +218,11 @@ def test_sums_keep_the_signal_of_three_thousand_float32_tokens() -> None:
     """Log-probabilities that sum to -3,000 and differ from the reference's by 1e-6 each: 3 thousandths in all."""
     draw = torch.Generator().manual_seed(0)
     log_ref = -2 * torch.rand(3000, generator=draw, dtype=torch.float64)
-    share = Share(torch.zeros(3000, dtype=torch.long), 1, 1, 3000)
+    shard = BatchShard(torch.zeros(3000, dtype=torch.long), 1, 1, 3000)
     single = (log_ref + 1e-6).float()
-    base = reference_of(log_ref.float(), torch.zeros(3000), share=share)
+    base = reference_of(log_ref.float(), torch.zeros(3000), shard=shard)
     _, metrics = tbrm_loss(
-        single, logsumexp=torch.zeros(3000), reference=base, rewards=torch.zeros(1), share=share, beta=1.0
+        single, logsumexp=torch.zeros(3000), reference=base, rewards=torch.zeros(1), shard=shard, beta=1.0
     )
     exact = float((single.double() - log_ref.float().double()).sum())
     assert metrics["log_ratio"].value == pytest.approx(exact, abs=1e-9)

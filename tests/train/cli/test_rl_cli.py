@@ -92,4 +92,4 @@ def test_the_command_trains_with_vllm_and_its_checkpoint_is_evaluated(world_size
     assert scores["tasks"][0]["num_missing"] == 0
     command = [sys.executable, "-m", "tbrm_bench", "eval", str(last), "--out", str(tmp_path / "again"), "--json"]
     again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert again["tasks"][0]["avg"] == scores["tasks"][0]["avg"], "tbench eval says what the training said"
+    assert again["tasks"][0]["avg"] == scores["tasks"][0]["avg"], "tbench eval agrees with the training"

@@ -1,4 +1,4 @@
-"""`tbench train compare` end to end at toy size: killed and given again, reported, refused."""
+"""`tbench train compare` end to end at toy size: killed and resumed, reported, refused."""
 
 import json
 import os
@@ -18,13 +18,13 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.metrics.training_seeds import seeded_difference
 from tbrm_bench.run.comparison import read_run
 from tbrm_train.comparison import runs as comparison_runs
-from tbrm_train.comparison.runs import Tell
+from tbrm_train.comparison.runs import Report
 from tbrm_train.output.checkpoint import locked
 from tbrm_train.output.metrics_log import METRICS, VALIDATION
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = ROOT / "train" / "recipes" / "tiny-tbrm.toml"
-# At most 640 tokens a step, whatever the model says: the budget takes two steps or more.
+# At most 640 tokens per step, whatever the model writes: the budget takes two steps or more.
 TOY = (
     *("rollout.engine=hf", "rollout.prompts_per_step=4", "rollout.samples_per_prompt=4", "rollout.max_tokens=40"),
     *(
@@ -51,7 +51,7 @@ class Forks:
         self.faults: dict[str, dict[str, str]] = {}
         self.launched: list[str] = []
 
-    def __call__(self, words: Sequence[str], log: Path, tell: Tell, *, num_processes: int = 1) -> int:
+    def __call__(self, words: Sequence[str], log: Path, report: Report, *, num_processes: int = 1) -> int:
         name = f"{log.parent.name}/{log.stem}"
         self.launched.append(name)
         done = self.runs.tbench_train(words, kill=self.kills.get(name), environment=self.faults.get(name))
@@ -99,7 +99,7 @@ def trained(folder: Path) -> dict[str, bytes]:
 
 
 def numbers(result: dict[str, Any]) -> str:
-    """Return a result without places, seconds and memory."""
+    """Return a result without paths, seconds and memory."""
     text = json.dumps({key: result[key] for key in ("scores", "pairs", "seeds", "budget")})
     curves = [[point["score"] for point in run["curve"]] for arm in result["arms"] for run in arm["runs"]]
     return text + json.dumps(curves)
@@ -119,7 +119,7 @@ def test_killed_and_given_again_a_comparison_ends_as_if_nothing_had_been(
     }
     code, _, err = cli(*WORDS, "--out", killed)
     assert code == 1
-    assert err.count("failed (ended by SIGKILL); the rest goes on") == 2
+    assert err.count("failed (ended by SIGKILL); continuing with the rest") == 2
     broken = json.loads((killed / "comparison.json").read_text())
     assert not broken["complete"]
     assert broken["pairs"] == [], "no seed was finished by both arms"
@@ -131,7 +131,7 @@ def test_killed_and_given_again_a_comparison_ends_as_if_nothing_had_been(
     assert code == 0, err
     assert forks.launched == ["grpo/seed-1", "tbrm/seed-2"], "what is finished is not started"
     assert err.count("kept") == 2
-    assert err.count("goes on") == 1, "the other one was killed in its first checkpoint"
+    assert err.count("resumes") == 1, "the other one was killed in its first checkpoint"
     assert {name: (killed / name).stat().st_mtime_ns for name in finished} == times
     assert trained(killed) == trained(straight)
     theirs = json.loads(out)
@@ -202,7 +202,7 @@ def test_one_seed_and_a_budget_that_steps_cut_short_are_told(forks: Forks, cli: 
     assert stored["pairs"][0]["p_holm"] is None
     code, _, err = cli(*words, "--out", tmp_path / "x", "rollout.max_tokens=30")
     assert code == 2
-    assert "compares another arm tbrm: rollout.max_tokens: 30, not 40" in err
+    assert "has another arm tbrm: rollout.max_tokens: 30, not 40" in err
 
 
 def test_an_undeclared_difference_is_refused_before_anything_is_done(cli: Cli, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_the_command_killed_as_a_whole_leaves_no_training_behind(tmp_path: Path)
         pass  # else the training has outlived its comparison
     done = finish(out)
     assert done.returncode == 0, done.stderr
-    assert "[1/4] tbrm seed 1: goes on" in done.stderr
+    assert "[1/4] tbrm seed 1: resumes" in done.stderr
     assert json.loads((out / "comparison.json").read_text())["complete"]
 
 
@@ -263,7 +263,7 @@ def test_the_command_killed_as_a_whole_leaves_no_training_behind(tmp_path: Path)
 def test_several_processes_sample_by_vllm_and_every_task_is_compared(tmp_path: Path) -> None:
     out = tmp_path / "x"
     words = ["--budget", "steps=1", "rollout.engine=vllm", "evaluation.tasks=['arithmetic']", "--processes", "2"]
-    # After one step of AdamW arms that agree on what is better are nearly the same: one of these stands still.
+    # After one step of AdamW arms that agree on what is better are nearly the same: one of these does not move.
     words += ["--set", "grpo:optimizer.learning_rate=0", "optimizer.learning_rate=1e-3", "--json"]
     done = finish(out, *words)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The law of a comparison: what arms share, what they may declare, and how an undeclared difference is refused."""
+"""The rules of a comparison: what arms share, what they may declare, and how an undeclared difference is refused."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_an_undeclared_difference_of_a_recipe_is_refused_with_both_values(
         (["tbrm", "../x=grpo"], [], "cannot name an arm"),
         (["tbrm", "grpo"], ["grpo:rollout.temperature=0.5"], "all arms share rollout.temperature"),
         (["tbrm", "grpo"], ["grpo:seed=2"], "all arms share seed"),
-        (["tbrm", "grpo"], ["gppo:optimizer.eps=1e-6"], "there is no arm 'gppo'"),
+        (["tbrm", "grpo"], ["gppo:optimizer.eps=1e-6"], "no arm 'gppo'"),
         (["tbrm", "grpo"], ["optimizer.eps=1e-6"], "is not arm:key=value"),
         (["tbrm", "grpo"], ["grpo:optimizer.epss=1e-6"], "did you mean 'eps'"),
         (["tbrm", "grpo"], ["grpo:optimizer.eps=-1"], "arm grpo: optimizer.eps is -1"),

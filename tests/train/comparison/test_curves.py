@@ -1,4 +1,4 @@
-"""Learning curves: cumulative costs, means at equal tokens, and a figure whose marks stand where the numbers say."""
+"""Learning curves: cumulative costs, means at equal tokens, and a figure whose marks are where the numbers put them."""
 
 import csv
 import io

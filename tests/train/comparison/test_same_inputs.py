@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tbrm_bench.cli.app import main
 from tbrm_bench.resources import builtin_model_dir
 from tbrm_train.comparison import runs as comparison_runs
-from tbrm_train.comparison.runs import Tell
+from tbrm_train.comparison.runs import Report
 from tbrm_train.output.checkpoint import INPUTS
 
 TINY = Path(__file__).resolve().parents[3] / "train" / "recipes" / "tiny-tbrm.toml"
@@ -35,7 +35,7 @@ class Comparison:
         self.launched: list[str] = []
         shutil.copytree(builtin_model_dir("tiny"), self.model)
 
-    def launch(self, words: Sequence[str], log: Path, tell: Tell, *, num_processes: int = 1) -> int:
+    def launch(self, words: Sequence[str], log: Path, report: Report, *, num_processes: int = 1) -> int:
         """Train in a fork."""
         self.launched.append(f"{log.parent.name}/{log.stem}")
         done = self.runs.tbench_train(words)
@@ -103,8 +103,8 @@ def test_a_model_that_changes_between_two_trainings_stops_the_comparison(
 ) -> None:
     """The fault: another process writes to the model's folder after the first training."""
 
-    def launch(words: Sequence[str], log: Path, tell: Tell, *, num_processes: int = 1) -> int:
-        code = comparison.launch(words, log, tell)
+    def launch(words: Sequence[str], log: Path, report: Report, *, num_processes: int = 1) -> int:
+        code = comparison.launch(words, log, report)
         move_weights(comparison.model)
         return code
 

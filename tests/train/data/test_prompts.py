@@ -84,16 +84,16 @@ def test_epochs_are_permutations_whatever_the_batch_size(size: int, count: int, 
     alone = [step_prompts(train, seed=seed, step=number, count=1)[0] for number in range(len(picked))]
     assert picked == alone
     for epoch, chunk in itertools.groupby(picked, key=lambda one: one[1]):
-        places = [place for place, _ in chunk]
-        assert len(set(places)) == len(places)
+        indices = [index for index, _ in chunk]
+        assert len(set(indices)) == len(indices)
         if (epoch + 1) * size <= len(picked):
-            assert sorted(places) == list(range(size))
+            assert sorted(indices) == list(range(size))
 
 
 def test_seeds_and_epochs_have_orders_of_their_own() -> None:
     train = [item(f"p{index}") for index in range(40)]
     orders = {tuple(step_prompts(train, seed=seed, step=step, count=40)) for seed in (0, 1) for step in (0, 1)}
-    assert len({tuple(place for place, _ in order) for order in orders}) == 4
+    assert len({tuple(index for index, _ in order) for order in orders}) == 4
 
 
 def test_no_two_samples_of_a_training_share_a_seed() -> None:
@@ -101,7 +101,7 @@ def test_no_two_samples_of_a_training_share_a_seed() -> None:
     sampling = Sampling(1.0, 1.0, 8)
     seeds: Counter[int] = Counter()
     for step in range(8):  # three epochs
-        chosen = [(train[place], epoch) for place, epoch in step_prompts(train, seed=3, step=step, count=2)]
+        chosen = [(train[index], epoch) for index, epoch in step_prompts(train, seed=3, step=step, count=2)]
         seeds.update(request.seed for request in requests(chosen, count=4, sampling=sampling, seed=3))
     assert len(seeds) == 8 * 2 * 4
 
@@ -110,9 +110,9 @@ def test_a_share_of_the_prompts_asks_for_the_same_samples() -> None:
     """What a process samples does not depend on how many there are."""
     chosen = [(item(f"p{index}"), index % 2) for index in range(6)]
     sampling = Sampling(1.0, 1.0, 8)
-    whole = requests(chosen, count=3, sampling=sampling, seed=0)
-    shares = [requests(chosen[rank::2], count=3, sampling=sampling, seed=0) for rank in (0, 1)]
-    assert sorted(whole, key=lambda one: one.seed) == sorted(itertools.chain(*shares), key=lambda one: one.seed)
+    together = requests(chosen, count=3, sampling=sampling, seed=0)
+    shards = [requests(chosen[rank::2], count=3, sampling=sampling, seed=0) for rank in (0, 1)]
+    assert sorted(together, key=lambda one: one.seed) == sorted(itertools.chain(*shards), key=lambda one: one.seed)
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -192,7 +192,7 @@ def load_rows(tmp_path: Path, tokenizer: Any, rows: list[dict[str, Any]], *words
         ([], "null or NaN"),
         ([None, float("nan")], "null or NaN"),
         ("None", "'None', as a missing value is written"),
-        ("notfound", "'notfound', which stands for no answer"),
+        ("notfound", "'notfound', which means no answer"),
         ("nan", "'nan', as a missing value is written"),
         ("", "empty"),
         (float("inf"), "not a string, a number"),

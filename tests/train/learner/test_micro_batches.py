@@ -37,6 +37,6 @@ def test_neighbours_in_length_share_a_pass(found: list[int], max_tokens: int) ->
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_the_parts_of_a_batch_are_even_and_in_order(count: int, parts: int) -> None:
     found = split_batch(count, parts)
-    assert [place for part in found for place in part] == list(range(count))
+    assert [index for part in found for index in part] == list(range(count))
     assert len(found) == min(count, parts)
     assert max(map(len, found)) - min(map(len, found)) <= 1

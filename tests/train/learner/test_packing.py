@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.ppo import value_loss
-from tbrm_train.algorithms.share import Share
+from tbrm_train.algorithms.shard import BatchShard
 from tbrm_train.algorithms.signals import MicroBatch, Signals
 from tbrm_train.learner.micro_batches import plan_micro_batches
 from tbrm_train.learner.packing import Pack, fill, make_pack, plan_packs, unpack
@@ -66,27 +66,29 @@ def test_responses_of_all_lengths_fill_their_packs_where_padding_would_not() -> 
 @settings(deadline=None)
 @given(batches, st.integers(1, 60))
 def test_the_order_comes_back(sequences: Sequences, max_tokens: int) -> None:
-    """What a pack says of each response token is put back where the token came from."""
-    packs = [make_pack(sequences, places) for places in plan_packs(lengths_of(sequences), max_tokens=max_tokens)[0]]
+    """The values of a pack's response tokens are put back where the tokens came from."""
+    packs = [make_pack(sequences, indices) for indices in plan_packs(lengths_of(sequences), max_tokens=max_tokens)[0]]
     found = unpack([(pack, pack.targets) for pack in packs], count=len(sequences))
     assert [part.tolist() for part in found] == [response for _, response in sequences]
     for pack in packs:
-        row = [token for place in pack.places for part in sequences[place] for token in part]
+        row = [token for index in pack.indices for part in sequences[index] for token in part]
         assert pack.input_ids[0].tolist() == row
-        assert pack.input_ids[0, pack.predicts + 1].tolist() == pack.targets.tolist()
-        expected = [place for length in lengths_of([sequences[i] for i in pack.places]) for place in range(length)]
+        assert pack.input_ids[0, pack.logits_indices + 1].tolist() == pack.targets.tolist()
+        lengths = lengths_of([sequences[index] for index in pack.indices])
+        expected = [position for length in lengths for position in range(length)]
         assert pack.position_ids[0].tolist() == expected
-        assert pack.bounds.tolist() == [index for index, place in enumerate(expected) if place == 0] + [len(row)]
-        assert pack.longest == max(lengths_of([sequences[i] for i in pack.places]))
-        assert pack.rows.tolist() == sorted(pack.rows.tolist())
+        starts = [start for start, position in enumerate(expected) if position == 0]
+        assert pack.cu_seqlens.tolist() == [*starts, len(row)]
+        assert pack.max_seqlen == max(lengths)
+        assert pack.segment_ids.tolist() == sorted(pack.segment_ids.tolist())
         # The state that predicts a token belongs to the same trajectory.
-        owner = torch.bucketize(pack.predicts, pack.bounds[1:-1].long(), right=True)
-        assert torch.equal(owner, pack.rows)
+        owner = torch.bucketize(pack.logits_indices, pack.cu_seqlens[1:-1].long(), right=True)
+        assert torch.equal(owner, pack.segment_ids)
 
 
 def test_a_pack_lost_or_doubled_is_noticed() -> None:
     sequences = [([1], [2, 3]), ([4], [5])]
-    first, second = (make_pack(sequences, [place]) for place in range(2))
+    first, second = (make_pack(sequences, [index]) for index in range(2))
     with pytest.raises(AssertionError, match=r"do not hold the batch: \[1\] missing"):
         unpack([(first, first.targets)], count=2)
     with pytest.raises(AssertionError, match="trajectory 1 is in two packs"):
@@ -116,11 +118,12 @@ SEQUENCES: Sequences = [
 
 def micro_batch(pack: Pack, scores: TokenScores) -> MicroBatch:
     """Rewards, advantages, an older policy and a reference that depend on trajectories and tokens alone."""
-    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64)[list(pack.places)]
+    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64)[list(pack.indices)]
+    num_tokens = sum(len(response) for _, response in SEQUENCES)
     shift = (pack.targets + 1.0).sin().double()
     base = TokenScores(scores.logprobs.detach() + 0.1 * shift, scores.logsumexp.detach() + 0.3, scores.entropy.detach())
     return MicroBatch(
-        share=Share(pack.rows, len(pack.places), len(SEQUENCES), sum(len(response) for _, response in SEQUENCES)),
+        shard=BatchShard(pack.segment_ids, len(pack.indices), len(SEQUENCES), num_tokens),
         scores=scores,
         rewards=rewards,
         optimal_values=rewards / 3,
@@ -144,12 +147,12 @@ def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | Non
         else:
             padded = torch.nn.functional.pad(pack.input_ids, (0, width - pack.input_ids.shape[1]))
             states = model.model(input_ids=padded).last_hidden_state[0]
-        batch = micro_batch(pack, token_scores(states[pack.predicts], model.lm_head.weight, pack.targets))
+        batch = micro_batch(pack, token_scores(states[pack.logits_indices], model.lm_head.weight, pack.targets))
         loss, _ = algorithm.loss(batch, settings_)
         if algorithm.critic_loss is not None:
-            returns, values = batch.signals.returns, states[pack.predicts].sum(-1)
+            returns, values = batch.signals.returns, states[pack.logits_indices].sum(-1)
             assert returns is not None
-            loss = loss + value_loss(values, old_values=returns + 0.1, returns=returns, share=batch.share)[0]
+            loss = loss + value_loss(values, old_values=returns + 0.1, returns=returns, shard=batch.shard)[0]
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         total = total + loss.detach()
@@ -160,10 +163,10 @@ def loss_and_gradient(name: str, model: Any, packs: list[Pack], width: int | Non
 @pytest.mark.parametrize("max_tokens", [1, 11, 100])
 def test_packed_padded_and_alone_are_one_loss_and_one_gradient(name: str, model: Any, max_tokens: int) -> None:
     """A real model: its weights, tied, get the gradient that each trajectory alone gives them."""
-    alone = [make_pack(SEQUENCES, [place]) for place in range(len(SEQUENCES))]
-    packs = [make_pack(SEQUENCES, places) for places in plan_packs(lengths_of(SEQUENCES), max_tokens=max_tokens)[0]]
+    alone = [make_pack(SEQUENCES, [index]) for index in range(len(SEQUENCES))]
+    packs = [make_pack(SEQUENCES, indices) for indices in plan_packs(lengths_of(SEQUENCES), max_tokens=max_tokens)[0]]
     expected = loss_and_gradient(name, model, alone, None)
-    assert float(expected[1].abs().max()) > 1e-3, "something is learnt"
+    assert float(expected[1].abs().max()) > 1e-3, "there is a gradient"
     for found in (loss_and_gradient(name, model, packs, None), loss_and_gradient(name, model, alone, 14)):
         torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-13)

@@ -62,7 +62,7 @@ def make_model(family: str, folder: Path) -> Path:
 
 
 def logits(folder: Path, dtype: str) -> torch.Tensor:
-    """What a folder says of some tokens."""
+    """Log-probabilities of some tokens by the model in a folder."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))

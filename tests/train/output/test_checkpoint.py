@@ -27,7 +27,7 @@ TINY = Path(__file__).resolve().parents[3] / "train" / "recipes" / "tiny-tbrm.to
 Runs = Any  # of conftest.py
 # Where a training may die: sampling, between update and record, in the line it writes, in the state, between state and
 # rename, in the rename's wake.
-PLACES = {
+MOMENTS = {
     "in a rollout": ("tbrm_train.run.loop._roll_out", 3),
     "in an update": ("tbrm_train.learner.learner.Learner.learn", 2),
     "before a line of metrics": ("tbrm_train.output.metrics_log.MetricsLog.write", 3),
@@ -65,30 +65,30 @@ def straight(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     return train
 
 
-def test_a_training_killed_at_many_places_ends_with_the_same_bytes(
+def test_a_training_killed_at_many_moments_ends_with_the_same_bytes(
     runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
 ) -> None:
     """One training killed again and again, each time later, until nothing kills it."""
     words = f"output={tmp_path / 'run'}"
-    killed = [runs.train("tiny-tbrm", words, kill=PLACES[place]).codes for place in ("in a rollout", "in a save")]
+    killed = [runs.train("tiny-tbrm", words, kill=MOMENTS[moment]).codes for moment in ("in a rollout", "in a save")]
     assert killed == [[-9], [-9]]
     done = runs.train("tiny-tbrm", words)
     assert done.codes == [0], done.err
-    assert "going on from" in done.err
+    assert "resuming from" in done.err
     assert files(tmp_path / "run") == straight("tiny-tbrm")
     again = runs.train("tiny-tbrm", words)
     assert (again.codes, again.out) == ([0], done.out)
-    assert "is trained to step 4 already" in again.err
+    assert "is already trained to step 4" in again.err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["tiny-tbrm", "tiny-ppo"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_wherever_it_is_killed(
-    recipe: str, place: str, runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
+    recipe: str, moment: str, runs: Runs, straight: Callable[[str], dict[str, bytes]], tmp_path: Path
 ) -> None:
     words = (f"output={tmp_path / 'run'}", f"deepspeed.num_threads={THREADS[recipe]}")
-    assert runs.train(recipe, *words, kill=PLACES[place]).codes == [-9]
+    assert runs.train(recipe, *words, kill=MOMENTS[moment]).codes == [-9]
     done = runs.train(recipe, *words)
     assert done.codes == [0], done.err
     assert files(tmp_path / "run") == straight(recipe)
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(runs: Runs, straight: Any, tm
     assert done.codes == [1]
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert f"the checkpoint of step 1 cannot be written to {output}: a file of the state could not be written" in line
-    assert line.endswith("it goes on from step 0")
+    assert line.endswith("run the same command to resume from step 0")
     assert not list((output / "checkpoints").iterdir())
     done = runs.train("tiny-tbrm", f"output={output}")
     assert done.codes == [0], done.err
@@ -155,7 +155,7 @@ def put(folder: Path, *, name: str, size: int) -> None:
 @pytest.mark.usefixtures("small_disk")
 def test_a_checkpoint_that_does_not_fit_leaves_the_ones_before(tmp_path: Path) -> None:
     write(tmp_path, 1, None)
-    with pytest.raises(RunFailed, match="goes on from step 1"):
+    with pytest.raises(RunFailed, match="resume from step 1"):
         write(tmp_path, 2, None, size=1 << 20)
     assert [item.step for item in list_checkpoints(tmp_path)] == [1]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
@@ -181,7 +181,7 @@ def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path: Path) -> No
 @pytest.mark.parametrize("meta", ["", "{}", '{"step": "x"}', "[]"])
 def test_a_damaged_checkpoint_is_named(meta: str, tmp_path: Path) -> None:
     (write(tmp_path, 1, None) / "meta.json").write_text(meta)
-    with pytest.raises(RunFailed, match="step-000001 is no whole checkpoint"):
+    with pytest.raises(RunFailed, match="step-000001 is not a complete checkpoint"):
         list_checkpoints(tmp_path)
 
 

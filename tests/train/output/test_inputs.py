@@ -304,7 +304,7 @@ def test_values_belong_to_their_questions(killed_astarpo: Killed, runs: Runs, tm
     before = everything(output)
     done = runs.train("tiny-tbrm", *given.words(output), *ASTARPO)
     assert done.codes == [2], done.err
-    assert f"{output / VALUES} holds V* of other questions than this training asks: the digest of " in error_of(done)
+    assert f"{output / VALUES} has V* of other questions than this training asks: the digest of " in error_of(done)
     assert everything(output) == before
     (given.folder / "rows.jsonl").write_text(rows)
     done = runs.train("tiny-tbrm", *given.words(output), *ASTARPO)
@@ -334,7 +334,7 @@ def test_a_question_without_a_value_is_named_and_values_without_digests_are_take
 
 @pytest.mark.parametrize("is_whole", [True, False], ids=["finished", "killed"])
 def test_a_score_belongs_to_the_weights_that_it_was_measured_on(is_whole: bool, runs: Runs, tmp_path: Path) -> None:
-    """The fault: the last step's evaluation is of other weights, as if the step had been computed anew."""
+    """The fault: the last step's evaluation is of other weights, as if the step had been recomputed."""
     given, output = Given.make(tmp_path / "given"), tmp_path / "run"
     edit(given.folder / "own.toml", "samples = 8", "samples = 1")
     edit(given.folder / "own.toml", "max_tokens = 96", "max_tokens = 8")
@@ -351,7 +351,7 @@ def test_a_score_belongs_to_the_weights_that_it_was_measured_on(is_whole: bool, 
         (last / "results.json").unlink()
     done = runs.train("tiny-tbrm", *words)
     assert done.codes == [0], done.err
-    assert f"warning: {last} has scored other weights than those of {output / 'checkpoints' / last.name}" in done.err
+    assert f"warning: {last} has scores of other weights than those of {output / 'checkpoints' / last.name}" in done.err
     for folder in (first, last):
         scored = read_run_file(folder).lock["model"]["weights"]
         assert scored == weights_fingerprint(output / "checkpoints" / folder.name)
@@ -368,7 +368,7 @@ def test_processes_that_read_different_files_are_refused(tmp_path: Path, monkeyp
 
     def agree(**model: str | None) -> Inputs:
         other = Inputs({**facts, "model": {**facts["model"], **model}}, {})
-        monkeypatch.setattr(session, "gather", lambda mine, processes, whole: [*mine, (other, None)])
+        monkeypatch.setattr(session, "gather", lambda mine, processes, concat: [*mine, (other, None)])
         return session._agreed_inputs(tmp_path, given, Processes(0, 2, "cpu"))[0]
 
     assert agree(weights=None).facts == facts, "a second process of the same machine reads no weights"

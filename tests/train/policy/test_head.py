@@ -48,7 +48,7 @@ def test_log_probabilities_are_those_of_the_models_logits(
         theirs = logits.log_softmax(dim=-1).gather(1, batch.targets[:, None])[:, 0]
         off = (policy(batch).logprobs - theirs).abs()
     assert float(off.max()) < (1e-5 if dtype == torch.float32 else 0.1), "logits of the model are rounded"
-    assert float(theirs.std()) > 0.2, "something was told apart"
+    assert float(theirs.std()) > 0.2, "the logits differ"
 
 
 def test_another_head_is_refused_by_name() -> None:

@@ -1,4 +1,4 @@
-"""RL recipes: every shipped one is read, every mistake is told with its key, what is stored reads back the same."""
+"""RL recipes: every shipped one is read, every mistake is reported with its key, what is stored reads back the same."""
 
 import dataclasses
 import tomllib

@@ -17,7 +17,7 @@ TINY = RECIPES / "tiny-sft.toml"
 
 
 def refusal(*overrides: str, path: Path = TINY) -> str:
-    """Return the one line that says why the recipe is refused."""
+    """Return the one line with the reason why the recipe is refused."""
     with pytest.raises(UserError) as caught:
         load_recipe(path, overrides)
     assert caught.value.exit_code is ExitCode.USAGE

@@ -44,7 +44,7 @@ def test_what_was_not_decided_is_neither_paid_nor_counted_wrong(found: list[Stat
         return
     kept, rewards = settle(batch, Rewards(max_failed_share=1.0), seed=0, step=1)
     assert len(kept) == len(batch) - len(undecided)
-    assert rewards == [float(batch[place].grade.status is Status.CORRECT) for place in kept]
+    assert rewards == [float(batch[index].grade.status is Status.CORRECT) for index in kept]
     assert not any(math.isnan(reward) for reward in rewards)
     rates = outcome_rates(batch)
     assert math.isclose(sum(rates.values()), 1.0)
@@ -77,5 +77,5 @@ def test_shuffled_rewards_are_the_same_ones_elsewhere(found: list[Status], seed:
 def test_a_shuffle_is_another_one_at_each_step_and_hits_about_one_place() -> None:
     deals = [shuffled(100, seed=0, step=step) for step in range(200)]
     assert all(sorted(deal) == list(range(100)) for deal in deals)
-    fixed = sum(place == index for deal in deals for index, place in enumerate(deal)) / len(deals)
-    assert abs(fixed - 1.0) < 0.35  # a random permutation has one fixed place on average, with variance 1
+    fixed = sum(source == index for deal in deals for index, source in enumerate(deal)) / len(deals)
+    assert abs(fixed - 1.0) < 0.35  # a random permutation has one fixed point on average, with variance 1

@@ -1,4 +1,4 @@
-"""Rollout engines: new weights are used at once and wholly, and both engines say the same of them."""
+"""Rollout engines: new weights are used at once and completely, and both engines agree on them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def moved(scale: float) -> dict[str, torch.Tensor]:
 
 
 def lend(kind: type[Rollouts], engine: Engine) -> Iterator[Rollouts]:
-    """Use an engine that all tests share, and give it back as it was."""
+    """Use an engine that all tests share, and restore its weights."""
     rollouts: Any = object.__new__(kind)
     rollouts.engine = engine
     yield rollouts
@@ -66,7 +66,7 @@ def test_both_engines_agree_after_every_load(vllm: Rollouts, hf: Rollouts) -> No
     for scale in (0.0, 0.01, 0.02):
         new = moved(scale)
         for rollouts in (vllm, hf):
-            rollouts.generate(asked())  # fills the prefix cache with what the old weights say
+            rollouts.generate(asked())  # fills the prefix cache using the old weights
             rollouts.load(new.items())
         assert largest(vllm, hf) < 2e-5
 
@@ -86,7 +86,7 @@ def test_samples_follow_the_weights_and_come_in_the_order_asked(name: str, reque
     rollouts.load(weights().items())
     assert rollouts.generate(asked()) == before
     backwards = rollouts.generate(asked()[::-1])
-    assert backwards[::-1] == before, "a sample is its seed's, whatever stands beside it"
+    assert backwards[::-1] == before, "a sample depends on its seed, not on its batch"
 
 
 def test_a_weight_that_is_not_sent_is_told(hf: Rollouts) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: no step is taken, the batch is written down, and what was good before stays good."""
+"""Numbers that are not finite: no step is taken, the batch is stored, and earlier checkpoints stay intact."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def check(runs: Runs, output: Path, part: str, kind: str, stage: int, dtype: str
     assert done.codes == [1] * world_size, done.err
     line = error_of(done)
     assert f"the last good checkpoint is {output / 'checkpoints' / 'step-000001'})" in line
-    assert line.endswith(f"{output / 'diverged-000002.json'} holds the batch")
+    assert line.endswith(f"; the batch is in {output / 'diverged-000002.json'}")
     assert part in line
     assert "in step 2" in line
     assert [path.name for path in sorted((output / "checkpoints").iterdir())] == ["step-000001"]

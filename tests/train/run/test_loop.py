@@ -150,7 +150,7 @@ def test_rewards_that_all_time_out_stop_a_training_that_goes_on_once_they_do_not
     assert [json.loads(line)["step"] for line in good["metrics.jsonl"].splitlines()] == [0, 1, 2]
     assert whole["metrics.jsonl"].startswith(good.pop("metrics.jsonl"))
     assert good == {name: data for name, data in whole.items() if "step-000001" in name or "step-000002" in name}
-    # Raised, as the line says, the limit lets the same training go on to where it would have come.
+    # With the limit raised, as the error suggests, the same training resumes and ends as without it.
     done = runs.train("tiny-tbrm", f"output={output}", "rewards.time_limit_s=5")
     assert done.codes == [0], done.err
     assert kept(output) == whole

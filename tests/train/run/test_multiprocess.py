@@ -28,7 +28,7 @@ def assert_same(ours: Path, theirs: Path) -> None:
         for name in set(one) - {"probe/mean", "probe/max"}:
             expected = None if two[name] is None else pytest.approx(two[name], rel=2e-4, abs=2e-5)
             assert one[name] == expected, name
-    assert any(line.get("grad_norm", 0) > 0 for line in mine), "something was learnt"
+    assert any(line.get("grad_norm", 0) > 0 for line in mine), "there was an update"
     assert set(my_weights) == set(their_weights)
     # Adam's first step divides each gradient by itself, so that rounding turns a sign where a gradient is nearly 0.
     apart = torch.cat([(weight - their_weights[name]).abs().flatten() for name, weight in my_weights.items()])

@@ -53,7 +53,7 @@ def test_the_first_loss_is_the_squared_distance_of_rewards_from_stored_values(st
     assert len(set(values.values())) > 2
     before, first, *_ = lines(straight)
     assert before["step"] == 0
-    assert before["tokens/generated"] == stored.tokens > 0, "the samples behind V* are charged for"
+    assert before["tokens/generated"] == stored.tokens > 0, "the samples for V* count as generated tokens"
     assert first["log_ratio"] == 0
     assert first["residual"] == pytest.approx(first["optimal_value"] - first["reward"], abs=1e-6)
     share = first["outcome/correct"]
@@ -116,7 +116,7 @@ def test_values_that_take_the_whole_budget_are_told_before_a_step(runs: Runs, tm
     assert done.codes == [1]
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     tokens = lines(output)[0]["tokens/generated"]
-    assert f"the samples behind V* took {tokens:,} tokens and the whole [budget]" in line
+    assert f"the samples for V* took {tokens:,} tokens, the entire [budget]" in line
     assert [line["step"] for line in lines(output)] == [0]
 
 

@@ -77,7 +77,7 @@ def test_the_vocabulary_is_special_tokens_bytes_and_merges(tokenizer: Any) -> No
     assert all(len(encode(tokenizer, chr(code))) >= 1 for code in range(256))
     assert tokenizer.unk_token_id is None
     phrase = "What is "
-    assert len(encode(tokenizer, phrase)) < len(phrase), "merges shorten what the texts say often"
+    assert len(encode(tokenizer, phrase)) < len(phrase), "merges shorten frequent phrases"
 
 
 def test_there_is_no_bos_and_the_end_of_turn_is_eos(tokenizer: Any) -> None:

@@ -238,7 +238,7 @@ def test_what_cannot_be_trained_says_so_and_leaves_nothing(override: str, said: 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(name: str, tmp_path: Path) -> None:
-    """The fault: a folder stands where the file shall be written."""
+    """The fault: a folder exists at the path of the file."""
 
     def block(step: int, loss: float) -> None:
         (draft,) = tmp_path.glob(".model.draft-*/new")

@@ -1,8 +1,8 @@
-"""The algorithms. One is a file here, a line in ALGORITHMS, and a page docs/algorithms/<name>.md.
+"""The algorithms: each is one file here, one line of ALGORITHMS and one page, docs/algorithms/<name>.md.
 
     ALGORITHMS["grpo"].coefficients(clip_high=0.28)  ->  Grpo(clip_low=0.2, clip_high=0.28, ...)
 
-Recipes, their rules, the learner, comparisons and their ledgers take from here what an algorithm reads and needs.
+Recipes, their rules, the learner, comparisons and their ledgers look up here what an algorithm reads and needs.
 """
 
 from typing import Any

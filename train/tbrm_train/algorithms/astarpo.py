@@ -1,12 +1,12 @@
 """A*-PO: regression on the optimal advantage. Brantley et al. 2025, https://arxiv.org/abs/2505.20686.
 
-    V*(x) = beta log mean_i exp(r_i / beta)          over samples of the reference policy, drawn before training
+    V*(x) = beta log mean_i exp(r_i / beta)          over samples of the reference policy, before training
     delta = beta log(pi(tau) / pi_ref(tau)) - (r - V*(x))          loss = mean over trajectories of delta^2
 
-The optimum of the KL-regularised problem has delta = 0 everywhere, with V* exact. The paper has two betas, a large one
-for V* and a small one in the loss; both functions take their own. docs/algorithms/astarpo.md defines every metric.
+With the exact V*, the optimum of the KL-regularised problem has delta = 0 everywhere. The paper uses two betas, a large
+one for V* and a small one in the loss; so do the two functions here. docs/algorithms/astarpo.md defines every metric.
 
-Example: two of four samples are right, beta 1: V* = log((2e + 2) / 4) = 0.62.
+Example: two of four samples are correct, beta 1: V* = log((2e + 2) / 4) = 0.62.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
+from tbrm_train.algorithms.shard import BatchShard, Metrics, as_loss, mean
 from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, divergence
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AstarPo:
-    """The coefficients; the betas are in units of reward. V* belongs to the first reference, so there is no reset."""
+    """The coefficients; the betas are in units of reward. V* is that of the first reference, so there is no reset."""
 
     name: str = "astarpo"
     beta: Annotated[float, Gt(0)] = 0.002
@@ -49,16 +49,16 @@ def astarpo_loss(
     reference_logprob: Tensor,
     rewards: Tensor,
     values: Tensor,
-    share: Share,
+    shard: BatchShard,
     beta: float,
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the loss (a scalar, reward squared) and its metrics.
+    """Return the shard's part of the loss (a scalar, reward squared) and its metrics.
 
-    logprobs (N,) are the policy's; log pi_ref(tau), r and V* are given for each trajectory (B,).
+    logprobs (N,) are the policy's; log pi_ref(tau), r and V* are per trajectory (B,).
     """
-    log_ratio = share.sum_tokens(logprobs) - reference_logprob
+    log_ratio = shard.sum_tokens(logprobs) - reference_logprob
     residual = beta * log_ratio - (rewards - values)  # (B,) float64
-    loss = residual.square().sum() / share.batch_trajectories
+    loss = residual.square().sum() / shard.batch_trajectories
     metrics = {
         "residual": mean(residual),
         "residual/right": mean(residual, rewards > 0),
@@ -82,10 +82,10 @@ def _loss(batch: MicroBatch, settings: AstarPo) -> tuple[Tensor, Metrics]:
     assert batch.reference is not None
     loss, metrics = astarpo_loss(
         batch.scores.logprobs,
-        reference_logprob=batch.share.sum_tokens(batch.reference.logprobs),
+        reference_logprob=batch.shard.sum_tokens(batch.reference.logprobs),
         rewards=batch.rewards,
         values=batch.optimal_values,
-        share=batch.share,
+        shard=batch.shard,
         beta=settings.beta,
     )
     return loss, metrics | divergence(batch)

@@ -4,9 +4,9 @@
     token loss = - min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
                  + kl_coefficient k3(pi || ref) - entropy_coefficient H(pi(.|s))
 
-They differ in where A comes from and in what the sum over tokens is divided by: `weight`.
+They differ in how A is computed and in what the sum over tokens is divided by: `weight`.
 
-Example: rho 1.5, A 1, clip 0.2: the token's loss is -1.2 and its gradient 0; with A -1 it is 1.5 and has one.
+Example: rho 1.5, A 1, clip 0.2: the token's loss is -1.2, with gradient 0; with A -1 it is 1.5, with a gradient.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from tbrm_train.algorithms.share import MAX_LOG_RATIO, Metrics, Share, as_loss, k3, mean
+from tbrm_train.algorithms.shard import MAX_LOG_RATIO, BatchShard, Metrics, as_loss, k3, mean
 from tbrm_train.algorithms.signals import MicroBatch, Needs
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Clipped:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What is known of N response tokens."""
+    """The log-probabilities and entropy of N response tokens."""
 
     logprobs: Tensor  # (N,) of the policy, with gradient
     entropy: Tensor  # (N,) of the policy, with gradient
@@ -48,7 +48,7 @@ class Tokens:
 
 
 def clipped_needs(settings: Clipped, *, critic: bool = False, groups: bool = False) -> Needs:
-    """Return what all three need, and a critic or groups."""
+    """Return what all three need, plus a critic or groups."""
     return Needs(
         reference=settings.kl_coefficient > 0 or settings.kl_in_reward > 0,
         reference_reset_every=settings.reference_reset_every,
@@ -60,7 +60,7 @@ def clipped_needs(settings: Clipped, *, critic: bool = False, groups: bool = Fal
 
 
 def tokens_of(batch: MicroBatch) -> Tokens:
-    """Return the tokens of a micro-batch; before its first update the policy is the one that sampled."""
+    """Return the tokens of a micro-batch; before the first update the policy is the one that sampled."""
     logprobs = batch.scores.logprobs
     return Tokens(
         logprobs=logprobs,
@@ -74,7 +74,7 @@ def clipped_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
-    share: Share,
+    shard: BatchShard,
     weight: float,
     clip_low: float,
     clip_high: float,
@@ -103,7 +103,7 @@ def clipped_loss(
         penalty = k3(tokens.logprobs, tokens.reference_logprobs.detach())
         losses = losses + kl_coefficient * penalty
         metrics["kl"] = mean(penalty)
-        metrics["log_ratio"] = mean(share.sum_tokens(tokens.logprobs - tokens.reference_logprobs))
+        metrics["log_ratio"] = mean(shard.sum_tokens(tokens.logprobs - tokens.reference_logprobs))
     else:
         assert kl_coefficient == 0, "a KL penalty needs the log-probabilities of the reference"
     return as_loss((weight * losses.double()).sum(), tokens.logprobs), metrics

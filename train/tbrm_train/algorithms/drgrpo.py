@@ -1,11 +1,11 @@
 """Dr.GRPO: GRPO without its two biases. Liu et al. 2025, https://arxiv.org/abs/2503.20783.
 
-    A = r - mean of the group (not divided by the deviation, which would favour prompts that are almost always or never
-    solved)
+    A = r - mean of the group (not divided by the standard deviation, which would favour prompts that are almost
+    always or almost never solved)
     loss = sum over response tokens of the clipped surrogate / (trajectories * max_tokens)
 
-The divisor is a constant, so that long wrong responses are not punished less a token. docs/algorithms/drgrpo.md has
-all differences and every metric.
+The divisor is a constant, so that long wrong responses are not penalised less per token. docs/algorithms/drgrpo.md
+lists all differences and defines every metric.
 
 Example: rewards 1, 0, 0, 0 of one prompt: A = 0.75, -0.25, -0.25, -0.25; each token's loss is divided by 4 * 2048.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
-from tbrm_train.algorithms.share import Metrics, Share
-from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+from tbrm_train.algorithms.shard import BatchShard, Metrics
+from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, group_signals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,22 +34,22 @@ def drgrpo_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
-    share: Share,
+    shard: BatchShard,
     max_tokens: int,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     kl_coefficient: float = 0.0,
     entropy_coefficient: float = 0.0,
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,).
+    """Return the shard's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,).
 
     `max_tokens` is the cap on new tokens, a constant of the training.
     """
     return clipped_loss(
         tokens,
-        advantages=advantages[share.rows],
-        share=share,
-        weight=1 / (share.batch_trajectories * max_tokens),
+        advantages=advantages[shard.segment_ids],
+        shard=shard,
+        weight=1 / (shard.batch_trajectories * max_tokens),
         clip_low=clip_low,
         clip_high=clip_high,
         kl_coefficient=kl_coefficient,
@@ -61,8 +61,8 @@ def _needs(settings: DrGrpo) -> Needs:
     return clipped_needs(settings, groups=True)
 
 
-def _signals(whole: Whole, settings: DrGrpo) -> Signals:
-    return group_signals(whole, divide=False)
+def _signals(batch: Batch, settings: DrGrpo) -> Signals:
+    return group_signals(batch, divide=False)
 
 
 def _loss(batch: MicroBatch, settings: DrGrpo) -> tuple[Tensor, Metrics]:
@@ -70,7 +70,7 @@ def _loss(batch: MicroBatch, settings: DrGrpo) -> tuple[Tensor, Metrics]:
     return drgrpo_loss(
         tokens_of(batch),
         advantages=batch.signals.advantages,
-        share=batch.share,
+        shard=batch.shard,
         max_tokens=batch.max_tokens,
         clip_low=settings.clip_low,
         clip_high=settings.clip_high,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
-from tbrm_train.algorithms.share import Metrics, Share
-from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+from tbrm_train.algorithms.shard import BatchShard, Metrics
+from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, group_signals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,18 +33,18 @@ def grpo_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
-    share: Share,
+    shard: BatchShard,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     kl_coefficient: float = 0.0,
     entropy_coefficient: float = 0.0,
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,)."""
+    """Return the shard's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,)."""
     return clipped_loss(
         tokens,
-        advantages=advantages[share.rows],
-        share=share,
-        weight=1 / share.batch_tokens,
+        advantages=advantages[shard.segment_ids],
+        shard=shard,
+        weight=1 / shard.batch_tokens,
         clip_low=clip_low,
         clip_high=clip_high,
         kl_coefficient=kl_coefficient,
@@ -56,8 +56,8 @@ def _needs(settings: Grpo) -> Needs:
     return clipped_needs(settings, groups=True)
 
 
-def _signals(whole: Whole, settings: Grpo) -> Signals:
-    return group_signals(whole, divide=True)
+def _signals(batch: Batch, settings: Grpo) -> Signals:
+    return group_signals(batch, divide=True)
 
 
 def _loss(batch: MicroBatch, settings: Grpo) -> tuple[Tensor, Metrics]:
@@ -65,7 +65,7 @@ def _loss(batch: MicroBatch, settings: Grpo) -> tuple[Tensor, Metrics]:
     return grpo_loss(
         tokens_of(batch),
         advantages=batch.signals.advantages,
-        share=batch.share,
+        shard=batch.shard,
         clip_low=settings.clip_low,
         clip_high=settings.clip_high,
         kl_coefficient=settings.kl_coefficient,

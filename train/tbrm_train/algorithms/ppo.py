@@ -4,7 +4,7 @@
     value loss  = mean over response tokens of 1/2 max((V - R)^2, (V_clip - R)^2),  V_clip = V_old +- value_clip
 
 The mean counts the response tokens of the whole update. docs/algorithms/ppo.md lists the differences from the paper and
-from frameworks, and every metric.
+from frameworks, and defines every metric.
 
 Example: V_old 0, V 1, R 1, value_clip 0.5: V_clip is 0.5 and the token's value loss 0.125, without gradient.
 """
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Le
 
 from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
-from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
-from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole
+from tbrm_train.algorithms.shard import BatchShard, Metrics, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,18 +38,18 @@ def ppo_loss(
     tokens: Tokens,
     *,
     advantages: Tensor,
-    share: Share,
+    shard: BatchShard,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     kl_coefficient: float = 0.0,
     entropy_coefficient: float = 0.0,
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the policy loss (a scalar) and its metrics; advantages are per token (N,)."""
+    """Return the shard's part of the policy loss (a scalar) and its metrics; advantages are per token (N,)."""
     return clipped_loss(
         tokens,
         advantages=advantages,
-        share=share,
-        weight=1 / share.batch_tokens,
+        shard=shard,
+        weight=1 / shard.batch_tokens,
         clip_low=clip_low,
         clip_high=clip_high,
         kl_coefficient=kl_coefficient,
@@ -58,9 +58,9 @@ def ppo_loss(
 
 
 def value_loss(
-    values: Tensor, *, old_values: Tensor, returns: Tensor, share: Share, value_clip: float = 0.5
+    values: Tensor, *, old_values: Tensor, returns: Tensor, shard: BatchShard, value_clip: float = 0.5
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the critic's loss (a scalar, reward squared) and its metrics; all tensors are (N,)."""
+    """Return the shard's part of the critic's loss (a scalar, reward squared) and its metrics; all tensors are (N,)."""
     import torch
 
     limited = old_values + (values - old_values).clamp(-value_clip, value_clip)
@@ -73,20 +73,20 @@ def value_loss(
         "critic/return_square": mean(returns.square()),
         "critic/clip_fraction": mean((limited_error > plain_error).double()),
     }
-    return as_loss(losses.double().sum() / share.batch_tokens, values), metrics
+    return as_loss(losses.double().sum() / shard.batch_tokens, values), metrics
 
 
 def _needs(settings: Ppo) -> Needs:
     return clipped_needs(settings, critic=True)
 
 
-def _signals(whole: Whole, settings: Ppo) -> Signals:
+def _signals(batch: Batch, settings: Ppo) -> Signals:
     from tbrm_train.algorithms.advantages import gae, token_rewards, whiten
 
-    assert whole.values is not None
-    rows = whole.share.rows
-    earned = token_rewards(whole.rewards, rows=rows, penalties=whole.penalties)
-    advantages, returns = gae(earned, whole.values, rows=rows, gamma=settings.gamma, lam=settings.lam)
+    assert batch.values is not None
+    segment_ids = batch.shard.segment_ids
+    earned = token_rewards(batch.rewards, segment_ids=segment_ids, penalties=batch.penalties)
+    advantages, returns = gae(earned, batch.values, segment_ids=segment_ids, gamma=settings.gamma, lam=settings.lam)
     return Signals(token_advantages=whiten(advantages), returns=returns)
 
 
@@ -95,7 +95,7 @@ def _loss(batch: MicroBatch, settings: Ppo) -> tuple[Tensor, Metrics]:
     return ppo_loss(
         tokens_of(batch),
         advantages=batch.signals.token_advantages,
-        share=batch.share,
+        shard=batch.shard,
         clip_low=settings.clip_low,
         clip_high=settings.clip_high,
         kl_coefficient=settings.kl_coefficient,
@@ -110,7 +110,7 @@ def _critic_loss(values: Tensor, batch: MicroBatch, settings: Ppo) -> tuple[Tens
         values,
         old_values=batch.old_values,
         returns=batch.signals.returns,
-        share=batch.share,
+        shard=batch.shard,
         value_clip=settings.value_clip,
     )
 

@@ -2,9 +2,9 @@
 
     loss = - mean over trajectories of A log pi(tau)          A = r - baseline
 
-It is TBRM's twin: on policy, with r - beta log(pi/pi_ref) as reward, the expected gradient of TBRM's loss is 2 beta
-times this one's, plus the term of V(s_1). Whatever differs between trainings by the two is due to that term and to the
-baseline. docs/algorithms/reinforce.md has the derivation and every metric.
+It is the counterpart of TBRM: on policy, with reward r - beta log(pi/pi_ref), the expected gradient of TBRM's loss is
+2 beta times this one's, plus the term of V(s_1). Any difference between two such trainings is due to that term and to
+the baseline. docs/algorithms/reinforce.md has the derivation and every metric.
 
 Example: two trajectories of log-probability -3 and -5 with A = 0.5 and -0.5: loss = -(0.5 * -3 - 0.5 * -5) / 2 = -0.5.
 """
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
-from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
-from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, group_signals
+from tbrm_train.algorithms.shard import BatchShard, Metrics, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, group_signals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,14 +32,14 @@ class Reinforce:
     reference_reset_every: Annotated[int, Ge(1)] | None = None
 
 
-def reinforce_loss(logprobs: Tensor, *, advantages: Tensor, share: Share) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the loss (a scalar whose gradient counts) and its metrics.
+def reinforce_loss(logprobs: Tensor, *, advantages: Tensor, shard: BatchShard) -> tuple[Tensor, Metrics]:
+    """Return the shard's part of the loss (a scalar; only its gradient is meaningful) and its metrics.
 
-    logprobs (N,) are the policy's; advantages (B,) come from the whole batch and carry no gradient. The policy must be
-    the one that sampled: there is no importance ratio.
+    logprobs (N,) are the policy's; advantages (B,) are computed over the whole batch and carry no gradient. The
+    policy must be the one that sampled: there is no importance ratio.
     """
-    logprob = share.sum_tokens(logprobs)
-    loss = -(advantages.detach() * logprob).sum() / share.batch_trajectories
+    logprob = shard.sum_tokens(logprobs)
+    loss = -(advantages.detach() * logprob).sum() / shard.batch_trajectories
     metrics = {
         "advantage": mean(advantages),
         "advantage/square": mean(advantages.square()),
@@ -57,13 +57,13 @@ def _needs(settings: Reinforce) -> Needs:
     )
 
 
-def _signals(whole: Whole, settings: Reinforce) -> Signals:
-    return group_signals(whole, divide=False)
+def _signals(batch: Batch, settings: Reinforce) -> Signals:
+    return group_signals(batch, divide=False)
 
 
 def _loss(batch: MicroBatch, settings: Reinforce) -> tuple[Tensor, Metrics]:
     assert batch.signals.advantages is not None
-    return reinforce_loss(batch.scores.logprobs, advantages=batch.signals.advantages, share=batch.share)
+    return reinforce_loss(batch.scores.logprobs, advantages=batch.signals.advantages, shard=batch.shard)
 
 
 REINFORCE = Algorithm(Reinforce, _needs, _loss, _signals)

@@ -1,11 +1,11 @@
-"""What an algorithm is asked for, and what it gets: the nouns between the learner and the files of the algorithms.
+"""The interface between the learner and an algorithm: what the algorithm defines, and the batches that it gets.
 
-An algorithm is one file here. It holds its coefficients with their ranges (`[algorithm]` of a recipe), what a training
-needs for it, what it learns from of a whole batch, and its loss. A recipe is read before torch is loaded, so torch is
-imported where it computes.
+An algorithm is one file here: its coefficients with their ranges (`[algorithm]` of a recipe), the models that it needs,
+the signals that it computes from a whole batch (advantages, returns) and its loss. Recipes are read before torch is
+loaded, so torch is imported only inside functions.
 
-Legend: B trajectories, N response tokens of all, in one row. Example: `grpo` asks for advantages of groups and, where
-`kl_coefficient` or `kl_in_reward` is above 0, for the reference policy; its loss is `grpo_loss`.
+Legend: B trajectories, N response tokens, packed end to end. Example: `grpo` computes group advantages and, where
+`kl_coefficient` or `kl_in_reward` is above 0, needs the reference policy; its loss is `grpo_loss`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from tbrm_train.algorithms.share import Metrics, Share, k3, mean
+from tbrm_train.algorithms.shard import BatchShard, Metrics, k3, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A rollout with its reward; `group` numbers a batch's prompts, `optimal_value` is V* of its prompt, for A*-PO."""
+    """A rollout and its reward; `group` is the index of its prompt in the batch, `optimal_value` its V* (A*-PO)."""
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
@@ -34,22 +34,22 @@ class Trajectory:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that a forward pass computes."""
+        """Tokens of prompt and response."""
         return len(self.prompt) + len(self.response)
 
 
-class Whole(NamedTuple):
-    """What is known of a whole batch before its updates: rewards and groups (B,), and numbers of its N tokens."""
+class Batch(NamedTuple):
+    """A whole batch before its updates, as signals are computed from it."""
 
-    share: Share
+    shard: BatchShard  # all of it
     rewards: Tensor  # (B,)
     groups: Tensor  # (B,)
     values: Tensor | None = None  # (N,) the critic's
-    penalties: Tensor | None = None  # (N,) taken off the rewards
+    penalties: Tensor | None = None  # (N,) subtracted from the rewards
 
 
 class Signals(NamedTuple):
-    """What of a whole batch a loss learns from; None where an algorithm has no such thing."""
+    """What a loss learns from, computed over the whole batch; None where an algorithm does not use it."""
 
     advantages: Tensor | None = None  # (B,)
     group_means: Tensor | None = None  # (B,)
@@ -59,14 +59,14 @@ class Signals(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """What is known of the B trajectories of a share when their loss is computed."""
+    """The B trajectories of a shard, with all that their loss reads."""
 
-    share: Share
+    shard: BatchShard
     scores: TokenScores  # (N,) each, with gradients
     rewards: Tensor  # (B,)
     optimal_values: Tensor  # (B,)
     reference: TokenScores | None  # (N,) each
-    old_logprobs: Tensor | None  # (N,) None: the policy has not moved since
+    old_logprobs: Tensor | None  # (N,) None before the first update: the current ones
     signals: Signals  # of these trajectories
     max_tokens: int  # the cap on new tokens
     old_values: Tensor | None = None  # (N,) the critic's, before the updates
@@ -74,19 +74,19 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a training has beside its policy, and does with a batch, for an algorithm with its coefficients."""
+    """What an algorithm needs from a training, given its coefficients: models, groups, updates."""
 
     reference: bool = False
-    reference_reset_every: int | None = None  # steps after which the reference becomes the policy
+    reference_reset_every: int | None = None  # copy the policy into the reference every N steps
     critic: bool = False
     groups: bool = False  # samples of one prompt are compared
-    value_samples: int = 0  # of the reference, behind V* of each prompt; 0: no V*
+    value_samples: int = 0  # from the reference, to estimate V* of each prompt; 0: no V*
     updates_per_batch: int = 1
-    kl_in_reward: float = 0.0  # weight of log(pi / ref) in `Whole.penalties`
+    kl_in_reward: float = 0.0  # weight of log(pi / ref) in `Batch.penalties`
 
 
 class Coefficients(Protocol):
-    """The coefficients of one algorithm: a frozen dataclass, whose fields are the keys that it reads."""
+    """The coefficients of one algorithm: a frozen dataclass whose fields are the keys that it reads."""
 
     @property
     def name(self) -> str:
@@ -96,8 +96,8 @@ class Coefficients(Protocol):
 C = TypeVar("C", bound=Coefficients)
 
 
-def no_signals(whole: Whole, settings: Any) -> Signals:
-    """Learn from nothing but rewards."""
+def no_signals(batch: Batch, settings: Any) -> Signals:
+    """Return no signals: the loss reads the rewards."""
     return Signals()
 
 
@@ -108,22 +108,22 @@ class Algorithm(Generic[C]):
     coefficients: type[C]
     needs: Callable[[C], Needs]
     loss: Callable[[MicroBatch, C], tuple[Tensor, Metrics]]
-    signals: Callable[[Whole, C], Signals] = no_signals
+    signals: Callable[[Batch, C], Signals] = no_signals
     critic_loss: Callable[[Tensor, MicroBatch, C], tuple[Tensor, Metrics]] | None = None  # of the critic's values (N,)
     optimal_value: Callable[[C, Sequence[float]], float] | None = None  # V* from the rewards of a prompt's samples
 
 
-def group_signals(whole: Whole, *, divide: bool) -> Signals:
-    """Return advantages within groups, penalties taken off first; `divide` by the group's deviation."""
+def group_signals(batch: Batch, *, divide: bool) -> Signals:
+    """Return group advantages of the rewards minus penalties; `divide` by the standard deviation of the group."""
     from tbrm_train.algorithms.advantages import group_advantages, penalised
 
-    rewards = whole.rewards
-    if whole.penalties is not None:
-        rewards = penalised(rewards, whole.penalties, share=whole.share)
-    return Signals(advantages=group_advantages(rewards, whole.groups, divide=divide)[0])
+    rewards = batch.rewards
+    if batch.penalties is not None:
+        rewards = penalised(rewards, batch.penalties, shard=batch.shard)
+    return Signals(advantages=group_advantages(rewards, batch.groups, divide=divide)[0])
 
 
 def divergence(batch: MicroBatch) -> Metrics:
-    """Return the k3 estimate of KL(pi, pi_ref) by the name that it is logged under."""
+    """Return the k3 estimate of KL(pi, pi_ref), under the name that it is logged as."""
     assert batch.reference is not None
     return {"kl": mean(k3(batch.scores.logprobs, batch.reference.logprobs))}

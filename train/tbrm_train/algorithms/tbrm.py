@@ -1,12 +1,12 @@
 """Trajectory Bellman residual minimisation. Yuan et al. 2025, https://arxiv.org/abs/2505.15311, Algorithm 1.
 
 The model's logits, in units of reward / beta, are the Q-values of a KL-regularised problem: V = logsumexp of a state's
-logits, pi = exp(Q - V). One residual a trajectory, squared, mean over the trajectories of the update:
+logits, pi = exp(Q - V). One residual per trajectory; the loss is its mean square over the trajectories of the update:
 
     delta = beta * (V(s_1) + log pi(tau) - log pi_ref(tau)) - r          loss = mean delta^2
 
-The paper's residual is delta / beta; in units of reward, clipping the gradient means the same at every beta. No critic,
-no clipping, no importance ratio, no mean over tokens. docs/algorithms/tbrm.md has the switches and every metric.
+The paper's residual is delta / beta; in units of reward, gradient clipping means the same at every beta. No critic, no
+clipped ratio, no importance ratio, no mean over tokens. docs/algorithms/tbrm.md explains the switches and every metric.
 
 Example: beta 0.5, V(s_1) 2.0, log pi(tau) -3.0, log pi_ref(tau) -3.5, r 1  ->  delta 0.25, loss 0.0625.
 """
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from annotated_types import Ge, Gt
 
-from tbrm_train.algorithms.share import Metrics, Share, as_loss, mean
-from tbrm_train.algorithms.signals import Algorithm, MicroBatch, Needs, Signals, Whole, divergence
+from tbrm_train.algorithms.shard import BatchShard, Metrics, as_loss, mean
+from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,15 +38,15 @@ class Tbrm:
 
 
 class Reference(NamedTuple):
-    """What the loss needs of the reference policy: two floats a trajectory, which replay keeps."""
+    """What the loss needs from the reference policy: two floats per trajectory, which a replay buffer can keep."""
 
     logprob: Tensor  # (B,) log pi_ref(tau)
     value: Tensor  # (B,) V_ref(s_1)
 
 
-def reference_of(logprobs: Tensor, logsumexp: Tensor, *, share: Share) -> Reference:
-    """Reduce the reference's scores of tokens (N,) to two floats a trajectory, without gradients."""
-    return Reference(share.sum_tokens(logprobs.detach()), share.first_tokens(logsumexp.detach()))
+def reference_of(logprobs: Tensor, logsumexp: Tensor, *, shard: BatchShard) -> Reference:
+    """Reduce the reference's per-token scores (N,) to two floats per trajectory, without gradients."""
+    return Reference(shard.sum_tokens(logprobs.detach()), shard.first_tokens(logsumexp.detach()))
 
 
 def tbrm_loss(
@@ -55,29 +55,29 @@ def tbrm_loss(
     logsumexp: Tensor,
     reference: Reference,
     rewards: Tensor,
-    share: Share,
+    shard: BatchShard,
     beta: float,
     group_means: Tensor | None = None,
     center_value: bool = False,
     center_reward: bool = False,
     freeze_value: bool = False,
 ) -> tuple[Tensor, Metrics]:
-    """Return the share's part of the loss (a scalar, reward squared) and its metrics.
+    """Return the shard's part of the loss (a scalar, reward squared) and its metrics.
 
     logprobs and logsumexp (N,) are the policy's, at the sampling temperature; rewards (B,) and, for `center_reward`,
-    the mean rewards of their groups (B,), taken over the whole batch. An empty response ends in its first state: V is
-    0, delta is -r, there is no gradient.
+    the mean rewards of their groups (B,), computed over the whole batch. An empty response ends in its first state: V
+    is 0, delta is -r, and there is no gradient.
     """
     assert group_means is not None or not center_reward, "center_reward needs the means of the groups"
-    value = share.first_tokens(logsumexp)
-    log_ratio = share.sum_tokens(logprobs) - reference.logprob
+    value = shard.first_tokens(logsumexp)
+    log_ratio = shard.sum_tokens(logprobs) - reference.logprob
     learned = value.detach() if freeze_value else value
     if center_value:
         learned = learned - reference.value
     targets = rewards - group_means if center_reward and group_means is not None else rewards
     residual = beta * (learned + log_ratio) - targets  # (B,) float64
-    loss = residual.square().sum() / share.batch_trajectories
-    filled = share.lengths() > 0
+    loss = residual.square().sum() / shard.batch_trajectories
+    filled = shard.lengths() > 0
     metrics = {
         "residual": mean(residual),
         "residual/right": mean(residual, rewards > 0),
@@ -95,10 +95,10 @@ def _needs(settings: Tbrm) -> Needs:
     return Needs(reference=True, reference_reset_every=settings.reference_reset_every, groups=settings.center_reward)
 
 
-def _signals(whole: Whole, settings: Tbrm) -> Signals:
+def _signals(batch: Batch, settings: Tbrm) -> Signals:
     from tbrm_train.algorithms.advantages import group_means
 
-    return Signals(group_means=group_means(whole.rewards, whole.groups) if settings.center_reward else None)
+    return Signals(group_means=group_means(batch.rewards, batch.groups) if settings.center_reward else None)
 
 
 def _loss(batch: MicroBatch, settings: Tbrm) -> tuple[Tensor, Metrics]:
@@ -106,9 +106,9 @@ def _loss(batch: MicroBatch, settings: Tbrm) -> tuple[Tensor, Metrics]:
     loss, metrics = tbrm_loss(
         batch.scores.logprobs,
         logsumexp=batch.scores.logsumexp,
-        reference=reference_of(batch.reference.logprobs, batch.reference.logsumexp, share=batch.share),
+        reference=reference_of(batch.reference.logprobs, batch.reference.logsumexp, shard=batch.shard),
         rewards=batch.rewards,
-        share=batch.share,
+        shard=batch.shard,
         beta=settings.beta,
         group_means=batch.signals.group_means,
         center_value=settings.center_value,

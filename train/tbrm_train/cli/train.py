@@ -23,10 +23,10 @@ SHOWN = ("reward", "validation/avg", "loss", "grad_norm", "entropy", "tokens/mea
 
 
 class RecipeOrCommand(TyperGroup):
-    """A group whose first word may also be a recipe: then it is the hidden command's, and looks as if it were alone."""
+    """A group whose first word may also be a recipe, which runs the hidden command RECIPE."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Hand everything that names no other command to the training."""
+        """Pass everything that is no other command to the training."""
         if args and args[0] in self.commands and args[0] != ONE_TRAINING:
             return super().make_context(info_name, args, parent, **extra)
         return self.commands[ONE_TRAINING].make_context(info_name, args, parent, **extra)
@@ -47,17 +47,17 @@ train.command("compare")(compare)
 def train_recipe(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, or the name of a shipped one.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values in place of the recipe's.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that override the recipe.")
     ] = None,
 ) -> None:
-    """Train a model by a recipe and write Hugging Face folders; the same command again goes on where it stopped."""
+    """Train a model by a recipe and write Hugging Face folders; run the same command to resume."""
     from tbrm_train.recipes.rl_rules import recipe_kind
     from tbrm_train.recipes.shipped import find_recipe
 
     words = overrides or []
     _refuse_options([str(recipe), *words])
     recipe = find_recipe(recipe)
-    # torch prints its start-up notes past Python's stderr.
+    # torch prints start-up notices directly to stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     output = _train_rl(recipe, words) if recipe_kind(recipe, words) == "rl" else _train_sft(recipe, words)
     if output is not None:
@@ -66,7 +66,7 @@ def train_recipe(
 
 
 def _refuse_options(words: list[str]) -> None:
-    """Raise UserError that says how an option is written as a word."""
+    """Raise UserError that shows how to write an option as KEY=VALUE."""
     for given, after in zip(words, [*words[1:], "VALUE"], strict=True):
         if given.startswith("-"):
             option, separator, value = given.partition("=")
@@ -81,7 +81,7 @@ def _train_sft(path: Path, overrides: list[str]) -> Path:
     checked = load_recipe(path, overrides)
     check_free(Path(checked.output))
     _need("torch", "transformers", "tokenizers", "safetensors")
-    # torch and transformers are loaded only now: a mistake in the recipe is told at once.
+    # torch and transformers are loaded only now: a mistake in the recipe is reported at once.
     from tbrm_train.sft.supervised import train as train_sft
 
     return train_sft(checked, _log_to_stderr(checked.optimizer.steps))
@@ -104,18 +104,18 @@ def _train_rl(path: Path, overrides: list[str]) -> Path | None:
         if last is not None and is_finished(recipe, last) and is_scored(recipe, last.path):
             _check_finished(recipe)
             point_best(Path(recipe.output))
-            say(f"{recipe.output} is trained to step {last.step} already")
-            with pushing(recipe, warn):  # what an earlier start could not push
+            say(f"{recipe.output} is already trained to step {last.step}")
+            with pushing(recipe, warn):  # what earlier starts could not push
                 return last.path
         if last is not None:
-            say(f"going on from {last.path}")
+            say(f"resuming from {last.path}")
         require_loggers(projects_of(recipe.logging))
         with _live_table() as observer:
             return _run(recipe, observer)
 
 
 def _check_finished(recipe: "RlRecipe") -> None:
-    """Refuse to call a training done that was made of other inputs; warn where they cannot be read any more."""
+    """Raise UserError if a finished training had other inputs; warn if they cannot be read any more."""
     from tbrm_train.output.inputs import check_same, read_inputs
 
     output = Path(recipe.output)
@@ -128,7 +128,7 @@ def _check_finished(recipe: "RlRecipe") -> None:
 
         found = load_given(recipe).inputs()
     except UserError as error:
-        warn(f"{output} is finished, but not checked against the inputs that are there now: {error}")
+        warn(f"{output} is finished, but its inputs cannot be checked: {error}")
         return
     check_same(output, stored, found)
 
@@ -138,7 +138,7 @@ def _run(recipe: "RlRecipe", observer: "Callable[[Step], None]") -> Path | None:
     _need("torch", "transformers", "deepspeed")
     if recipe.deepspeed.num_threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(recipe.deepspeed.num_threads)
-        # vLLM on a CPU would bind its threads to cores: slow beside anything else that runs there.
+        # vLLM on a CPU would bind its threads to cores, which is slow next to other processes.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     from tbrm_train.run.loop import train as train_rl
 
@@ -164,7 +164,7 @@ def _log_to_stderr(num_steps: int) -> Callable[[int, float], None]:
 
 @contextmanager
 def _live_table() -> "Iterator[Callable[[Step], None]]":
-    """Show the last steps as a table on a terminal, a line a step elsewhere."""
+    """Show the last steps as a table on a terminal, one line per step elsewhere."""
     from rich.live import Live
     from rich.table import Table
 

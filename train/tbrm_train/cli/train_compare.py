@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tbrm_train.comparison.report import Table
     from tbrm_train.comparison.result import Result
 
-# Columns that a narrow terminal goes without; comparison.md has all of them.
+# Columns that a narrow terminal omits; comparison.md has all of them.
 WIDE_ONLY = ("95 % CI", "p (questions)", "forward", "backward", "rollout + update + sync", "n")
 WIDE, USUAL = 125, 80
 LONG_WORD = 12
@@ -31,18 +31,18 @@ def compare(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The base recipe, of kind rl: what all arms share.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Values in place of the recipe's, for all arms."),
+        typer.Argument(metavar="[KEY=VALUE]...", help="Values that override the recipe, for all arms."),
     ] = None,
     arms: Annotated[
         str,
         typer.Option(
             metavar="ARM,ARM,...",
-            help="Algorithms (tbrm, grpo, ...), recipes or arm files (TOML), each with NAME= before it if you like.",
+            help="Algorithms (tbrm, grpo, ...), recipes or arm files (TOML), each optionally as NAME=ARM.",
             rich_help_panel=PANEL,
         ),
     ] = "tbrm,grpo,ppo",
     seeds: Annotated[
-        int, typer.Option(help="Trainings an arm: the recipe's seed and those after it.", rich_help_panel=PANEL)
+        int, typer.Option(help="Trainings per arm: the recipe's seed and those after it.", rich_help_panel=PANEL)
     ] = 3,
     budget: Annotated[
         str | None,
@@ -68,17 +68,17 @@ def compare(
     ] = None,
     processes: Annotated[int, typer.Option(help="Processes of each training, by torchrun.")] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show arms, differences and trainings; do nothing.")
+        bool, typer.Option("--dry-run", help="Show arms, differences and trainings; train nothing.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Train the same recipe with several algorithms and seeds, and compare them.
 
     The arms share model, prompts and their order, seeds, sampling, evaluation and budget.
 
-    What one does otherwise is declared and listed; an undeclared difference is refused.
+    Any other difference must be declared, and is listed; an undeclared one is refused.
 
-    The same command again goes on where it stopped.
+    Run the same command to resume.
     """
     from tbrm_train.comparison.plan import make_plan
     from tbrm_train.recipes.shipped import find_recipe
@@ -105,7 +105,7 @@ def compare(
         _print_result(result)
     say(f"next: open {word(plan.output / 'comparison.md')}")
     if not result.is_complete:
-        say("some trainings failed; give the same command again to go on with them")
+        say("some trainings failed; run the same command to retry them")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -148,15 +148,15 @@ def _print_table(table: "Table") -> None:
     console = tables()
     shown = [n for n, name in enumerate(table.headers) if console.width >= WIDE or name not in WIDE_ONLY]
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=table.title, title_justify="left")
-    for place in shown:
-        name = table.headers[place]
-        is_text = place == 0 or name in ("key", "declared by", "verdict", "task")
-        # Where it is close a verdict is broken between its words, and no word within but a path's.
-        words = " ".join([name, *(row[place] for row in table.rows)]).split()
-        least = min(LONG_WORD, max(map(len, words))) if console.width >= USUAL and place else None
+    for column in shown:
+        name = table.headers[column]
+        is_text = column == 0 or name in ("key", "declared by", "verdict", "task")
+        # On a narrow terminal cells wrap between words; only long words, such as paths, are broken.
+        words = " ".join([name, *(row[column] for row in table.rows)]).split()
+        least = min(LONG_WORD, max(map(len, words))) if console.width >= USUAL and column else None
         drawn.add_column(name, justify="left" if is_text else "right", overflow="fold", min_width=least)
     for row in table.rows:
-        drawn.add_row(*(Text(for_terminal(row[place]), style=_style(row[place])) for place in shown))
+        drawn.add_row(*(Text(for_terminal(row[column]), style=_style(row[column])) for column in shown))
     console.print(drawn)
 
 

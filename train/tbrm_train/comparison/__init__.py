@@ -1,1 +1,1 @@
-"""Algorithms compared under one recipe: `tbench train compare`. docs/train.md has the law that the arms obey."""
+"""Algorithms compared under one recipe: `tbench train compare`. docs/train.md has the rules for arms."""

@@ -1,11 +1,11 @@
-"""The arms of a comparison: one base recipe, and what each arm declares to do otherwise.
+"""The arms of a comparison: one base recipe, and the differences that each arm declares.
 
     tbrm                 an algorithm: the base recipe with algorithm.name replaced
     fast=tbrm            the same under another name, for `--set fast:optimizer.learning_rate=1e-5`
-    arms/ppo.toml        an arm file, without `kind`: a few keys laid over the base recipe, all of them declared
-    recipes/ppo.toml     a whole recipe: it may differ in algorithm.*, any other difference must be declared
+    arms/ppo.toml        an arm file, without `kind`: a few keys that override the base recipe, all of them declared
+    recipes/ppo.toml     a complete recipe: it may differ in algorithm.*, any other difference must be declared
 
-Arms share model, prompts, their order, seeds, sampling, rewards, evaluation and budget; nothing declares those away.
+Arms share model, prompts, their order, seeds, sampling, rewards, evaluation and budget, without exception.
 """
 
 import copy
@@ -29,14 +29,14 @@ SHARED = (
     *("kind", "output", "seed", "model", "prompts", "rewards", "evaluation", "budget", "checkpoints", "logging"),
     *("rollout.temperature", "rollout.max_tokens", "optimizer.steps"),
 )
-# Keys of a whole recipe that say nothing of its training: the base recipe's count.
+# Keys of a complete recipe that do not affect its training: those of the base recipe are used.
 IGNORED = ("output", "seed", "checkpoints", "logging", "rewards.workers")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key in which an arm differs from the base recipe, and who says so."""
+    """A key in which an arm differs from the base recipe, and where that is declared."""
 
     key: str
     base: Any
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """An arm, resolved; `dropped` are coefficients, or other keys with dots, given for all arms and not read by it."""
+    """A resolved arm; `dropped` are coefficients, or other keys with dots, given for all arms that it does not read."""
 
     name: str
     recipe: RlRecipe
@@ -59,8 +59,8 @@ def make_arms(
 ) -> tuple[RlRecipe, list[Arm]]:
     """Return the base recipe and its arms.
 
-    `words` are key=value for all arms, `specs` as at the top, `declared` words `arm:key=value`. Raises UserError for an
-    arm that is not known, declared twice, or differs in anything that it does not declare or that all arms share.
+    `words` are key=value for all arms, `specs` as in the module docstring, `declared` are `arm:key=value`. Raises
+    UserError for an arm that is unknown, repeated, or differs in a key that it does not declare or that all arms share.
     """
     table = read_table(path, words)
     if table.get("kind") != "rl":
@@ -85,7 +85,7 @@ def _named(spec: str) -> tuple[str, str]:
     if not NAME.fullmatch(name):
         raise UserError(f"{name!r} cannot name an arm, which is a folder too; use letters, digits, '.', '_' and '-'")
     if rest not in ALGORITHMS and not rest.endswith(".toml"):
-        raise UserError(f"{rest!r} is no algorithm and no .toml file; {did_you_mean(rest, ALGORITHMS)}")
+        raise UserError(f"{rest!r} is neither an algorithm nor a .toml file; {did_you_mean(rest, ALGORITHMS)}")
     return name, rest
 
 
@@ -97,13 +97,13 @@ def _by_arm(declared: Iterable[str], names: Sequence[str]) -> dict[str, list[str
         if not separator or "=" not in rest or "=" in name:
             raise UserError(f"--set {word!r} is not arm:key=value")
         if name not in own:
-            raise UserError(f"--set {word!r}: there is no arm {name!r}; {did_you_mean(name, names)}")
+            raise UserError(f"--set {word!r}: no arm {name!r}; {did_you_mean(name, names)}")
         own[name].append(rest)
     return own
 
 
 class _Maker:
-    """Makes one arm; holds what every step of that needs."""
+    """Resolves one arm."""
 
     def __init__(self, base: RlRecipe, table: Table, name: str, words: Sequence[str]) -> None:
         self.base, self.table, self.name, self.words = base, table, name, words
@@ -116,18 +116,18 @@ class _Maker:
             table = self._with_algorithm({"name": spec})
         else:
             given = read_toml(Path(spec))
-            table = self._laid_over(spec, given) if "kind" not in given else self._whole(spec, common)
+            table = self._overridden(spec, given) if "kind" not in given else self._complete(spec, common)
         for word in self.words:
             key = word.partition("=")[0]
             self._check_free(key, f"--set {self.name}:{word}")
             self.declared[key] = "--set"
             set_value(table, word)
         place = f"arm {self.name}"
-        # What all arms were given and this one does not read is left out; what was written for it alone is refused.
+        # Keys given for all arms that this one does not read are dropped; those given for it alone are refused.
         unread, own = read_rl_recipe(table, place=place)[1], self.own | self.declared.keys()
         dropped = [key for key in unread if key not in own]
         recipe = check_rl_recipe(without(table, dropped), place=place)
-        # As the base recipe would be with this algorithm's name and nothing else declared.
+        # The base recipe with this algorithm's name and no other difference.
         plain, _ = read_rl_recipe(self._with_algorithm({"name": recipe.algorithm.name}), place=place)
         ours = {**flat_keys(asdict(plain)), "algorithm.name": self.base.algorithm.name}
         differences = tuple(
@@ -143,8 +143,8 @@ class _Maker:
         table["algorithm"] |= keys
         return table
 
-    def _laid_over(self, file: str, given: Table) -> Table:
-        """Return the base recipe with an arm file's keys in place of its own."""
+    def _overridden(self, file: str, given: Table) -> Table:
+        """Return the base recipe, overridden by an arm file's keys."""
         for key in flat_keys(given):
             self._check_free(key, file)
             self.declared[key] = file
@@ -154,15 +154,15 @@ class _Maker:
             table[name] = {**table[name], **value} if together else value
         return table
 
-    def _whole(self, file: str, common: Sequence[str]) -> Table:
-        """Return the base recipe with a whole recipe's algorithm; refuse what else it does otherwise, undeclared."""
+    def _complete(self, file: str, common: Sequence[str]) -> Table:
+        """Return the base recipe with a complete recipe's algorithm; refuse other differences that are not declared."""
         theirs = read_table(Path(file))
         self.own = flat_keys(theirs).keys()
         for word in common:
             set_value(theirs, word)
         unread = [key for key in read_rl_recipe(theirs, place=file)[1] if key not in self.own]
         recipe = check_rl_recipe(without(theirs, unread), place=file)
-        # As the base recipe would be with this algorithm: what its own does not read counts too.
+        # The base recipe with this algorithm: also with keys that the base's own algorithm does not read.
         base, _ = read_rl_recipe({**self.table, "algorithm": theirs["algorithm"]}, place=file)
         ours, values = flat_keys(asdict(base)), flat_keys(asdict(recipe))
         declared = {word.partition("=")[0] for word in self.words}
@@ -170,7 +170,7 @@ class _Maker:
             mine, other = ours.get(key), values.get(key)
             if mine == other or key in declared or is_key_of(key, ("algorithm", *IGNORED)):
                 continue
-            fixes = [f"take it out of {file}" if mine is None else f"give it for all arms: {key}={_word(mine)}"]
+            fixes = [f"remove it from {file}" if mine is None else f"give it for all arms: {key}={_word(mine)}"]
             if other is not None and not is_key_of(key, SHARED):
                 fixes.insert(0, f"declare it: --set {self.name}:{key}={_word(other)}")
             raise UserError(
@@ -179,13 +179,13 @@ class _Maker:
             )
         return {**copy.deepcopy(self.table), "algorithm": theirs["algorithm"]}
 
-    def _check_free(self, key: str, place: str) -> None:
+    def _check_free(self, key: str, source: str) -> None:
         if is_key_of(key, SHARED):
-            raise UserError(f"{place}: all arms share {key}; give it for all of them, {key}=VALUE, or leave it out")
+            raise UserError(f"{source}: all arms share {key}; give it for all of them, {key}=VALUE, or leave it out")
 
 
 def _word(value: Any) -> str:
-    """Return a value as one writes it after key=; a key without a value has none to write."""
+    """Return a value as it is written after key=; None as (unset)."""
     if value is None:
         return "(unset)"
     return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)

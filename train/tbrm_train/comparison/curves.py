@@ -1,11 +1,10 @@
 """Learning curves: the validation score of each training against the tokens that it has generated.
 
-    arm,seed,step,generated_tokens,seconds,score       curves.csv, a row a validation
+    arm,seed,step,generated_tokens,seconds,score       curves.csv, one row per validation
     tbrm,1,40,412034,105.2,0.413
 
-The mean over an arm's seeds is taken at equal numbers of tokens: each seed's curve is a line between its points, and
-all are read at every point of any of them, as far as all reach. The band is one standard deviation between seeds to
-either side; with one seed there is none (NaN).
+The mean over an arm's seeds is taken at equal numbers of tokens: each seed's curve is interpolated linearly at every
+point of any of them, as far as all reach. The band is ± one standard deviation between seeds, NaN with one seed.
 """
 
 import csv
@@ -26,7 +25,7 @@ PAID = ("seconds/rollout", "seconds/update", "seconds/sync")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A validation: after a step, the tokens and seconds that all steps so far took, and the score in [0, 1]."""
+    """A validation: the step, the tokens and seconds of all steps so far, and the score in [0, 1]."""
 
     step: int
     generated_tokens: float
@@ -36,7 +35,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class MeanCurve:
-    """The mean over seeds at some numbers of tokens, with the standard deviation between seeds."""
+    """The mean over seeds by number of tokens, with the standard deviation between seeds."""
 
     generated_tokens: tuple[float, ...]
     mean: tuple[float, ...]
@@ -44,7 +43,7 @@ class MeanCurve:
 
 
 def read_curve(output: Path) -> list[Point]:
-    """Return the validations of a training, in order; a step that was not validated is none."""
+    """Return the validations of a training, in order."""
     seconds = {
         line["step"]: sum(line.get(name) or 0.0 for name in PAID)
         for line in map(json.loads, (output / TIMINGS).read_text(encoding="utf-8").splitlines())
@@ -60,7 +59,7 @@ def read_curve(output: Path) -> list[Point]:
 
 
 def mean_curve(curves: Sequence[Sequence[Point]]) -> MeanCurve:
-    """Return the mean over an arm's seeds; empty where there is no number of tokens that all have reached."""
+    """Return the mean over an arm's seeds; empty if there is no number of tokens that all have reached."""
     if not curves or not all(curves):
         return MeanCurve((), (), ())
     first = max(curve[0].generated_tokens for curve in curves)

@@ -1,9 +1,9 @@
-"""Learning curves as an SVG of a few kilobytes: a line and a band an arm, labelled at its end; light and dark.
+"""Learning curves as an SVG of a few kilobytes: a line and a band per arm, labelled at its end; light and dark.
 
     <svg viewBox="0 0 760 420"> ... <path class="line" style="stroke: var(--arm1)" d="M 64 300 L 90 280 ..."/> ...
 
-Colours are those of Okabe and Ito (2008), which people with colour blindness tell apart, lightened where the page is
-dark; each arm has a dash of its own too.
+Colours are those of Okabe and Ito (2008), which are safe for colour-blind readers, lightened on dark
+pages; each arm also has its own dash pattern.
 """
 
 import math
@@ -24,7 +24,7 @@ LABEL_HEIGHT = 17
 def learning_curves_svg(curves: Mapping[str, MeanCurve], *, title: str, score: str, band: str) -> str:
     """Return the figure of the arms' mean curves; arms without a point are left out.
 
-    `score` names the vertical axis, scores in [0, 1] are drawn in percent; `band` says in the legend what the band is.
+    `score` names the vertical axis, scores in [0, 1] are drawn in percent; `band` is its text in the legend.
     """
     shown = {name: curve for name, curve in curves.items() if curve.mean}
     most = max((max(curve.generated_tokens) for curve in shown.values()), default=1.0) or 1.0
@@ -61,7 +61,7 @@ def ticks(low: float, high: float, *, wanted: int = 5) -> list[float]:
 
 
 class _Axes:
-    """Where a point of (tokens, percent) lies in the figure."""
+    """Maps (tokens, percent) to coordinates of the figure."""
 
     def __init__(self, most: float, low: float, high: float) -> None:
         self.most, self.low, self.high = most, low, high
@@ -74,7 +74,7 @@ class _Axes:
 
 
 def _range(curves: Iterable[MeanCurve]) -> tuple[float, float]:
-    """Return the lowest and highest percent that is drawn, the bands included."""
+    """Return the lowest and highest percentage that is drawn, including the bands."""
     values = [
         100 * (mean + sign * (0.0 if math.isnan(sd) else sd))
         for curve in curves
@@ -139,14 +139,14 @@ def _curve(axes: _Axes, curve: MeanCurve, number: int) -> list[str]:
 
 
 def _labels(axes: _Axes, curves: Mapping[str, MeanCurve]) -> list[str]:
-    """Return the arms' names beside their last points, moved apart where they would overlap."""
+    """Return the arms' names beside their last points, moved apart if they would overlap."""
     ends = sorted(
         (axes.y(100 * curve.mean[-1]), number, name, curve) for number, (name, curve) in enumerate(curves.items())
     )
     parts, free = [], -math.inf
     top = BOTTOM - LABEL_HEIGHT * (len(ends) - 1)
-    for place, (wanted, number, name, curve) in enumerate(ends):
-        y = min(max(wanted, free), top + LABEL_HEIGHT * place)
+    for index, (wanted, number, name, curve) in enumerate(ends):
+        y = min(max(wanted, free), top + LABEL_HEIGHT * index)
         free = y + LABEL_HEIGHT
         text = f"{name if len(name) <= 12 else name[:11] + '…'} {100 * curve.mean[-1]:.1f}"
         parts.append(

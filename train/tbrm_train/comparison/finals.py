@@ -1,10 +1,10 @@
-"""The last checkpoints side by side: every task's scores by training and question, and what differs for sure.
+"""The last checkpoints side by side: every task's scores by training and question, and the significant differences.
 
-    validation     the held-out prompts, as the training's own last validation judged them
+    validation     the held-out prompts, as scored by the training's own last validation
     math500, ...   the tasks of `evaluation.tasks`, from the run directories of the last checkpoints
 
-Arms with the same seed have drawn the answers to a question with the same sample seeds; the held-out prompts are the
-same for all seeds. Only seeds that both arms have finished are compared.
+Arms with the same seed sample the answers to a question with the same sample seeds; the held-out prompts are the same
+for all seeds. Only seeds that both arms have finished are compared.
 """
 
 import json
@@ -29,7 +29,7 @@ Scores = Mapping[str, Mapping[str, Mapping[int, TaskScores]]]
 
 @dataclass(frozen=True, slots=True)
 class ArmScore:
-    """How an arm ended on one task: the mean over its finished seeds."""
+    """The final score of an arm on one task: the mean over its finished seeds."""
 
     task: str
     arm: str
@@ -61,7 +61,7 @@ class PairRow:
 
 
 def read_scores(plan: ComparisonPlan, finished: Sequence[Run]) -> Scores:
-    """Return every finished training's scores; raises RunFailed if they are not of the same questions and sampling."""
+    """Return every finished training's scores; raises RunFailed if their questions or sampling differ."""
     found: dict[str, dict[str, dict[int, TaskScores]]] = {}
     locks = {}
     for run in finished:
@@ -70,7 +70,7 @@ def read_scores(plan: ComparisonPlan, finished: Sequence[Run]) -> Scores:
         tasks = {VALIDATION_TASK: _validation(run, last.step)}
         if plan.base.evaluation.tasks:
             if not is_scored(run.arm.recipe, last.path):
-                raise RunFailed(f"{last.path} was changed after it was evaluated; give the same command again")
+                raise RunFailed(f"{last.path} was changed after it was evaluated; run the same command again")
             evaluated = read_run(run.output / "eval" / last.path.name)
             locks[run.name] = evaluated.lock
             tasks |= evaluated.tasks
@@ -91,7 +91,7 @@ def _validation(run: Run, step: int) -> TaskScores:
             clusters = dict(zip(line["ids"], map(str, line["clusters"]), strict=True))
             scores = dict(zip(line["ids"], line["scores"], strict=True))
             return TaskScores(scores, clusters, run.arm.recipe.evaluation.samples)
-    raise RunFailed(f"{run.output / VALIDATION} has no line of step {step}; remove {run.output} and train again")
+    raise RunFailed(f"{run.output / VALIDATION} has no line for step {step}; remove {run.output} and train again")
 
 
 def _check_locks(locks: Mapping[str, Mapping[str, object]], tasks: Sequence[str]) -> None:
@@ -99,13 +99,13 @@ def _check_locks(locks: Mapping[str, Mapping[str, object]], tasks: Sequence[str]
     for one, two in combinations(locks, 2):
         for field, ours, theirs in lock_differences(locks[one], locks[two], tasks):
             raise RunFailed(
-                f"{one} and {two} were not evaluated alike: {field} is {ours!r:.60} and {theirs!r:.60}; remove the "
-                "folders eval/ of the older ones and give the same command again"
+                f"{one} and {two} were evaluated differently: {field} is {ours!r:.60} and {theirs!r:.60}; remove the "
+                "folders eval/ of the older ones and run the same command again"
             )
 
 
 def arm_scores(scores: Scores) -> list[ArmScore]:
-    """Return how every arm ended on every task."""
+    """Return the final score of every arm on every task."""
     rows = []
     for task, by_arm in scores.items():
         for arm, by_seed in by_arm.items():

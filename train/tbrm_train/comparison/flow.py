@@ -1,8 +1,8 @@
-"""A comparison from its plan to its report: train what is missing, read what was written, put it side by side.
+"""A comparison from its plan to its report: train what is missing, read the results, compare them.
 
     runs/x/comparison.json  comparison.md  curves.svg  curves.csv
 
-Made anew from the runs every time, so they can be remade at no cost. Numbers that are undefined are null in JSON.
+They are rewritten from the runs every time. Undefined numbers are null in JSON.
 """
 
 import json
@@ -18,26 +18,26 @@ from tbrm_train.comparison.ledger import mean_ledger, passes_of, read_ledger, re
 from tbrm_train.comparison.plan import RESULT, ComparisonPlan, Run, check_folder, open_folder
 from tbrm_train.comparison.report import report_markdown
 from tbrm_train.comparison.result import Result
-from tbrm_train.comparison.runs import Launch, Outcome, Tell, train_all
+from tbrm_train.comparison.runs import Launch, Outcome, Report, train_all
 from tbrm_train.comparison.same_inputs import check_inputs, check_stored, input_notes
 from tbrm_train.output.checkpoint import last_checkpoint, meter_of
 
 REPORT, FIGURE, CURVES = "comparison.md", "curves.svg", "curves.csv"
 
 
-def compare(plan: ComparisonPlan, launch: Launch, tell: Tell) -> Result:
+def compare(plan: ComparisonPlan, launch: Launch, report: Report) -> Result:
     """Train what is not finished, then write and return the comparison.
 
     Raises UserError for a folder that is not this comparison's or whose trainings had other inputs, RunFailed if no
-    training could be finished; those that were finished stay, and the same call goes on.
+    training finished; finished ones stay, and the same call resumes.
     """
     check_folder(plan)
-    check_inputs(plan, plan.runs[0], tell)
+    check_inputs(plan, plan.runs[0], report)
     open_folder(plan)
-    outcomes = train_all(plan, launch, tell)
+    outcomes = train_all(plan, launch, report)
     finished = [outcome.run for outcome in outcomes if outcome.status != "failed"]
     if not finished:
-        raise RunFailed(f"none of {len(outcomes)} trainings was finished; the first failed with: {outcomes[0].reason}")
+        raise RunFailed(f"none of {len(outcomes)} trainings finished; the first one failed with: {outcomes[0].reason}")
     check_stored(plan)
     result = _gather(plan, outcomes, finished)
     _write(result)
@@ -68,7 +68,7 @@ def _gather(plan: ComparisonPlan, outcomes: Sequence[Outcome], finished: Sequenc
 
 
 def _notes(plan: ComparisonPlan, outcomes: Sequence[Outcome], finished: Sequence[Run]) -> list[str]:
-    """Return what makes the comparison less than it seems."""
+    """Return what a reader must know before trusting the comparison."""
     notes = [
         f"{item.run.name} is missing: {item.reason} (log: {item.run.log})"
         for item in outcomes
@@ -76,8 +76,8 @@ def _notes(plan: ComparisonPlan, outcomes: Sequence[Outcome], finished: Sequence
     ]
     if len(plan.seeds) == 1:
         notes.append(
-            "one seed: differences are those of these trained models, nothing is known of the variance between "
-            "trainings, and no arm is called better (--seeds 3 or more)"
+            "one seed: differences are those of these trained models, the variance between trainings is unknown, "
+            "and no arm is called better (--seeds 3 or more)"
         )
     notes += input_notes(finished)
     for run in finished:
@@ -86,7 +86,7 @@ def _notes(plan: ComparisonPlan, outcomes: Sequence[Outcome], finished: Sequence
         if any(limit is not None for limit in asdict(limits).values()) and not meter.is_spent:
             notes.append(
                 f"{run.name} ended after optimizer.steps={run.arm.recipe.optimizer.steps} with {meter.share:.0%} of "
-                "the budget: the arms did not spend alike; raise optimizer.steps"
+                "the budget: the arms did not spend the same; raise optimizer.steps"
             )
     return notes
 
@@ -96,12 +96,12 @@ def _write(result: Result) -> None:
     count = len(plan.seeds)
     figure = learning_curves_svg(
         result.curves,
-        title=f"Validation while training: {count} seed{'s' if count > 1 else ''} an arm",
+        title=f"Validation while training: {count} seed{'s' if count > 1 else ''} per arm",
         score=f"validation avg@{plan.base.evaluation.samples} (%)",
         band="± one standard deviation between seeds",
     )
     rows = [(arm, seed, points) for (arm, seed), points in result.points.items()]
     texts = {FIGURE: figure, CURVES: curves_csv(rows), REPORT: report_markdown(result)}
-    # Last: where it stands, the others are of the same runs.
+    # Written last: if it exists, the others are of the same runs.
     texts[RESULT] = json.dumps(result.as_json(), indent=2) + "\n"
     write_files({plan.output / name: text for name, text in texts.items()})

@@ -1,17 +1,16 @@
-"""What a training cost, from the lines that it wrote: tokens, passes, FLOPs, seconds, memory.
+"""What a training cost, from its metrics and timings: tokens, passes, FLOPs, seconds, memory.
 
     forward of T tokens, R of them responses     F(T, R) = 2 P T + 2 L d n T + 2 H R
     backward                                     B(T, R) = 2 (2 P T + 2 L d n T) + 6 H R
-    backward where vectors alone are trained     2 P T + 2 L d n T + 4 H R
+    backward if only vectors are trained         2 P T + 2 L d n T + 4 H R
     rollout                                      F(T, R)
 
-P weights of the layers (a multiplication and an addition each), L layers, d width of the attention, n mean tokens of a
-trajectory (each token looks at n / 2 others, twice: scores and values), H weights of the output layer, whose logits are
-not kept and computed again in the backward pass: 2 H R of it. Gradient checkpointing adds a forward pass of
-the layers. Counted for every model that takes part: policy, reference, critic (which has no output layer). Not counted:
-validation, evaluation, embeddings' look-up, norms, and the optimiser's own arithmetic. Where an engine caches a prompt
-for several samples it computes less than the rollout's F. n is the step's mean: where lengths differ the attention's
-share is more than stated.
+P weights of the layers (a multiplication and an addition each), L layers, d width of the attention, n mean tokens per
+trajectory (each token attends to n / 2 others, twice: scores and values), H weights of the output layer, whose logits
+are not kept but recomputed in the backward pass: 2 H R of it. Gradient checkpointing adds a forward pass of the layers.
+Counted for every model involved: policy, reference, critic (which has no output layer). Not counted: validation,
+evaluation, embedding look-ups, norms, and the optimiser's arithmetic. An engine that caches a prompt for several
+samples computes less than the rollout's F. n is the mean of the step: if lengths differ, attention costs more.
 
 Source: Kaplan et al. 2020, "Scaling Laws for Neural Language Models", arXiv 2001.08361, section 2.1 (2 P and 6 P).
 
@@ -42,7 +41,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """How often each model sees a trained token; `recomputed` are forward passes of gradient checkpointing."""
+    """Passes of each model per trained token; `recomputed` are forward passes of gradient checkpointing."""
 
     policy_forward: int = 1
     policy_backward: int = 1
@@ -52,7 +51,7 @@ class Passes:
     recomputed: int = 0
 
     def __str__(self) -> str:
-        """Return `policy 1 forward 1 backward, critic ...`."""
+        """Return `policy 1F+1B, critic 2F+1B`."""
         parts = []
         for model in ("policy", "reference", "critic"):
             forward, backward = getattr(self, f"{model}_forward"), getattr(self, f"{model}_backward", 0)
@@ -63,7 +62,7 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The costs of one training, or their means over several (memory: the largest). NaN where nothing was written."""
+    """The costs of one training, or their means over several (memory: the maximum). NaN if nothing was logged."""
 
     steps: float
     generated_tokens: float
@@ -107,11 +106,11 @@ def read_shape(model_dir: Path) -> Shape:
 
 
 def passes_of(recipe: RlRecipe) -> Passes:
-    """Return the passes of a recipe's updates, as `Learner` makes them."""
+    """Return the passes per update of a recipe, as `Learner` makes them."""
     needs = recipe.needs
     penalised, critic = needs.kl_in_reward > 0, int(needs.critic)
     return Passes(
-        # Scored once before the updates where these move the policy away, or where rewards need log-probabilities.
+        # One more before the updates if several move the policy, or if rewards need log-probabilities.
         policy_forward=1 + (needs.updates_per_batch > 1 or penalised),
         reference_forward=needs.reference + penalised,
         critic_forward=2 * critic,
@@ -126,7 +125,7 @@ def forward_flops(shape: Shape, *, tokens: float, length: float) -> float:
 
 
 def step_flops(shape: Shape, passes: Passes, recipe: RlRecipe, line: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the FLOPs of a step's rollout and of its update; a step without an update has sampled only."""
+    """Return the FLOPs of a step's rollout and of its update; 0 for a step without an update."""
     responses = line.get("tokens/generated", 0)
     tokens = line.get("tokens/trained", responses)
     length = line["tokens/trained"] / recipe.batch_size if "tokens/trained" in line else 0.0
@@ -142,7 +141,7 @@ def step_flops(shape: Shape, passes: Passes, recipe: RlRecipe, line: Mapping[str
 
 
 def read_ledger(output: Path, recipe: RlRecipe, shape: Shape) -> Ledger:
-    """Return the costs of the run in a folder, as far as its lines reach."""
+    """Return the costs of the run in a folder, as far as it has logged."""
     metrics, timings, passes = _lines(output / METRICS), _lines(output / TIMINGS), passes_of(recipe)
     flops = [step_flops(shape, passes, recipe, line) for line in metrics]
     trained = _total(metrics, "tokens/trained")

@@ -1,10 +1,10 @@
-"""What a comparison will do, before it does anything: the arms, the seeds, the budget, and a folder for each training.
+"""The plan of a comparison: the arms, the seeds, the budget, and a folder for each training.
 
-    runs/x/arms/tbrm.toml          the arm's whole recipe
+    runs/x/arms/tbrm.toml          the complete recipe of the arm
     runs/x/runs/tbrm/seed-1/       an ordinary run folder: tbench eval, show and train take it
     runs/x/runs/tbrm/seed-1.log    what it printed
 
-The same command again finds what is there. Seeds and arms may be added later; an arm's recipe may not change.
+The same command resumes. Seeds and arms may be added later; an arm's recipe may not change.
 """
 
 import math
@@ -40,12 +40,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"{self.arm.name} seed {self.seed}"
 
     @property
     def log(self) -> Path:
-        """The file with what it printed."""
+        """The file with its output."""
         return self.output.with_suffix(".log")
 
     def is_finished(self) -> bool:
@@ -65,7 +65,7 @@ class ComparisonPlan:
 
     @property
     def runs(self) -> list[Run]:
-        """The trainings, seed by seed: stopped early, a comparison has whole seeds."""
+        """The trainings, seed by seed: a comparison that is stopped early has complete seeds."""
         return [
             Run(arm, seed, self.output / "runs" / arm.name / f"seed-{seed}") for seed in self.seeds for arm in self.arms
         ]
@@ -87,8 +87,8 @@ def make_plan(
 ) -> ComparisonPlan:
     """Return the plan of a comparison; nothing is written.
 
-    The recipe's seed is the first one; it decides the prompts and who is held out, for all seeds. Raises UserError for
-    anything that would make the comparison void.
+    The recipe's seed is the first one; it decides the prompts and the held-out set for all seeds. Raises UserError for
+    anything that would invalidate the comparison.
     """
     if num_seeds < 1:
         raise UserError(f"--seeds is {num_seeds}; 1 or more is needed, 3 or more to tell algorithms from luck")
@@ -96,7 +96,7 @@ def make_plan(
     base, _ = make_arms(path, words, specs=arms, declared=declared)
     if base.evaluation.every is None or base.prompts.validation == 0:
         wanted = "evaluation.every=N" if base.evaluation.every is None else "prompts.validation=N"
-        raise UserError(f"{path}: no held-out prompt would be asked, so nothing could be compared; give {wanted}")
+        raise UserError(f"{path}: no held-out prompt is evaluated, so there is nothing to compare; set {wanted}")
     base, made = make_arms(path, [*words, f"prompts.seed={base.data_seed}"], specs=arms, declared=declared)
     seeds = tuple(range(base.seed, base.seed + num_seeds))
     return ComparisonPlan(output or Path(f"{base.output}-compare"), base, tuple(made), seeds)
@@ -108,40 +108,40 @@ def budget_words(budget: str | None) -> list[str]:
         return []
     name, separator, text = budget.partition("=")
     if not separator:
-        raise UserError(f"--budget {budget} lacks its kind; write tokens={budget if budget[:1].isdigit() else 1000000}")
+        raise UserError(f"--budget {budget} has no kind; write tokens={budget if budget[:1].isdigit() else 1000000}")
     if name not in BUDGETS:
         raise UserError(f"--budget has no kind {name!r}; {did_you_mean(name, BUDGETS)}")
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    whole = name != "seconds"
-    if not 0 < number < math.inf or (whole and number != int(number)):
-        raise UserError(f"--budget {budget!r}: {text!r} is no {'whole ' if whole else ''}number above 0")
-    return [f"{BUDGETS[name]}={int(number) if whole else number}"]
+    is_count = name != "seconds"
+    if not 0 < number < math.inf or (is_count and number != int(number)):
+        raise UserError(f"--budget {budget!r}: {text!r} is not a {'whole ' if is_count else ''}number above 0")
+    return [f"{BUDGETS[name]}={int(number) if is_count else number}"]
 
 
 def check_folder(plan: ComparisonPlan) -> None:
-    """Raise UserError if the folder is another thing, or if an arm of this name has another recipe there."""
+    """Raise UserError if the folder is something else, or has an arm of the same name with another recipe."""
     if not (plan.output / ARMS).is_dir():
         check_free(plan.output)
     for arm in plan.arms:
         file = plan.arm_file(arm)
-        # As in a training's own folder: names may change where the content of what they name is known.
+        # As in a training's own folder: names may change if their content is fingerprinted.
         started = [path.parent for path in file.parents[1].glob(f"runs/{arm.name}/seed-*/{RECIPE}")]
         by_content = all((run / INPUTS).is_file() for run in started)
         changes = recipe_changes(arm.recipe, read_stored_recipe(file), by_content=by_content) if file.is_file() else []
         if changes:
             raise UserError(
-                f"{plan.output} compares another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
-                f"another name to the arm"
+                f"{plan.output} has another arm {arm.name}: {changes[0]}; give another folder, --out DIR, or "
+                f"rename the arm"
             )
 
 
 def open_folder(plan: ComparisonPlan) -> None:
-    """Make the comparison's folder and store the arms, or join the one that is there; raises as `check_folder`."""
+    """Create the comparison's folder, or open the existing one, and store the arms; raises like `check_folder`."""
     check_folder(plan)
     for arm in plan.arms:
         file = plan.arm_file(arm)
-        # Written again too: what may change between two starts is as this start says.
+        # Rewritten too: keys that may change between two starts are those of this start.
         write_files({file: recipe_toml(arm.recipe)}, make_folders=True)

@@ -1,4 +1,4 @@
-"""comparison.md: what was compared, how it ended, what it cost, how it went. Its tables are the terminal's too.
+"""comparison.md: what was compared, the final scores, the costs, the curves. The terminal shows the same tables.
 
 | arm | avg | ± | seeds | questions | by seed |
 |---|---|---|---|---|---|
@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 
 def differences_table(plan: "ComparisonPlan") -> Table:
-    """Return what each arm does otherwise than the base recipe, and who declared it."""
+    """Return how each arm differs from the base recipe, and where that is declared."""
     rows = []
     for arm in plan.arms:
         for item in arm.differences:
@@ -43,7 +43,7 @@ def differences_table(plan: "ComparisonPlan") -> Table:
 
 
 def scores_tables(result: "Result") -> list[Table]:
-    """Return how the arms ended, a table a task, in points."""
+    """Return the final scores of the arms in points, one table per task."""
     tables = []
     for task in dict.fromkeys(row.task for row in result.scores):
         rows = [row for row in result.scores if row.task == task]
@@ -123,7 +123,7 @@ def report_markdown(result: "Result") -> str:
     parts = [
         f"# {for_markdown(', '.join(arm.name for arm in plan.arms))}",
         f"Model {for_markdown(plan.base.model)}, prompts {for_markdown(plan.base.prompts.source)}, training seeds "
-        f"{seeds}; budget: {', '.join(limits)}. The arms share all but what the first table lists.",
+        f"{seeds}; budget: {', '.join(limits)}. The arms differ only in what the first table lists.",
         *(
             [f"**Read this first.** {for_markdown(' '.join(_sentence(note) for note in result.notes))}"]
             if result.notes
@@ -132,15 +132,15 @@ def report_markdown(result: "Result") -> str:
         _section(differences_table(plan)),
         *map(_section, scores_tables(result)),
         _section(pairs_table(result)),
-        "Points of percent. ±: standard error over another draw of training seeds and questions, and its two parts; p: "
-        "Student's t on it, p (questions): sign flips over the questions, for these trained models only; both with "
-        "Holm's correction over all pairs and tasks.",
+        "In percentage points. ±: standard error over training seeds and questions, and its two parts; p: Student's t, "
+        "p (questions): sign flips over the questions, for these trained models only; both with Holm's correction over "
+        "all pairs and tasks.",
         "## Learning curves",
         "![validation score against generated tokens](curves.svg)",
         "The points are in curves.csv.",
         _section(ledger_table(result)),
-        "Means over seeds, memory the largest. generated, trained: tokens; forward, backward: trained tokens times "
-        "passes; FLOPs of rollouts and updates. Passes of an update a trained token: "
+        "Means over seeds, for memory the maximum. generated, trained: tokens; forward, backward: trained tokens times "
+        "passes; FLOPs of rollouts and updates. Passes of an update per trained token: "
         + "; ".join(f"{for_markdown(name)}: {passes}" for name, passes in result.passes.items())
         + ".",
     ]
@@ -152,7 +152,7 @@ def _section(table: Table) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table in Markdown, its cells literal."""
+    """Return a table in Markdown, with its cells escaped."""
     lines = [" | ".join(map(for_markdown, cells)) for cells in (table.headers, *table.rows)]
     lines.insert(1, " | ".join("---" for _ in table.headers))
     return "\n".join(f"| {line} |" for line in lines)
@@ -163,24 +163,24 @@ def _sentence(note: str) -> str:
 
 
 def points(value: float, *, sign: bool = False) -> str:
-    """Return a share of 1 in points of percent; a dash where it is undefined."""
+    """Return a fraction in percentage points; a dash if it is undefined."""
     if math.isnan(value):
         return DASH
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 
 def p_value(value: float) -> str:
-    """Return a p-value in two digits, a dash where it is undefined."""
+    """Return a p-value with two digits, a dash if it is undefined."""
     return DASH if math.isnan(value) else f"{value:.2g}"
 
 
 def seconds(value: float) -> str:
-    """Return seconds, with a tenth where they are few."""
+    """Return seconds, with one decimal below 100."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def amount(value: float) -> str:
-    """Return a large number in four digits with k, M, G, T, P or E for its thousands."""
+    """Return a large number with four digits and a suffix k, M, G, T, P or E."""
     if math.isnan(value):
         return DASH
     power = 0

@@ -1,4 +1,4 @@
-"""What a comparison came to: scores, pairs, curves and costs, for its report, its JSON and the terminal."""
+"""The result of a comparison: scores, pairs, curves and costs, for its report, its JSON and the terminal."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tbrm_train.output.checkpoint import last_checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that a comparison tells; `notes` are what a reader must know before believing it."""
+    """Everything that a comparison reports; `notes` are what a reader must know before trusting it."""
 
     plan: ComparisonPlan
     outcomes: tuple[Outcome, ...]

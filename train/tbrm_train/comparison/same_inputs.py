@@ -1,8 +1,8 @@
-"""All trainings of a comparison's folder are made of the same inputs: else one ranking would be of two models.
+"""Checks that all trainings in a comparison's folder have the same inputs: one ranking must not mix two models.
 
 Arms differ in what they declare, which is in their recipes; what the recipes name (model, tokenizer, prompts, golds,
-the evaluation's rows) is the same for all arms and seeds. It is compared before each training starts, also with that of
-trainings that were finished earlier, and once more before the ranking is made.
+the evaluation's rows) must be the same for all arms and seeds. It is compared before each training starts, also with
+trainings that finished earlier, and again before the ranking.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.output.inputs import Inputs, differences, moved, other_versions, read_inputs
 
 
-def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) -> None:
+def check_inputs(plan: ComparisonPlan, run: Run, report: Callable[[str], None]) -> None:
     """Raise UserError if the inputs of a training, as they are now, are not those of the trainings in the folder.
 
-    `tell` hears of inputs that cannot be read; the training itself then fails with its own words, if it has to start.
+    Inputs that cannot be read are reported; the training itself then fails with its own error, if it has to start.
     """
     first = check_stored(plan)
     if first is None:
@@ -25,7 +25,7 @@ def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) ->
 
         found = load_given(run.arm.recipe).inputs()
     except (UserError, ImportError) as error:
-        tell(f"the inputs are not checked against those of {first[0]}: {error}")
+        report(f"the inputs are not checked against those of {first[0]}: {error}")
         return
     for field, then, now in differences(first[1].facts, found.facts):
         raise UserError(
@@ -35,7 +35,7 @@ def check_inputs(plan: ComparisonPlan, run: Run, tell: Callable[[str], None]) ->
 
 
 def check_stored(plan: ComparisonPlan) -> tuple[str, Inputs] | None:
-    """Return a training of the folder and its inputs, None if there is none; raise UserError if two differ."""
+    """Return a training in the folder and its inputs, None if there is none; raise UserError if two differ."""
     first: tuple[str, Inputs] | None = None
     for folder in sorted((plan.output / "runs").glob("*/seed-*/")):
         inputs, name = read_inputs(folder), f"{folder.parent.name} {folder.name.replace('-', ' ')}"
@@ -51,20 +51,20 @@ def check_stored(plan: ComparisonPlan) -> tuple[str, Inputs] | None:
 
 
 def input_notes(finished: Sequence[Run]) -> list[str]:
-    """Return what is not known of the inputs of finished trainings, and where their versions differ."""
-    known = [(run.name, inputs) for run in finished if (inputs := read_inputs(run.output)) is not None]
-    unknown = [run.name for run in finished if run.name not in dict(known)]
+    """Return notes on finished trainings without stored inputs, and on different versions."""
+    stored = [(run.name, inputs) for run in finished if (inputs := read_inputs(run.output)) is not None]
+    missing = [run.name for run in finished if run.name not in dict(stored)]
     notes = []
-    if unknown:
+    if missing:
         notes.append(
-            f"{', '.join(unknown)}: trained before inputs were stored; nothing shows that model and prompts were the "
+            f"{', '.join(missing)}: trained before inputs were stored; nothing shows that model and prompts were the "
             "same as now"
         )
-    for name, inputs in known:
+    for name, inputs in stored:
         if inputs.from_step:
-            notes.append(f"{name}: what it was trained on is known from step {inputs.from_step} on only")
-    for name, inputs in known[1:]:
-        changed = other_versions(known[0][1], inputs)
+            notes.append(f"{name}: its inputs are stored only from step {inputs.from_step} on")
+    for name, inputs in stored[1:]:
+        changed = other_versions(stored[0][1], inputs)
         if changed:
-            notes.append(f"{known[0][0]} and {name} were trained with different versions: {'; '.join(changed)}")
+            notes.append(f"{stored[0][0]} and {name} were trained with different versions: {'; '.join(changed)}")
     return notes

@@ -1,1 +1,1 @@
-"""The prompts that a training draws, and their golds."""
+"""The prompts of a training, and their golds."""

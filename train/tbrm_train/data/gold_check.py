@@ -1,7 +1,7 @@
-"""Before step 1: every question has one gold, and a right answer can earn it.
+"""Before step 1: check that every question has one gold, and that a correct answer can earn its reward.
 
-A gold that the grader cannot read pays 0 whatever the policy answers, a missing one that became text pays for its text,
-and two golds of one question cannot both be right. None of this shows in a loss.
+A gold that the grader cannot read gives reward 0 whatever the policy answers, a missing one that became text rewards
+that text, and two golds of one question cannot both be correct. None of this shows in a loss.
 
     rows.jsonl:7    gold "7 + 7 = 14\\n#### 14"    -> refused: a solution, which the gold rule 'gsm8k' reads
     rows.jsonl:9    gold null                     -> refused
@@ -19,31 +19,31 @@ from tbrm_bench.records import Gold, Problem, Status
 from tbrm_train.recipes.rl_recipe import Prompts, Rewards
 
 MAX_SHOWN = 3
-# What datasets write where there is no final answer (NuminaMath: proof, notfound): a box around it would earn 1.
+# What datasets write if there is no final answer (NuminaMath: proof, notfound): a box around it would earn 1.
 _PLACEHOLDER = re.compile(r"\s*(?:(?:proof|not[ _-]?found|n/a)\.?|[-–—?.…]+)\s*", re.IGNORECASE)  # noqa: RUF001
 
 
 class Sourced(NamedTuple):
-    """A problem, where it stands, why its gold could not be read (then it is empty), and what was cut off.
+    """A problem, its location, why its gold could not be read (the gold is then empty), and what was stripped.
 
     `cuts`: whether the question had the recipe's prefix, and its suffix.
     """
 
     problem: Problem
-    place: str
+    location: str
     fault: str = ""
     cuts: tuple[bool, bool] = (True, True)
 
     @property
     def question(self) -> str:
-        """What makes two questions one: the text, however it is spaced."""
+        """The text, regardless of whitespace: questions with equal text are one."""
         return " ".join(self.problem.question.split())
 
 
 def choose(sourced: Iterable[Sourced], prompts: Prompts, rewards: Rewards) -> tuple[list[Problem], list[str]]:
-    """Return the first `num_prompts` distinct questions that can be trained on, and what to warn about.
+    """Return the first `num_prompts` distinct questions that can be trained on, and warnings.
 
-    DAPO-Math-17k holds each question a hundred times. Raises UserError that names the first golds that cannot be
+    DAPO-Math-17k has each question a hundred times. Raises UserError that names the first golds that cannot be
     trained on; with `bad_golds = "leave_out"` their questions are left out.
     """
     questions = _by_question(sourced)
@@ -60,7 +60,7 @@ def choose(sourced: Iterable[Sourced], prompts: Prompts, rewards: Rewards) -> tu
 
 
 def choose_unchecked(sourced: Iterable[Sourced], prompts: Prompts) -> tuple[list[Problem], list[str]]:
-    """Return the first of equal questions and what to warn about, where golds are not what is graded by."""
+    """Return the distinct questions and warnings, for sources that are not graded by their golds."""
     problems = [items[0].problem for items in _by_question(sourced).values()][: prompts.num_prompts]
     return problems, list(_count_warnings(prompts, len(problems)))
 
@@ -71,7 +71,7 @@ def _count_warnings(prompts: Prompts, count: int) -> Iterator[str]:
 
 
 def _by_question(sourced: Iterable[Sourced]) -> dict[str, list[Sourced]]:
-    """Return the rows of each question, one for each distinct gold, in the source's order."""
+    """Return the rows of each question, one per distinct gold, in the order of the source."""
     questions: dict[str, dict[tuple[Gold, str], Sourced]] = {}
     for item in sourced:
         questions.setdefault(item.question, {}).setdefault((item.problem.gold, item.fault), item)
@@ -79,7 +79,7 @@ def _by_question(sourced: Iterable[Sourced]) -> dict[str, list[Sourced]]:
 
 
 def _faults(groups: Sequence[Sequence[Sourced]], rewards: Rewards) -> dict[str, str]:
-    """Return what is wrong by question, in the groups' order, with the row's place."""
+    """Return what is wrong by question, in the order of the groups, with the row's location."""
     golds = (item.problem.gold for items in groups for item in items if not item.fault)
     unearnable = unearnable_golds(golds, num_workers=rewards.workers, time_limit_s=rewards.time_limit_s)
     pairs = [(items[0], other) for items in groups for other in items[1:] if not (items[0].fault or other.fault)]
@@ -90,16 +90,16 @@ def _faults(groups: Sequence[Sequence[Sourced]], rewards: Rewards) -> dict[str, 
             gold = item.problem.gold
             reason = item.fault or (f"{_text(gold)}: {unearnable[gold]}" if gold in unearnable else "")
             if not reason and _PLACEHOLDER.fullmatch(", ".join(gold.answers)):
-                reason = f"{_text(gold)}, which stands for no answer; if it is one, write it as \\text{{}}"
-            if not reason and (items[0].place, item.place) in differ:
-                reason = f"{_text(gold)}; for the same question at {items[0].place} {_text(items[0].problem.gold)}"
+                reason = f"{_text(gold)}, which means no answer; if it is one, write it as \\text{{}}"
+            if not reason and (items[0].location, item.location) in differ:
+                reason = f"{_text(gold)}; for the same question at {items[0].location} {_text(items[0].problem.gold)}"
             if reason:
-                faults.setdefault(item.question, f"{item.place}: {reason}")
+                faults.setdefault(item.question, f"{item.location}: {reason}")
     return faults
 
 
 def _differing(pairs: Sequence[tuple[Sourced, Sourced]], rewards: Rewards) -> set[tuple[str, str]]:
-    """Return the places of two golds of one question of which one is not right where the other is asked for."""
+    """Return the locations of two golds of one question of which one is not correct under the other."""
     asked = [
         (rf"\boxed{{{', '.join(answer.problem.gold.answers)}}}", by.problem.gold)
         for pair in pairs
@@ -108,7 +108,7 @@ def _differing(pairs: Sequence[tuple[Sourced, Sourced]], rewards: Rewards) -> se
     grades = list(grade_many(asked, num_workers=rewards.workers, time_limit_s=rewards.time_limit_s))
     are_right = [grade.status is Status.CORRECT for grade in grades]
     return {
-        (one.place, other.place)
+        (one.location, other.location)
         for (one, other), *right in zip(pairs, are_right[::2], are_right[1::2], strict=True)
         if not all(right)
     }
@@ -125,7 +125,7 @@ def _report(prompts: Prompts, faults: Mapping[str, str], num_questions: int) -> 
 
 def _way_out(prompts: Prompts) -> str:
     named = "name another prompts.rows.answer or gold_rule, " if prompts.rows is not None else ""
-    return f"; mend the rows, {named}or leave them out with prompts.bad_golds=leave_out"
+    return f"; fix the rows, {named}or leave them out with prompts.bad_golds=leave_out"
 
 
 def _text(gold: Gold) -> str:

@@ -1,4 +1,4 @@
-"""Prompts to train on: a source, the bench's own rendering, an order that is a function of (seed, step).
+"""Prompts to train on: a source, the bench's own rendering, in an order that is a function of (seed, step).
 
     builtin:arithmetic     expressions of the training side; the task `arithmetic` asks the others
     math500, ...           any task of the bench, by name (warned about when papers report its scores)
@@ -6,8 +6,7 @@
     rows                   rows of the Hub or of a folder, described in [prompts.rows]; the same question counts once
 
 Each epoch is one permutation of the prompts, drawn by hashing (seed, epoch, id): a step of any run, resumed or not,
-asks the same questions on every machine. Clusters, questions that give each other away, lie wholly in training or
-wholly in validation.
+asks the same questions on every machine. A cluster of related questions is entirely in training or in validation.
 """
 
 import functools
@@ -49,7 +48,7 @@ class TrainingPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """What is trained on, what is validated on, and what a person should know about them."""
+    """The training and validation prompts, and warnings about them."""
 
     train: tuple[TrainingPrompt, ...]
     validation: tuple[TrainingPrompt, ...]
@@ -62,7 +61,7 @@ class PromptSet:
 
 
 def load_prompts(recipe: RlRecipe, tokenizer: Any, context_length: int) -> PromptSet:
-    """Load, render, filter and split the prompts; raises UserError if too few are left for one step."""
+    """Load, render, filter and split the prompts; raises UserError if too few are left for a step."""
     prompts, needed = recipe.prompts, recipe.rollout.prompts_per_step
     problems, gold_warnings = _choose(recipe)
     rendered = render_prompts(problems, load_protocol(prompts.protocol), tokenizer)
@@ -104,10 +103,10 @@ def load_source(prompts: Prompts, *, seed: int) -> list[Problem]:
 
 
 def step_prompts(train: Sequence[TrainingPrompt], *, seed: int, step: int, count: int) -> list[tuple[int, int]]:
-    """Return (position in `train`, epoch) of each prompt of a step: a function of the arguments alone."""
+    """Return (index into `train`, epoch) of each prompt of a step: a function of the arguments alone."""
     ids = tuple(item.problem.key for item in train)
     picked = range(step * count, (step + 1) * count)
-    return [(epoch_order(ids, seed, place // len(ids))[place % len(ids)], place // len(ids)) for place in picked]
+    return [(epoch_order(ids, seed, number // len(ids))[number % len(ids)], number // len(ids)) for number in picked]
 
 
 @functools.lru_cache(maxsize=2)
@@ -119,7 +118,7 @@ def epoch_order(ids: tuple[ProblemKey, ...], seed: int, epoch: int) -> list[int]
 def requests(
     chosen: Iterable[tuple[TrainingPrompt, int]], *, count: int, sampling: Sampling, seed: int
 ) -> list[SampleRequest]:
-    """Return `count` requests a prompt. Seeds come from (run seed, problem, epoch, number), never from the batch."""
+    """Return `count` requests per prompt. Seeds depend on (run seed, problem, epoch, sample), never on the batch."""
     made = []
     for item, epoch in chosen:
         for number in range(count):
@@ -131,7 +130,7 @@ def requests(
 def _arithmetic(count: int, seed: int) -> list[Problem]:
     """Return distinct questions of the training side."""
     seen: dict[str, str] = {}
-    # The smallest levels run dry at some hundred thousand draws; this bound is far below and cannot hang.
+    # The smallest levels run out after some hundred thousand draws; this bound is far below and prevents a hang.
     for question, solution in itertools.islice(training_pairs(seed), 40 * count):
         seen.setdefault(question, solution)
         if len(seen) == count:
@@ -164,7 +163,7 @@ def _choose(recipe: RlRecipe) -> tuple[list[Problem], list[str]]:
         return problems, [*_cut_warnings(prompts.rows, sourced), *warnings]
     problems = load_source(prompts, seed=recipe.data_seed)
     sourced = [Sourced(problem, problem.key.problem_id) for problem in problems]
-    if gym_datasets(prompts.source):  # its own scorers judge, by more than the gold
+    if gym_datasets(prompts.source):  # graded by its own scorers, not by the gold alone
         return choose_unchecked(sourced, prompts)
     return choose(sourced, prompts, recipe.rewards)
 
@@ -192,7 +191,7 @@ def _sourced(rows: Rows, row: Row, problem_id: str, task: str) -> Sourced:
     cuts = question.startswith(rows.question_prefix), question.endswith(rows.question_suffix)
     question = question.removeprefix(rows.question_prefix).removesuffix(rows.question_suffix).strip()
     if not question:
-        raise UserError(f"{row.place}: the question is empty; mend the row")
+        raise UserError(f"{row.place}: the question is empty; fix the row")
     answers, fault = _answers(rows, row)
     problem = Problem(
         key=ProblemKey(task, problem_id),
@@ -204,7 +203,7 @@ def _sourced(rows: Rows, row: Row, problem_id: str, task: str) -> Sourced:
 
 
 def _answers(rows: Rows, row: Row) -> tuple[tuple[str, ...], str]:
-    """Return the answers, or why there are none."""
+    """Return the answers, or the reason why there are none."""
     raw = _dig(row, rows.answer)
     try:
         return normalize_gold(raw, rows.gold_rule), ""
@@ -215,13 +214,13 @@ def _answers(rows: Rows, row: Row) -> tuple[tuple[str, ...], str]:
 
 
 def _cut_warnings(rows: Rows, sourced: Sequence[Sourced]) -> Iterator[str]:
-    """Yield a line for a prefix or suffix that questions do not have: they are then asked with what stands there."""
+    """Yield a warning for a prefix or suffix that some questions do not have: those are asked unchanged."""
     for index, key in enumerate(("question_prefix", "question_suffix")):
         others = [item for item in sourced if not item.cuts[index]]
         if others:
             yield (
                 f"prompts.rows.{key} is that of {len(sourced) - len(others)} of {len(sourced)} questions; the first "
-                f"without it is at {others[0].place}: {others[0].problem.question!r:.60}"
+                f"without it is at {others[0].location}: {others[0].problem.question!r:.60}"
             )
 
 
@@ -239,7 +238,7 @@ def _dig(row: Row, path: str) -> Any:
 def _split(
     items: Sequence[TrainingPrompt], count: int, *, seed: int
 ) -> tuple[list[TrainingPrompt], list[TrainingPrompt]]:
-    """Hold out whole clusters until `count` prompts are held out; both parts keep the source's order."""
+    """Hold out entire clusters until `count` prompts are held out; both parts keep the order of the source."""
     held: set[str] = set()
     num_held = 0
     sizes: dict[str, int] = {}
@@ -270,11 +269,11 @@ def _prompt_warnings(recipe: RlRecipe, item: TrainingPrompt, tokenizer: Any) -> 
     ours, theirs = item.prompt.token_ids, _render(item.problem, load_protocol(name), tokenizer)
     if ours == theirs:
         return
-    place = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
-    place = min(len(ours), len(theirs)) if place is None else place
+    start = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+    start = min(len(ours), len(theirs)) if start is None else start
     yield (
-        f"the prompts of training ({recipe.prompts.protocol}) and evaluation ({name}) differ from token {place} on: "
-        f"{tokenizer.decode(ours[place:][:12])!r} and {tokenizer.decode(theirs[place:][:12])!r}"
+        f"the prompts of training ({recipe.prompts.protocol}) and evaluation ({name}) differ from token {start} on: "
+        f"{tokenizer.decode(ours[start:][:12])!r} and {tokenizer.decode(theirs[start:][:12])!r}"
     )
 
 

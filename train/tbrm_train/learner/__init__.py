@@ -1,1 +1,1 @@
-"""From a batch of trajectories to a step: packing, processes, DeepSpeed."""
+"""From a batch of trajectories to an optimiser step: packing, processes, DeepSpeed."""

@@ -1,13 +1,13 @@
-"""DeepSpeed, as a trainer of modules sees it: micro-batches in, one clipped step out, weights gathered, state on disk.
+"""DeepSpeed behind a small interface: micro-batches in, one clipped step out, weights gathered, state on disk.
 
-    setup = start_processes(recipe.deepspeed)              # before vLLM: it then joins the same process group
+    setup = start_processes(recipe.deepspeed)              # before vLLM, which joins the same process group
     engine = TrainingEngine(module, settings, ...)
     engine.backward(loss, last=False); engine.backward(loss, last=True); norm = engine.step(learning_rate=1e-6)
 
-Nothing is compiled at run time: without a GPU, DeepSpeed would build its shared-memory collectives (a minute, g++ and
-ninja needed) and its own Adam (four minutes); gloo and torch.optim.AdamW give the same losses to 2e-7. How many
-micro-batches make a step is decided here and not by DeepSpeed's configuration, so that it may change from step to step.
-A loss is to be the rank's share of the whole batch's loss: gradients are summed over micro-batches and ranks.
+Nothing is compiled at run time: without a GPU, DeepSpeed would build its shared-memory collectives (a minute, with g++
+and ninja) and its own Adam (four minutes); gloo and torch.optim.AdamW give the same losses to 2e-7. The number of
+micro-batches per step is set here and not in DeepSpeed's configuration, so that it may change from step to step. A loss
+is the rank's part of the loss of the whole batch: gradients are summed over micro-batches and ranks, not averaged.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ STATE = "state"
 
 
 class Processes(NamedTuple):
-    """This process among those that train together."""
+    """This process among those of the training."""
 
     rank: int
     world_size: int
@@ -57,7 +57,7 @@ def start_processes(settings: DeepSpeed) -> Processes:
     deepspeed = _import_deepspeed()
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
-    # Also where a group is there already, which it then takes over.
+    # DeepSpeed takes over a process group that exists already.
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", timeout=TIMEOUT, verbose=False)
     rank, local_rank = torch.distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0"))
@@ -65,7 +65,7 @@ def start_processes(settings: DeepSpeed) -> Processes:
 
 
 def _import_deepspeed() -> Any:
-    # The notes of both go past any logger's level.
+    # Their notices ignore logger levels.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
     try:
@@ -74,7 +74,7 @@ def _import_deepspeed() -> Any:
     except ImportError:
         raise MissingExtra("deepspeed", "train") from None
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # A private table that says which operations can be built; without this entry all collectives go through gloo.
+    # A private table of the operations that can be built; without this entry all collectives use gloo.
     table = getattr(deepspeed.ops, "__compatible_ops__", None)
     if table is not None and os.environ["DS_ACCELERATOR"] == "cpu":
         table["deepspeed_shm_comm"] = False
@@ -88,10 +88,10 @@ def _free_port() -> int:
 
 
 class TrainingEngine:
-    """A module, its AdamW and its gradients, divided over the processes as the ZeRO stage says."""
+    """A module, its AdamW and its gradients, sharded over the processes according to the ZeRO stage."""
 
     def __init__(self, module: Any, settings: DeepSpeed, optimizer: Optimizer) -> None:
-        """Take the module over; all processes must hold the same weights."""
+        """Take over the module; all processes must hold the same weights."""
         import torch
 
         self.settings = settings
@@ -102,9 +102,9 @@ class TrainingEngine:
         others = [parameter for parameter in trained if parameter.ndim < 2]
         groups = [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
-        # Fused: no temporary copies of the weights, which would be the peak of a step.
+        # Fused: makes no temporary copies of the weights, which would be the memory peak of a step.
         adam = torch.optim.AdamW(groups, lr=0.0, betas=optimizer.betas, eps=optimizer.eps, fused=True)
-        # What DeepSpeed does with a norm that is not finite depends on its version, the stage and the dtype.
+        # How DeepSpeed handles a norm that is not finite depends on its version, the stage and the dtype.
         adam.register_step_pre_hook(self._refuse)
         config = _config(settings, max_grad_norm=optimizer.max_grad_norm)
         self._engine: Any = None
@@ -112,7 +112,7 @@ class TrainingEngine:
 
     @property
     def module(self) -> Any:
-        """The module itself; under ZeRO-3 its parameters are there only inside its forward pass."""
+        """The module itself; under ZeRO-3 its parameters exist only during its forward pass."""
         return self._engine.module
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -120,20 +120,20 @@ class TrainingEngine:
         return self._engine(*args, **kwargs)
 
     def backward(self, loss: "torch.Tensor", *, last: bool) -> None:
-        """Add the gradients of this rank's share of the batch's loss; `last` closes the batch before `step`.
+        """Add the gradients of this rank's part of the batch's loss; `last` marks the last call before `step`.
 
         Every process must call it the same number of times.
         """
         self._engine.set_gradient_accumulation_boundary(last)
-        # DeepSpeed averages over ranks; shares are to be added up.
+        # DeepSpeed averages over ranks; the parts have to be summed.
         self._engine.backward(loss * self._engine.world_size)
         if not last:
             self._engine.step()
 
     def step(self, *, learning_rate: float) -> float:
-        """Clip, update, forget the gradients; return their norm before clipping, over the whole model.
+        """Clip, update and zero the gradients; return their norm before clipping, over the whole model.
 
-        A norm that is not finite, the same in all processes, means that nothing was updated and the engine is spent.
+        If the norm is not finite, which is the same in all processes, nothing was updated and the engine is unusable.
         """
         import torch
 
@@ -152,7 +152,7 @@ class TrainingEngine:
         return norm if norm is not None else norm_of(self._engine.get_global_grad_norm())
 
     def _refuse(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """Run before AdamW moves anything; DeepSpeed has settled the norm of all processes by then."""
+        """Run before AdamW updates anything; DeepSpeed has computed the norm over all processes by then."""
         norm = getattr(getattr(self._engine, "optimizer", None), "_global_grad_norm", None)
         if norm is not None and not math.isfinite(norm_of(norm)):
             raise NotFiniteError
@@ -162,26 +162,26 @@ class TrainingEngine:
         self._engine.save_checkpoint(str(folder), tag=STATE, client_state={"tbrm": state}, save_latest=False)
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Read what `save` wrote, and return its `state`; raises RunFailed if files are missing."""
+        """Read what `save` wrote and return its `state`; raises RunFailed if files are missing."""
         try:
             path, client = self._engine.load_checkpoint(str(folder), tag=STATE)
         except (OSError, RuntimeError, KeyError, EOFError) as error:
-            raise RunFailed(f"{folder} cannot be read back: {_one_line(error)}; remove that checkpoint") from None
+            raise RunFailed(f"{folder} cannot be loaded: {_one_line(error)}; remove that checkpoint") from None
         if path is None:
-            raise RunFailed(f"{folder} holds no training state; remove that checkpoint")
+            raise RunFailed(f"{folder} has no training state; remove that checkpoint")
         state: dict[str, Any] = client["tbrm"]
         return state
 
     def entries(self) -> Iterator[tuple[str, "torch.Tensor"]]:
-        """Yield every entry of the module's state whole, by name; all processes walk together, each seeing all values.
+        """Yield every entry of the module's state by name, gathered; all processes must iterate together.
 
-        Parameters and the buffers that belong to a checkpoint, such as the bias of a router; tied ones come once.
+        Parameters and persistent buffers, such as the bias of a router; tied ones come once.
         """
         for name, entry in state_entries(self.module):
             with gathered(entry, self.settings):
-                whole = entry.detach()
-                # Under ZeRO-3 the values go when the context ends, and a receiver may keep them for longer.
-                yield name, whole.clone() if self.settings.zero_stage == 3 else whole
+                values = entry.detach()
+                # Under ZeRO-3 the values are freed when the context ends; the caller may keep them for longer.
+                yield name, values.clone() if self.settings.zero_stage == 3 else values
 
     def close(self) -> None:
         """Free hooks and buffers."""
@@ -192,7 +192,7 @@ class FrozenModule:
     """A module that is only evaluated: the reference policy. Sharded like the policy under ZeRO-3."""
 
     def __init__(self, module: Any, settings: DeepSpeed, device: str) -> None:
-        """Take the module over."""
+        """Take over the module."""
         import torch
 
         self.settings = settings
@@ -235,12 +235,12 @@ class FrozenModule:
         with torch.no_grad():
             for name, entry in state_entries(self.module):
                 with gathered(entry, self.settings, writer=0):
-                    # Buffers are not in files of older versions; they are the model's own then.
+                    # Files of older versions have no buffers; the model keeps its own.
                     if name in weights or isinstance(entry, torch.nn.Parameter):
                         entry.data.copy_(weights[name])
 
     def copy_from(self, engine: TrainingEngine) -> None:
-        """Take over the weights of an engine with the same module; all processes call it."""
+        """Copy the weights of an engine with the same module; all processes call it."""
         import torch
 
         mine = dict(state_entries(self.module))
@@ -252,7 +252,7 @@ class FrozenModule:
 
 @contextlib.contextmanager
 def gathered(entry: Any, settings: DeepSpeed, *, writer: int | None = None) -> Iterator[None]:
-    """Hold a parameter whole on every process; what rank `writer` writes into it is kept. Buffers are never divided."""
+    """Gather a parameter on every process; what rank `writer` writes to it is kept. Buffers are never sharded."""
     import torch
 
     if settings.zero_stage < 3 or not isinstance(entry, torch.nn.Parameter):
@@ -271,7 +271,7 @@ def _initialize(module: Any, **options: Any) -> Any:
 
 
 def _config(settings: DeepSpeed, *, max_grad_norm: float) -> dict[str, Any]:
-    """Return DeepSpeed's own configuration. The batch sizes are dummies: boundaries are set by hand."""
+    """Return DeepSpeed's own configuration. The batch sizes are dummies: accumulation boundaries are set by hand."""
     zero: dict[str, Any] = {"stage": settings.zero_stage}
     if settings.zero_stage == 3:
         zero |= {"stage3_param_persistence_threshold": 0, "stage3_gather_16bit_weights_on_model_save": True}

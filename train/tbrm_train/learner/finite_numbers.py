@@ -1,12 +1,12 @@
-"""Whether gradients and weights are numbers: a NaN or an infinity among them, in whatever process, stops a training.
+"""Checks that gradients and weights are finite: a NaN or infinity in any process stops the training.
 
     alarm = Alarm(module.named_parameters())       # before DeepSpeed takes them over
     engine.backward(loss)
-    alarm.take()                                   # [], or the names: ["model.layers.0.mlp.up_proj.weight"]
+    alarm.take()                                   # [], or names: ["model.layers.0.mlp.up_proj.weight"]
 
-A loss may be finite while its gradient is not: sqrt(x) at x = 0, a norm over a row of zeros. Each gradient is looked at
-where autograd hands it over, which is the same at every ZeRO stage, and its sum is enough: it is not finite if any of
-its numbers is not. Nothing waits for a GPU before `take`.
+A loss may be finite while its gradient is not: sqrt(x) at x = 0, the norm of a row of zeros. Each gradient is checked
+in an autograd hook, the same at every ZeRO stage, by its sum: that is not finite if any element is not. Nothing waits
+for the GPU before `take`.
 """
 
 import math
@@ -19,14 +19,14 @@ from torch import Tensor
 
 
 class NotFiniteError(Exception):
-    """Raised between the norm of the gradients and the step of AdamW; nothing has moved."""
+    """Raised after the gradient norm and before the AdamW step; no weight has changed."""
 
 
 class Alarm:
-    """Remembers which parameters got a gradient that is not finite."""
+    """Records which parameters received a gradient that is not finite."""
 
     def __init__(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
-        """Watch the parameters, given with their names, from now on."""
+        """Watch the named parameters from now on."""
         self._found: dict[str, Tensor] = {}
         for name, parameter in parameters:
             parameter.register_hook(partial(self._look, name))  # type: ignore[no-untyped-call]
@@ -36,22 +36,22 @@ class Alarm:
         self._found[name] = self._found[name] + found if name in self._found else found
 
     def take(self) -> list[str]:
-        """Return the names of those whose gradients since the last call were not all finite, the last layer first."""
+        """Return the parameters whose gradients since the last call were not all finite, the last layer first."""
         found, self._found = self._found, {}
         sums = torch.stack(list(found.values())).tolist() if found else []
         return [name for name, total in zip(found, sums, strict=True) if math.isnan(total)]
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Return whether all numbers of a tensor, and their sum in float32, are finite."""
+    """Return whether all elements of a tensor, and their sum in float32, are finite."""
     return not math.isnan(float(_nothing_or_nan(tensor)))
 
 
 def norm_of(norm: Any) -> float:
-    """Return DeepSpeed's norm as a number; -1 is what some versions make of one that is not finite."""
+    """Return DeepSpeed's norm as a float; some versions return -1 if it is not finite."""
     return float(norm) if float(norm) >= 0 else math.nan
 
 
 def _nothing_or_nan(tensor: Tensor) -> Tensor:
-    # 0 times anything finite is 0, times an infinity or NaN it is NaN. No mask of the tensor's size is made.
+    # 0 times a finite sum is 0, times infinity or NaN it is NaN. This allocates no mask of the tensor's size.
     return tensor.detach().sum(dtype=torch.float32) * 0.0

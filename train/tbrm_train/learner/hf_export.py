@@ -12,14 +12,14 @@ GENERATION = "generation_config.json"
 
 
 def write_model(learner: Learner, tokenizer: Any, folder: Path, *, is_first: bool) -> None:
-    """Write config, weights in the training's dtype, and tokenizer; all processes call it, the first one writes."""
+    """Write config, tokenizer, and weights in the training's dtype; all processes call it, rank 0 writes."""
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in learner.weights():
         if is_first:
             weights[name] = tensor.cpu()
     if is_first:
         model = learner.policy.module.model
-        # Copied as it is: transformers writes no greedy one with a temperature, as many models have it.
+        # Copied verbatim: transformers refuses to write a greedy config with a temperature, which many models have.
         source, generation = Path(model.name_or_path) / GENERATION, model.generation_config
         model.config.use_cache = True
         try:

@@ -1,8 +1,8 @@
 """One batch of trajectories, one or more updates: score, advantages, loss, step.
 
-Every process holds the whole batch's tokens and rewards, which are small, and computes on its share: micro-batches of
-similar lengths, the same number on each. Advantages come from the whole batch everywhere. Losses are divided by counts
-of the whole batch, so world size and micro-batches change a gradient by rounding alone.
+Every process holds the tokens and rewards of the whole batch, which are small, and computes its shard: micro-batches of
+similar lengths, the same number per process. Advantages are computed over the whole batch in every process. Losses are
+normalised by counts of the whole update, so world size and micro-batches change gradients only by rounding.
 """
 
 import math
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.advantages import group_metrics
-from tbrm_train.algorithms.share import Mean, Metrics, Share, add_metrics, mean
+from tbrm_train.algorithms.shard import BatchShard, Mean, Metrics, add_metrics, mean
 from tbrm_train.algorithms.signals import MicroBatch, Trajectory
+from tbrm_train.learner.batch import ScoredBatch, collate
 from tbrm_train.learner.deepspeed_engine import FrozenModule, Processes, TrainingEngine
 from tbrm_train.learner.finite_numbers import is_finite
-from tbrm_train.learner.known import Known, whole_batch
 from tbrm_train.learner.micro_batches import plan_micro_batches, split_batch
-from tbrm_train.learner.ranks import gather, gather_by_place, sum_all
+from tbrm_train.learner.ranks import gather, gather_by_index, sum_all
 from tbrm_train.output.checkpoint import diverged
 from tbrm_train.policy.policy import TokenScores, make_batch
 from tbrm_train.recipes.rl_recipe import RlRecipe
@@ -30,10 +30,10 @@ from tbrm_train.rollout.sampling import Continuation
 
 
 class Learner:
-    """The policy in training, and what its algorithm needs beside it."""
+    """The policy in training, and the models that its algorithm needs."""
 
     def __init__(self, recipe: RlRecipe, processes: Processes, policy: TrainingEngine) -> None:
-        """Take the policy over; reference and critic are set by who builds it."""
+        """Take over the policy; the caller sets reference and critic."""
         self.recipe = recipe
         self.processes = processes
         self.policy = policy
@@ -43,30 +43,30 @@ class Learner:
         self.tied_name = tied_name(policy.module.model)
 
     def learn(self, trajectories: Sequence[Trajectory], *, step: int, spent: float = 0.0) -> dict[str, float]:
-        """Update on a whole batch, the same in every process; return the step's metrics.
+        """Update on a batch, which is the same in every process; return the metrics of the step.
 
-        `spent` is the share of the budget that went into the steps before; the schedule falls with it. Raises
-        Diverged, before the weights change, if loss or gradients are not finite in any process.
+        `spent` is the fraction of the budget spent by earlier steps; the schedule depends on it. Raises Diverged,
+        before the weights change, if loss or gradients are not finite in any process.
         """
-        told, norms = [group_metrics_once(trajectories, self.processes)], []
+        metrics, norms = [group_metrics_once(trajectories, self.processes)], []
         parts = split_batch(len(trajectories), self.needs.updates_per_batch)
-        known = self._prepare(trajectories, parts)
+        scored = self._prepare(trajectories, parts)
         for part in parts:
-            told += self._accumulate(trajectories, part, known, step)
+            metrics += self._accumulate(trajectories, part, scored, step)
             norms.append(self._update("policy", self.recipe.optimizer.learning_rate, step, spent))
             if self.critic is not None:
                 norm = self._update("critic", self.recipe.optimizer.critic_learning_rate, step, spent)
-                told.append({"critic/grad_norm": mean(torch.tensor([norm]))})
+                metrics.append({"critic/grad_norm": mean(torch.tensor([norm]))})
         resets = self.needs.reference_reset_every
         if self.reference is not None and resets is not None and step % resets == 0:
             self.reference.copy_from(self.policy)
         return {
-            **self._total(add_metrics(told)),
+            **self._total(add_metrics(metrics)),
             "grad_norm": sum(norms) / len(norms),
             "learning_rate": self._rate(self.recipe.optimizer.learning_rate, step, spent),
         }
 
-    def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> Known:
+    def _prepare(self, trajectories: Sequence[Trajectory], parts: Sequence[Sequence[int]]) -> ScoredBatch:
         """Score the batch before its first update, as far as the algorithm needs it."""
         critic, reference, kl_in_reward = self.critic, self.reference, self.needs.kl_in_reward
         penalised = kl_in_reward > 0
@@ -79,71 +79,68 @@ class Learner:
                     batch = make_batch(_pairs(trajectories, micro or [0]), device=self.processes.device)
                     if len(parts) > 1 or penalised:
                         logprobs = self._score(batch).logprobs
-                        old |= _by_place(micro, logprobs, batch.lengths)
+                        old |= _by_index(micro, logprobs, batch.lengths)
                         if penalised and reference is not None:
                             log_ratio = logprobs - TokenScores(*reference(batch)).logprobs
-                            penalties |= _by_place(micro, kl_in_reward * log_ratio, batch.lengths)
+                            penalties |= _by_index(micro, kl_in_reward * log_ratio, batch.lengths)
                     if critic is not None:
-                        values |= _by_place(micro, critic(batch), batch.lengths)
-        everything = partial(gather_by_place, count=len(trajectories), processes=self.processes)
-        whole = whole_batch(
+                        values |= _by_index(micro, critic(batch), batch.lengths)
+        gather_all = partial(gather_by_index, count=len(trajectories), processes=self.processes)
+        packed = collate(
             trajectories,
-            values=everything(values) if critic is not None else None,
-            penalties=everything(penalties) if penalised else None,
+            values=gather_all(values) if critic is not None else None,
+            penalties=gather_all(penalties) if penalised else None,
         )
         lengths = [len(item.response) for item in trajectories]
-        return Known(
-            whole,
-            self.algorithm.signals(whole, self.recipe.algorithm),
-            torch.cat(everything(old)) if len(parts) > 1 else None,
+        return ScoredBatch(
+            packed,
+            self.algorithm.signals(packed, self.recipe.algorithm),
+            torch.cat(gather_all(old)) if len(parts) > 1 else None,
             torch.split(torch.arange(sum(lengths)), lengths),
         )
 
     def _accumulate(
-        self, trajectories: Sequence[Trajectory], part: Sequence[int], known: Known, step: int
+        self, trajectories: Sequence[Trajectory], part: Sequence[int], scored: ScoredBatch, step: int
     ) -> list[Metrics]:
         """Add up the gradients of one update; raises Diverged if they or the loss are not finite in any process."""
         plan = self._plan(trajectories, part)
-        num_tokens = sum(len(trajectories[place].response) for place in part)
-        told: list[Metrics] = []
+        num_tokens = sum(len(trajectories[index].response) for index in part)
+        found: list[Metrics] = []
         total = 0.0
         for number, micro in enumerate(plan):
-            # A process without work computes on one trajectory that counts nothing, since all must take part.
-            places, weight, is_last = micro or [part[0]], 1.0 if micro else 0.0, number == len(plan) - 1
-            batch = make_batch(_pairs(trajectories, places), device=self.processes.device)
-            share, numbers = (
-                Share(batch.rows, len(places), len(part), num_tokens),
-                known.of(places, self.processes.device),
-            )
+            # A process without work computes one trajectory with loss weight 0, since all must take part.
+            indices, loss_weight, is_last = micro or [part[0]], 1.0 if micro else 0.0, number == len(plan) - 1
+            batch = make_batch(_pairs(trajectories, indices), device=self.processes.device)
+            selected = scored.select(indices, self.processes.device)
             inputs = MicroBatch(
-                share=share,
+                shard=BatchShard(batch.segment_ids, len(indices), len(part), num_tokens),
                 reference=TokenScores(*self.reference(batch)) if self.reference is not None else None,
                 scores=self._score(batch),
-                rewards=numbers.whole.rewards,
-                optimal_values=self._optimal_values(trajectories, places),
-                old_logprobs=numbers.old_logprobs,
-                signals=numbers.signals,
+                rewards=selected.batch.rewards,
+                optimal_values=self._optimal_values(trajectories, indices),
+                old_logprobs=selected.old_logprobs,
+                signals=selected.signals,
                 max_tokens=self.recipe.rollout.max_tokens,
-                old_values=numbers.whole.values,
+                old_values=selected.batch.values,
             )
             loss, metrics = self.algorithm.loss(inputs, self.recipe.algorithm)
             metrics["entropy"] = mean(inputs.scores.entropy)
-            total += float(loss.detach()) * weight
-            self.policy.backward(loss * weight, last=is_last)
+            total += float(loss.detach()) * loss_weight
+            self.policy.backward(loss * loss_weight, last=is_last)
             if self.critic is not None:
                 assert self.algorithm.critic_loss is not None
                 critic_loss, more = self.algorithm.critic_loss(self.critic(batch), inputs, self.recipe.algorithm)
                 metrics |= more
-                total += float(critic_loss.detach()) * weight
-                self.critic.backward(critic_loss * weight, last=is_last)
-            told += [metrics] if micro else []
-        # A sum over processes, of every update: not a mean.
-        told.append({"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))})
-        self._check(total, told, step)
-        return told
+                total += float(critic_loss.detach()) * loss_weight
+                self.critic.backward(critic_loss * loss_weight, last=is_last)
+            found += [metrics] if micro else []
+        # The loss is summed over processes, not averaged.
+        found.append({"loss": Mean(torch.tensor(total).double(), torch.tensor(1 / self.processes.world_size))})
+        self._check(total, found, step)
+        return found
 
-    def _check(self, loss: float, told: Sequence[Metrics], step: int) -> None:
-        """Raise Diverged, in all processes, if one of them has met a number that is not finite."""
+    def _check(self, loss: float, metrics: Sequence[Metrics], step: int) -> None:
+        """Raise Diverged in all processes if the loss or a gradient is not finite in one of them."""
         mine = (loss, {name: engine.alarm.take() for name, engine in self._engines().items()})
         everyone = gather([mine], self.processes)
         total = sum(part for part, _ in everyone)
@@ -154,13 +151,13 @@ class Learner:
         what = f"the loss of step {step} is {total}"
         if math.isfinite(total):
             what = f"in step {step} the gradient of {' and '.join(named)} is not finite, while the loss is {total:.4g}"
-        terms = self._total(add_metrics(told))
+        terms = self._total(add_metrics(metrics))
         raise diverged(self.recipe, what, {"loss": total, "terms": terms, "not_finite": broken})
 
     def _update(self, name: str, peak: float, step: int, spent: float) -> float:
-        """Let an engine step; return the norm of its gradients. Raises Diverged, before it moves, if that is no number.
+        """Step an engine; return its gradient norm. Raises Diverged, before the weights change, if that is not finite.
 
-        Gradients that are finite one by one can still be too large to be squared and added.
+        Gradients that are each finite can still overflow when squared and summed.
         """
         norm = self._engines()[name].step(learning_rate=self._rate(peak, step, spent))
         if not math.isfinite(norm):
@@ -172,7 +169,7 @@ class Learner:
         return {"policy": self.policy} | ({} if self.critic is None else {"critic": self.critic})
 
     def check_weights(self, step: int) -> None:
-        """Raise Diverged if trained weights are not finite, which a few probes need not see; all processes call it."""
+        """Raise Diverged if trained weights are not finite, which the probe may miss; all processes call it."""
         for name, engine in self._engines().items():
             trained = {key for key, parameter in engine.module.named_parameters() if parameter.requires_grad}
             broken = [key for key, entry in engine.entries() if key in trained and not is_finite(entry)]
@@ -182,7 +179,7 @@ class Learner:
 
     def _total(self, metrics: Metrics) -> dict[str, float]:
         """Return the means over all processes."""
-        names = sorted(set(gather(sorted(metrics), self.processes, whole=True)))
+        names = sorted(set(gather(sorted(metrics), self.processes, concat=True)))
         nothing = Mean(torch.zeros(()), torch.zeros(()))
         totals = sum_all([float(metrics.get(name, nothing).total) for name in names], self.processes)
         counts = sum_all([float(metrics.get(name, nothing).count) for name in names], self.processes)
@@ -194,21 +191,21 @@ class Learner:
         return TokenScores(*self.policy(batch))
 
     def _plan(self, trajectories: Sequence[Trajectory], part: Sequence[int]) -> list[list[int]]:
-        """Return this process's micro-batches of a part, as places in the batch."""
+        """Return this process's micro-batches of a part, as indices into the batch."""
         plan = plan_micro_batches(
-            [trajectories[place].num_tokens for place in part],
+            [trajectories[index].num_tokens for index in part],
             world_size=self.processes.world_size,
             max_tokens=self.recipe.deepspeed.micro_batch_tokens,
         )
         return [[part[index] for index in micro] for micro in plan[self.processes.rank]]
 
-    def _optimal_values(self, trajectories: Sequence[Trajectory], places: Sequence[int]) -> Tensor:
-        return torch.tensor([trajectories[place].optimal_value for place in places], device=self.processes.device)
+    def _optimal_values(self, trajectories: Sequence[Trajectory], indices: Sequence[int]) -> Tensor:
+        return torch.tensor([trajectories[index].optimal_value for index in indices], device=self.processes.device)
 
     def _rate(self, peak: float, step: int, spent: float) -> float:
-        """Return the rate of a step, 1 being the first: linear warm-up, then the schedule down to 0 after the last.
+        """Return the learning rate of a step, from 1 on: linear warm-up, then the schedule down to 0 after the last.
 
-        Of the share of the steps and the share of the budget, the larger one says how far the training is.
+        Progress is the fraction of the steps done or of the budget spent, whichever is larger.
         """
         settings, done = self.recipe.optimizer, step - 1
         if done < settings.warmup_steps:
@@ -230,7 +227,7 @@ class Learner:
         return [part.tolist() for part in torch.split(scores.logprobs, list(batch.lengths))]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the policy's weights and stored buffers under their Hugging Face names; all processes walk together."""
+        """Yield the policy's weights and stored buffers by their Hugging Face names; all processes call it together."""
         for entry, tensor in self.policy.entries():
             name = entry.removeprefix("model.")
             yield name, tensor
@@ -239,7 +236,7 @@ class Learner:
                 yield "lm_head.weight", tensor
 
     def save(self, folder: Path, state: dict[str, Any]) -> None:
-        """Write everything that training goes on from; all processes call it."""
+        """Write everything that training resumes from; all processes call it."""
         self.policy.save(folder / "policy", state)
         if self.critic is not None:
             self.critic.save(folder / "critic", {})
@@ -269,17 +266,17 @@ def tied_name(model: Any) -> str | None:
     return next(str(name) for name, parameter in model.named_parameters() if parameter is embeddings)
 
 
-def _pairs(trajectories: Sequence[Trajectory], places: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    return [(trajectories[place].prompt, trajectories[place].response) for place in places]
+def _pairs(trajectories: Sequence[Trajectory], indices: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return [(trajectories[index].prompt, trajectories[index].response) for index in indices]
 
 
-def _by_place(places: Sequence[int], tokens: Tensor, lengths: Sequence[int]) -> dict[int, Tensor]:
-    # A process without work has scored one trajectory that is nobody's.
-    return dict(zip(places, torch.split(tokens.cpu(), list(lengths)), strict=bool(places)))
+def _by_index(indices: Sequence[int], values: Tensor, lengths: Sequence[int]) -> dict[int, Tensor]:
+    # A process without work has scored one trajectory whose values are dropped.
+    return dict(zip(indices, torch.split(values.cpu(), list(lengths)), strict=bool(indices)))
 
 
 def group_metrics_once(trajectories: Sequence[Trajectory], processes: Processes) -> Metrics:
-    """Return the metrics of the batch's groups, counted by one process: every one holds the whole batch."""
+    """Return the metrics of the batch's groups, counted by one process only, since all hold the whole batch."""
     if processes.rank > 0:
         return {}
     rewards, groups = [item.reward for item in trajectories], [item.group for item in trajectories]

@@ -2,13 +2,13 @@
 
     lengths 5 3 2, max_tokens 8   ->   packs [[0, 1], [2]]                     8 and 2 tokens
 
-    tokens      a a a a a b b b        one row, (1, T)
-    positions   0 1 2 3 4 0 1 2        start again with each trajectory
-    bounds      0         5     8      what attention of packed rows asks for (cu_seqlens)
+    tokens        a a a a a b b b      one row, (1, T)
+    position_ids  0 1 2 3 4 0 1 2      restart with each trajectory
+    cu_seqlens    0         5     8    as FlashAttention's varlen functions take them
 
-A model whose attention knows where trajectories begin (FlashAttention by the bounds, transformers' SDPA by the
-positions) gives each the hidden states that it has alone. Without such attention, pad: `micro_batches`. Sums over
-trajectories do not care about the packs; `unpack` puts results back in the order of the batch.
+A model whose attention knows where trajectories begin (FlashAttention by cu_seqlens, transformers' SDPA by
+position_ids) computes the same hidden states for each as without packing. Other models need padding: `micro_batches`.
+Sums over trajectories do not depend on the packing; `unpack` restores the order of the batch.
 """
 
 from collections.abc import Sequence
@@ -22,95 +22,95 @@ from torch import Tensor
 class Pack:
     """Trajectories in one row of T tokens, of which N are responses."""
 
-    places: tuple[int, ...]  # which trajectories of the batch, in the row's order
+    indices: tuple[int, ...]  # of the trajectories in the batch, in the order of the row
     input_ids: Tensor  # (1, T)
     position_ids: Tensor  # (1, T)
-    bounds: Tensor  # (trajectories + 1,) int32: where each begins, and T
-    longest: int  # tokens
-    rows: Tensor  # (N,) whose response token it is, ascending
-    predicts: Tensor  # (N,) where in the row the hidden state stands that predicts it
+    cu_seqlens: Tensor  # (trajectories + 1,) int32: where each begins, and T
+    max_seqlen: int  # tokens of the longest trajectory
+    segment_ids: Tensor  # (N,) the trajectory of each response token, ascending
+    logits_indices: Tensor  # (N,) position in the row of the hidden state that predicts it
     targets: Tensor  # (N,) the token itself
     response_lengths: tuple[int, ...]
 
 
 def plan_packs(lengths: Sequence[int], *, max_tokens: int, world_size: int = 1) -> list[list[list[int]]]:
-    """Return for every process its packs, as lists of indices; all processes have the same number.
+    """Return the packs of every process, as lists of indices; all processes get the same number of them.
 
-    A pack holds at most `max_tokens`, or one trajectory that alone is longer. The longest go first, each into the
-    fullest pack that has room (best-fit decreasing), so no two packs would fit into one. Packs are divided until all
-    processes have as many; where there is nothing left to divide, some are empty.
+    A pack holds at most `max_tokens`, or a single longer trajectory. The longest go first, each into the fullest pack
+    that has room (best-fit decreasing), so no two packs would fit into one. Packs are split until all processes have
+    the same number; if nothing is left to split, some are empty.
     """
     packs: list[list[int]] = []
     free: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        fitting = [place for place, room in enumerate(free) if room >= lengths[index]]
+        fitting = [slot for slot, room in enumerate(free) if room >= lengths[index]]
         if fitting:
-            place = min(fitting, key=lambda place: free[place])
+            slot = min(fitting, key=lambda slot: free[slot])
         else:
-            place = len(packs)
+            slot = len(packs)
             packs.append([])
             free.append(max_tokens)
-        packs[place].append(index)
-        free[place] -= lengths[index]
+        packs[slot].append(index)
+        free[slot] -= lengths[index]
     while len(packs) % world_size:
-        largest = max(range(len(packs)), key=lambda place: len(packs[place]))
-        whole = packs[largest]
-        packs[largest : largest + 1] = [whole[0::2], whole[1::2]]
+        largest = max(range(len(packs)), key=lambda slot: len(packs[slot]))
+        split = packs[largest]
+        packs[largest : largest + 1] = [split[0::2], split[1::2]]
     packs.sort(key=lambda pack: -sum(lengths[index] for index in pack))
     return [packs[rank::world_size] for rank in range(world_size)]
 
 
 def make_pack(
-    sequences: Sequence[tuple[Sequence[int], Sequence[int]]], places: Sequence[int], *, device: str = "cpu"
+    sequences: Sequence[tuple[Sequence[int], Sequence[int]]], indices: Sequence[int], *, device: str = "cpu"
 ) -> Pack:
-    """Lay the (prompt, response) pairs at these places of the batch end to end.
+    """Pack the (prompt, response) pairs at these indices of the batch end to end.
 
-    A prompt has at least one token, which predicts the response's first; a response may be empty. No places, no tokens.
+    A prompt has at least one token, which predicts the response's first; a response may be empty, and so may a pack.
     """
-    chosen = [sequences[place] for place in places]
+    chosen = [sequences[index] for index in indices]
     tokens = [token for prompt, response in chosen for token in (*prompt, *response)]
     lengths = torch.tensor([len(prompt) + len(response) for prompt, response in chosen], dtype=torch.long)
     responses = torch.tensor([len(response) for _, response in chosen], dtype=torch.long)
-    bounds = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    positions = torch.arange(len(tokens)) - bounds[:-1].repeat_interleave(lengths)
-    rows = torch.arange(len(chosen)).repeat_interleave(responses)
+    cu_seqlens = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    positions = torch.arange(len(tokens)) - cu_seqlens[:-1].repeat_interleave(lengths)
+    segment_ids = torch.arange(len(chosen)).repeat_interleave(responses)
     # A response's tokens are its trajectory's last; each is predicted one token before.
-    first = bounds[1:] - responses
+    first = cu_seqlens[1:] - responses
     starts = torch.cat([responses.new_zeros(1), responses.cumsum(0)])[:-1]
-    own = first[rows] + torch.arange(len(rows)) - starts[rows]
+    own = first[segment_ids] + torch.arange(len(segment_ids)) - starts[segment_ids]
     input_ids = torch.tensor(tokens, dtype=torch.long)
     return Pack(
-        places=tuple(places),
+        indices=tuple(indices),
         input_ids=input_ids[None].to(device),
         position_ids=positions[None].to(device),
-        bounds=bounds.to(device=device, dtype=torch.int32),
-        longest=int(lengths.max()) if len(chosen) else 0,
-        rows=rows.to(device),
-        predicts=(own - 1).to(device),
+        cu_seqlens=cu_seqlens.to(device=device, dtype=torch.int32),
+        max_seqlen=int(lengths.max()) if len(chosen) else 0,
+        segment_ids=segment_ids.to(device),
+        logits_indices=(own - 1).to(device),
         targets=input_ids[own].to(device),
         response_lengths=tuple(responses.tolist()),
     )
 
 
 def unpack(results: Sequence[tuple[Pack, Tensor]], *, count: int) -> list[Tensor]:
-    """Return the response tokens' numbers of each trajectory, in the order of the batch of `count`.
+    """Return the per-token values of each trajectory, in the order of the batch of `count`.
 
-    `results` pairs every pack with its numbers (N,); each trajectory must be in exactly one of them.
+    `results` pairs every pack with its values (N,); each trajectory must be in exactly one of them.
     """
     found: dict[int, Tensor] = {}
-    for pack, numbers in results:
-        parts = torch.split(numbers, list(pack.response_lengths)) if pack.places else ()
-        for place, part in zip(pack.places, parts, strict=True):
-            assert place not in found, f"trajectory {place} is in two packs"
-            found[place] = part
-    missing = [place for place in range(count) if place not in found]
+    for pack, values in results:
+        parts = torch.split(values, list(pack.response_lengths)) if pack.indices else ()
+        for index, part in zip(pack.indices, parts, strict=True):
+            assert index not in found, f"trajectory {index} is in two packs"
+            found[index] = part
+    missing = [index for index in range(count) if index not in found]
     assert not missing, f"the packs do not hold the batch: {missing[:3]} missing"
     assert len(found) == count, f"the packs hold {len(found)} trajectories, the batch {count}"
-    return [found[place] for place in range(count)]
+    return [found[index] for index in range(count)]
 
 
 def fill(lengths: Sequence[int], plan: Sequence[Sequence[Sequence[int]]], *, max_tokens: int) -> float:
-    """Return the share of `max_tokens` that an average pack uses; NaN without tokens or packs."""
+    """Return the fraction of `max_tokens` that an average pack uses; NaN without tokens or packs."""
     packs = [pack for rank in plan for pack in rank if pack]
     return (
         sum(lengths[index] for pack in packs for index in pack) / (len(packs) * max_tokens) if packs else float("nan")

@@ -1,4 +1,4 @@
-"""What processes that train together tell each other, and small things each keeps: clocks and generators."""
+"""Communication between the processes of a training, and what each keeps for itself: clocks and random generators."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,31 +14,31 @@ from tbrm_train.learner.deepspeed_engine import Processes
 T = TypeVar("T")
 
 
-def gather(mine: Sequence[T], processes: Processes, *, whole: bool = False) -> list[T]:
-    """Return the items of all processes: dealt back in turn (item i from process i % world_size), or one after another.
+def gather(mine: Sequence[T], processes: Processes, *, concat: bool = False) -> list[T]:
+    """Return the items of all processes, interleaved (item i is from process i % world_size), or concatenated by rank.
 
-    Dealt back, the items must have been dealt out so: `items[rank::world_size]`.
+    Interleaving undoes `items[rank::world_size]`.
     """
     if processes.world_size == 1:
         return list(mine)
     parts: list[Any] = [None] * processes.world_size
     torch.distributed.all_gather_object(parts, list(mine))
-    if whole:
+    if concat:
         return [item for part in parts for item in part]
     total = sum(len(part) for part in parts)
     return [parts[index % processes.world_size][index // processes.world_size] for index in range(total)]
 
 
-def gather_by_place(mine: dict[int, Tensor], *, count: int, processes: Processes) -> list[Tensor]:
-    """Return the tensors of all processes in the order of their places 0 .. count - 1."""
-    found = dict(gather(list(mine.items()), processes, whole=True))
-    return [found[place] for place in range(count)]
+def gather_by_index(mine: dict[int, Tensor], *, count: int, processes: Processes) -> list[Tensor]:
+    """Return the tensors of all processes in the order of their indices 0 .. count - 1."""
+    found = dict(gather(list(mine.items()), processes, concat=True))
+    return [found[index] for index in range(count)]
 
 
 def sum_all(values: Sequence[float], processes: Processes) -> list[float]:
-    """Return the sum over all processes of each value, the same bits in all of them."""
-    rows = gather([list(values)], processes, whole=True)
-    return [sum(column) for column in zip(*rows, strict=True)]
+    """Return the sum over all processes of each value, bit-identical in all of them."""
+    by_rank = gather([list(values)], processes, concat=True)
+    return [sum(column) for column in zip(*by_rank, strict=True)]
 
 
 def barrier(processes: Processes) -> None:
@@ -53,13 +53,13 @@ def largest(value: float, processes: Processes) -> float:
 
 
 def generator_state() -> dict[str, Any]:
-    """Return the state of torch's generators of this process."""
+    """Return the state of this process's torch generators."""
     on_gpu = torch.cuda.is_available()
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if on_gpu else None}
 
 
 def restore_generators(state: dict[str, Any]) -> None:
-    """Set torch's generators to what `generator_state` returned."""
+    """Restore the state that `generator_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"].cpu())
@@ -69,12 +69,12 @@ class Clock:
     """Seconds of each phase of a step."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start at zero."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to the phase."""
+        """Add the time of the block to the phase."""
         started = time.perf_counter()
         try:
             yield
@@ -86,7 +86,7 @@ class Clock:
         return sum(self.seconds.get(name, 0.0) for name in phases)
 
     def take(self) -> dict[str, float]:
-        """Return the seconds so far, `seconds/<phase>`, and start anew; with the process's peak memory in GiB."""
+        """Return and reset the seconds so far, as `seconds/<phase>`, with the peak memory of the process in GiB."""
         found = {f"seconds/{name}": value for name, value in self.seconds.items()}
         self.seconds = {}
         found["memory_gib"] = _peak_memory()
@@ -96,6 +96,6 @@ class Clock:
 
 
 def _peak_memory() -> float:
-    """Return the most memory that this process held, in GiB; ru_maxrss begins with that of the parent."""
+    """Return the peak memory of this process in GiB; ru_maxrss would start at that of the parent."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20

@@ -1,10 +1,10 @@
-"""What a module's state is, and how it is cast: parameters to the training's dtype, buffers not at all.
+"""What the state of a module is, and how it is cast: parameters to the training's dtype, buffers not at all.
 
     dict(state_entries(model))  ->  {"model.layers.0.mlp.up_proj.weight": ..., "model.layers.0.layer_scalar": ...}
 
 A checkpoint holds parameters and persistent buffers, such as the scale of a layer or the bias of a router. Buffers are
-constants that a class made in a dtype of its own choosing: a rotary frequency rounded to bfloat16 turns token 2,000 by
-another angle. Every module is cast by this rule, so that equal weights give equal numbers.
+constants in a dtype that the class chose: a rotary frequency rounded to bfloat16 rotates token 2,000 by another angle.
+Every module is cast by this rule, so that equal weights give equal results.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def cast_parameters(module: nn.Module, dtype: torch.dtype) -> None:
 
 @contextlib.contextmanager
 def kept_buffers(module: nn.Module) -> Iterator[None]:
-    """Give the buffers back, with their dtype and values, that the block has cast: DeepSpeed before 0.19 casts all."""
+    """Restore dtype and values of the buffers that the block casts: DeepSpeed before 0.19 casts all of them."""
     before = {name: buffer.clone() for name, buffer in module.named_buffers(remove_duplicate=False)}
     yield
     for name, buffer in module.named_buffers(remove_duplicate=False):

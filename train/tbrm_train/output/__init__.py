@@ -1,1 +1,1 @@
-"""What a training leaves behind: checkpoints, numbers of its steps, what it was made of, pushes."""
+"""What a training writes: checkpoints, metrics, fingerprints of its inputs, pushes to the Hub."""

@@ -1,13 +1,13 @@
-"""A budget: a training ends after the first step in which it is reached.
+"""A budget: the training ends after the first step that reaches it.
 
     [budget]
     generated_tokens = 1000000
 
-Tokens are those of `tokens/generated` and `tokens/trained` in metrics.jsonl, added up over all of its lines (step 0,
-the samples behind A*-PO's V*, among them); validation and evaluation cost nothing. So a budget of tokens ends a
-training at the same step whenever it is repeated, and what is spent is in every checkpoint. Seconds are those of
-rollouts, updates and weight syncs: such a training ends where the machine lets it. Example: steps of 400, 380 and 430
-tokens and a budget of 800 tokens end after the third step.
+Tokens are the sums of `tokens/generated` and `tokens/trained` over all lines of metrics.jsonl (including step 0, the
+samples for A*-PO's V*); validation and evaluation are free. A budget of tokens therefore ends a repeated training at
+the same step, and every checkpoint stores what is spent. Seconds are those of rollouts, updates and weight syncs, so
+where such a training ends depends on the machine. Example: steps of 400, 380 and 430 tokens with a budget of 800 tokens
+end after the third step.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Meter:
 
     @property
     def share(self) -> float:
-        """The share of the budget that is spent, of several limits the largest; 0 without a limit, above 1 beyond."""
+        """The fraction of the budget that is spent, the largest over its limits; 0 without a limit, may exceed 1."""
         limits = (
             (self.generated_tokens, self.budget.generated_tokens),
             (self.trained_tokens, self.budget.trained_tokens),
@@ -49,7 +49,7 @@ class Meter:
         return self.share >= 1
 
     def state(self) -> dict[str, float]:
-        """Return what a checkpoint keeps; seconds, which no two trainings share, only where they are limited."""
+        """Return what a checkpoint stores; seconds, which differ when repeated, only if they are limited."""
         tokens: dict[str, float] = {
             "generated_tokens": int(self.generated_tokens),
             "trained_tokens": int(self.trained_tokens),

@@ -1,12 +1,12 @@
-"""Checkpoints: a Hugging Face folder that `tbench eval` takes, with everything to go on from in its `state`.
+"""Checkpoints: a Hugging Face folder that `tbench eval` takes, with everything to resume from in its `state`.
 
     runs/x/recipe.toml  metrics.jsonl  timings.jsonl
     runs/x/checkpoints/step-000050/config.json  model.safetensors  tokenizer.json ...  meta.json
                                   /state/       DeepSpeed's weights, optimiser and this process's generators
-    runs/x/checkpoints/best       a link to the one that did best on validation
+    runs/x/checkpoints/best       a link to the best one on validation
 
-A checkpoint is written beside (`.step-000050`), flushed to the disk and renamed: killed at any moment, a run finds the
-last whole one. The meta file names the step, the number of processes and the validation score.
+A checkpoint is written under another name (`.step-000050`), flushed to disk and renamed: a run that is killed at any
+moment finds the last complete one. The meta file has the step, the number of processes and the validation score.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from tbrm_train.recipes.rl_rules import read_stored_recipe, recipe_changes, reci
 RECIPE, META, BEST, INPUTS, VALUES = "recipe.toml", "meta.json", "best", "inputs.json", "values.json"
 LOCK = ".lock"
 NAME = re.compile(r"step-(\d{6,})")
-# What torch's writer says where the system would say that the disk is full.
+# The errors of torch's writer when the disk is full.
 WRITER_ERRORS = ("PytorchStreamWriter", "unexpected pos", "file write failed")
 
 
 @dataclass(frozen=True, slots=True)
 class StepCheckpoint:
-    """A whole checkpoint on disk. `score` is its validation score, NaN if not measured; `spent` is a Meter's state."""
+    """A complete checkpoint on disk. `score`: validation score, NaN if not measured; `spent`: state of its Meter."""
 
     path: Path
     step: int
@@ -44,10 +44,10 @@ class StepCheckpoint:
 
 
 def open_output(recipe: RlRecipe) -> list[StepCheckpoint]:
-    """Make the output folder or join the one that this recipe has started; return its checkpoints, oldest first.
+    """Create the output folder or open the one that this recipe started; return its checkpoints, oldest first.
 
-    A start that was refused before its first step leaves the folder to the next recipe. Raises UserError if the folder
-    belongs to something else or to another recipe.
+    A start that failed before its first step does not claim the folder. Raises UserError if the folder belongs to
+    something else or to another recipe.
     """
     output = Path(recipe.output)
     stored = output / RECIPE
@@ -59,7 +59,7 @@ def open_output(recipe: RlRecipe) -> list[StepCheckpoint]:
         with locked(output):
             write_text(stored, recipe_toml(recipe))
         return []
-    # Where the content of what a recipe names is known, its names may change: it is checked when it has been read.
+    # If INPUTS has fingerprints of what a recipe names, the names may change: the content is checked once it is loaded.
     changes = recipe_changes(recipe, read_stored_recipe(stored), by_content=(output / INPUTS).is_file())
     if changes:
         more = f" (and {len(changes) - 1} more keys)" if len(changes) > 1 else ""
@@ -68,12 +68,12 @@ def open_output(recipe: RlRecipe) -> list[StepCheckpoint]:
 
 
 def locked(output: Path) -> FileLock:
-    """Keep a second training out of the folder; the lock ends with the process, however it ends."""
+    """Lock the folder against a second training; the lock is released when the process ends, however it ends."""
     return FileLock(output / LOCK, f"{shown(output)} is being trained in by")
 
 
 def list_checkpoints(output: Path) -> list[StepCheckpoint]:
-    """Return the whole checkpoints of a run, oldest first."""
+    """Return the complete checkpoints of a run, oldest first."""
     folder = output / "checkpoints"
     found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted((_read(path) for path in found), key=lambda item: item.step)
@@ -85,17 +85,17 @@ def last_checkpoint(output: Path) -> StepCheckpoint | None:
 
 
 def meter_of(recipe: RlRecipe, last: StepCheckpoint | None) -> Meter:
-    """Return what the training has spent when it goes on from a checkpoint; nothing without one."""
+    """Return what the training had spent at a checkpoint that it resumes from; nothing without one."""
     return Meter(recipe.budget, **(last.spent if last else {}))
 
 
 def is_finished(recipe: RlRecipe, last: StepCheckpoint) -> bool:
-    """Return whether nothing is left to train after a checkpoint: all steps are done or the budget is spent."""
+    """Return whether no training is left after a checkpoint: all steps are done or the budget is spent."""
     return last.step >= recipe.optimizer.steps or meter_of(recipe, last).is_spent
 
 
 class Diverged(RunFailed):
-    """Numbers of a training are not finite; `facts` are what is known of the loss and the gradients."""
+    """A loss, gradient or weight is not finite; `facts` describe loss and gradients."""
 
     def __init__(self, message: str, facts: dict[str, Any]) -> None:
         super().__init__(message)
@@ -103,7 +103,7 @@ class Diverged(RunFailed):
 
 
 def diverged(recipe: RlRecipe, what: str, facts: dict[str, Any] | None = None) -> Diverged:
-    """Return the error of a training whose numbers are not finite; it names the last good checkpoint."""
+    """Return the error of a training that is not finite any more; it names the last good checkpoint."""
     last = last_checkpoint(Path(recipe.output))
     good = f"the last good checkpoint is {last.path}" if last else "no checkpoint was written yet"
     rate = recipe.optimizer.learning_rate
@@ -111,7 +111,7 @@ def diverged(recipe: RlRecipe, what: str, facts: dict[str, Any] | None = None) -
 
 
 def check_world_size(checkpoint: StepCheckpoint, world_size: int) -> None:
-    """Raise UserError if another number of processes wrote the checkpoint: its state is divided among them."""
+    """Raise UserError if another number of processes wrote the checkpoint: its state is sharded over them."""
     if checkpoint.world_size != world_size:
         raise UserError(
             f"{checkpoint.path} was written by {checkpoint.world_size} processes, this training has {world_size}; "
@@ -129,14 +129,14 @@ def write_checkpoint(
     write_state: Callable[[Path], None],
     write_model: Callable[[Path], None],
 ) -> Path:
-    """Write one checkpoint, all processes together; return its folder once it is whole.
+    """Write one checkpoint, called by all processes; return its folder once it is complete.
 
-    `write_state` runs in every process, `write_model` too (it gathers weights), files of the model are rank 0's
-    (`is_first`). Raises RunFailed if the disk refuses; the checkpoints before stay.
+    `write_state` and `write_model` (which gathers weights) run in every process; rank 0 (`is_first`) writes the model's
+    files. Raises RunFailed if the disk fails; earlier checkpoints stay.
     """
     path = output / "checkpoints" / f"step-{step:06d}"
     draft = path.with_name(f".{path.name}")
-    with _told(output, step):
+    with _disk_errors(output, step):
         if is_first:
             shutil.rmtree(draft, ignore_errors=True)
             (draft / "state").mkdir(parents=True)
@@ -159,7 +159,7 @@ def write_checkpoint(
 
 
 def point_best(output: Path) -> StepCheckpoint | None:
-    """Point `best` at the checkpoint with the best score and return it, None if none has a score; rank 0 alone."""
+    """Point `best` at the checkpoint with the best score and return it, None if none has a score; rank 0 only."""
     checkpoints = list_checkpoints(output)
     scored = [item for item in checkpoints if item.score == item.score]
     best = max(scored, key=lambda item: (item.score, -item.step), default=None)
@@ -173,11 +173,11 @@ def point_best(output: Path) -> StepCheckpoint | None:
 
 
 def prune(output: Path, *, keep_last: int) -> None:
-    """Point `best` at the best score and remove all but the last ones and that one; rank 0 alone."""
+    """Point `best` at the best checkpoint and remove all others but the last ones; rank 0 only."""
     best = point_best(output)
     for item in list_checkpoints(output)[:-keep_last]:
         if best is None or item.path != best.path:
-            # Renamed first: a half-removed folder must not look whole.
+            # Renamed first: a half-removed folder must not look complete.
             trash = item.path.with_name(f".{item.path.name}")
             item.path.rename(trash)
             shutil.rmtree(trash)
@@ -190,16 +190,16 @@ def _read(path: Path) -> StepCheckpoint:
         spent = {name: float(value) for name, value in meta.get("spent", {}).items()}
         return StepCheckpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)
     except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFailed(f"{path} is no whole checkpoint ({type(error).__name__} in {META}); remove it") from None
+        raise RunFailed(f"{path} is not a complete checkpoint ({type(error).__name__} in {META}); remove it") from None
 
 
 @contextlib.contextmanager
-def _told(output: Path, step: int) -> Iterator[None]:
-    """Turn what a full disk says, by whichever writer, into one line."""
+def _disk_errors(output: Path, step: int) -> Iterator[None]:
+    """Turn the error of a full disk, from any of the writers, into one line."""
     try:
         yield
     except Exception as error:
-        # safetensors has an error of its own, tokenizers a bare Exception, torch a RuntimeError.
+        # safetensors raises its own error, tokenizers a bare Exception, torch a RuntimeError.
         text = " ".join(str(error).split())
         of_writer = type(error).__name__ == "SafetensorError" or type(error) is Exception
         of_torch = any(words in text for words in WRITER_ERRORS)
@@ -207,9 +207,9 @@ def _told(output: Path, step: int) -> Iterator[None]:
             raise
         last = max((item.step for item in list_checkpoints(output)), default=0)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:150]
-        # Its words are of positions in its own buffers.
+        # Torch's own message is about positions in its buffers.
         reason = "a file of the state could not be written to its end, as on a full disk" if of_torch else reason
         raise RunFailed(
-            f"the checkpoint of step {step} cannot be written to {output}: {reason}; free some space and give the same "
-            f"command again: it goes on from step {last}"
+            f"the checkpoint of step {step} cannot be written to {output}: {reason}; free some space and run the same "
+            f"command to resume from step {last}"
         ) from None

@@ -1,13 +1,13 @@
-"""Checkpoints to a repository on the Hub while the training goes on: one commit each, named by its step.
+"""Pushes checkpoints to a repository on the Hub while the training runs: one commit each, named after its step.
 
     with pushing(recipe, warn) as push:
         push(Path("runs/x/checkpoints/step-000050"))       returns at once
 
-    runs/x/.push/step-000050/      links to the model's files, until they have arrived
+    runs/x/.push/step-000050/      links to the model's files, until they are uploaded
 
-What is pushed is what `tbench eval` takes, with a card that holds the recipe; never the optimiser's state. A thread
-pushes in order. What fails is told in one line and stays in `.push`, as does what a kill interrupts: with the next
-checkpoint or the next start it is pushed first, and large files that have arrived are not sent again. A repository is
+It pushes what `tbench eval` takes, with a card that contains the recipe; never the optimiser's state. A thread pushes
+in order. A failed push is reported in one line and stays in `.push`, as does one that a kill interrupts: it is retried
+before the next checkpoint or at the next start, and large files that are uploaded are not sent again. The repository is
 made private.
 """
 
@@ -33,10 +33,10 @@ Warn = Callable[[str], None]
 
 @contextmanager
 def pushing(recipe: RlRecipe, warn: Warn, *, is_first: bool = True, backoff: Backoff | None = None) -> Iterator[Push]:
-    """Yield what queues a checkpoint, or does nothing where the recipe names no repository or this process is no first.
+    """Yield a function that queues a checkpoint; it does nothing without a repository or in processes but the first.
 
-    Waits at the end for what is queued, but not after an error. Raises MissingPrerequisite without a token, UserError
-    for a name that is no repository's or a recipe that holds a token.
+    Waits for the queue at the end, but not after an error. Raises MissingPrerequisite without a token, UserError for an
+    invalid repository name or a recipe that contains a token.
     """
     repo = recipe.checkpoints.push_to
     if repo is None or not is_first:
@@ -45,7 +45,7 @@ def pushing(recipe: RlRecipe, warn: Warn, *, is_first: bool = True, backoff: Bac
     remote = HubRepo(repo, repo_type="model", backoff=backoff)
     require_token()
     if holds_token(recipe_toml(recipe)):
-        raise UserError("the recipe holds what looks like a token, and is pushed with the model; take it out")
+        raise UserError("the recipe contains what looks like a token, and is pushed with the model; remove it")
     outbox = Path(recipe.output) / OUTBOX
     news: SimpleQueue[bool] = SimpleQueue()
     thread = threading.Thread(
@@ -68,22 +68,22 @@ def pushing(recipe: RlRecipe, warn: Warn, *, is_first: bool = True, backoff: Bac
 
 
 def card(recipe: RlRecipe, meta: dict[str, object]) -> str:
-    """Return the README.md of a checkpoint: what it is, how good on held-out prompts, and the recipe that made it."""
+    """Return the README.md of a checkpoint: what it is, its score on held-out prompts, and its recipe."""
     score = meta.get("score")
-    # A folder of this machine is nobody else's base model.
+    # A local folder is no base model to others.
     base = recipe.model if recipe.model.count("/") == 1 and not Path(recipe.model).exists() else None
     front = ["library_name: transformers", *([f"base_model: {json.dumps(base)}"] if base else [])]
     front += ["tags: [tbrm-bench, reinforcement-learning, mathematics]"]
     lines = ["---", *front, "---", "", f"# Step {meta['step']} of a training by `tbench train`", ""]
     lines += [f"Algorithm `{recipe.algorithm.name}`, step {meta['step']} of {recipe.optimizer.steps}."]
     if isinstance(score, float):
-        lines += [f"Share of right answers on held-out prompts: {score:.4f}. They are no benchmark."]
-    # A fence longer than any that a recipe's strings may hold.
+        lines += [f"Fraction of correct answers on held-out prompts: {score:.4f}. They are not a benchmark."]
+    # A fence longer than any in a recipe's strings.
     return "\n".join([*lines, "", "The recipe:", "", "``````toml", recipe_toml(recipe).strip(), "``````", ""])
 
 
 def _link(checkpoint: Path, outbox: Path) -> None:
-    """Link the model's files, so that they outlast the checkpoint; the folder appears whole or not at all."""
+    """Link the model's files, so that they outlive the checkpoint; the folder appears complete or not at all."""
     folder, draft = outbox / checkpoint.name, outbox / f".{checkpoint.name}"
     shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -97,7 +97,7 @@ def _link(checkpoint: Path, outbox: Path) -> None:
 
 
 def _push_all(news: "SimpleQueue[bool]", outbox: Path, remote: HubRepo, recipe: RlRecipe, warn: Warn) -> None:
-    """Push what waits, oldest first: a later checkpoint never comes before an earlier one that has failed."""
+    """Push what is queued, oldest first: a later checkpoint never precedes an earlier one that failed."""
     while news.get():
         _push_waiting(outbox, remote, recipe, warn)
 
@@ -113,7 +113,7 @@ def _push_waiting(outbox: Path, remote: HubRepo, recipe: RlRecipe, warn: Warn) -
         except (UserError, OSError, ValueError, KeyError) as error:
             warn(
                 f"{folder.name} is not on the Hub yet: {' '.join(str(error).split())[:300]}; "
-                "the next checkpoint, or the same command given again, pushes it"
+                "it is retried with the next checkpoint, or run the same command to push it"
             )
             return
 

@@ -1,4 +1,4 @@
-"""What a training is made of, by content: a name may come to mean something else between two starts.
+"""What a training is made of, by content: a name may refer to something else at the next start.
 
     runs/x/inputs.json    written before the first step, checked at every start
 
@@ -6,9 +6,9 @@
      "facts": {"model": {"weights": "3f2a...", "config": "90ab..."}, "tokenizer": "77c0...", "prompts": {...}},
      "about": {"grader": "tbrm-1", "versions": {"torch": "2.13.0"}, "model": "/models/step-000050"}}
 
-A difference of `facts` is refused: the reference would be another model, V* that of other questions, one ranking of two
-models. Versions, in `about`, are only told: they may move the last bits of a step. `from_step` is more than 0 where a
-training was started before this file was written.
+A difference in `facts` is refused: the reference would be another model, V* of other questions, a ranking of two
+models. Versions, in `about`, are only reported: they may change the last bits of a step. `from_step` is above 0 if the
+training started before this file existed.
 """
 
 import json
@@ -36,7 +36,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of a training: `facts` decide what it becomes, `about` says where they were found and by what."""
+    """The inputs of a training: `facts` decide its result, `about` has where they were found and the versions."""
 
     facts: Facts
     about: Mapping[str, Any]
@@ -53,7 +53,7 @@ def make_inputs(
     evaluation: Plan | None,
     reads_weights: bool = True,
 ) -> Inputs:
-    """Return the inputs as they are now; `tokenizer` is its digest, without `reads_weights` the weights may be None.
+    """Return the current inputs; `tokenizer` is its digest; without `reads_weights` the weights may be None.
 
     Raises UserError if the model's files cannot be read.
     """
@@ -74,12 +74,12 @@ def make_inputs(
         "evaluation": _task_facts(evaluation) if evaluation else {},
     }
     about = {"grader": GRADER, "versions": versions()}
-    # As they are read back: tuples are lists in JSON.
+    # As they are read back: JSON turns tuples into lists.
     return Inputs(json.loads(json.dumps(facts)), about)
 
 
 def question_digest(item: TrainingPrompt) -> str:
-    """Return what tells a question from another with the same id: its prompt's tokens and its gold, 16 hex digits."""
+    """Return 16 hex digits that identify a question, since ids may be reused: of its prompt's tokens and its gold."""
     return digest([prompts_hash([item.prompt]), golds_hash([item.problem])])[:16]
 
 
@@ -105,12 +105,12 @@ def _task_facts(plan: Plan) -> dict[str, Any]:
 
 
 def write_inputs(output: Path, inputs: Inputs) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     write_text(output / INPUTS, json.dumps({"schema": SCHEMA, **asdict(inputs)}, indent=2) + "\n")
 
 
 def read_inputs(output: Path) -> Inputs | None:
-    """Return what a training was made of, None if it is not known; raises RunFailed for a file that is damaged."""
+    """Return the stored inputs of a training, None without the file; raises RunFailed if it is damaged."""
     file = output / INPUTS
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
@@ -121,16 +121,16 @@ def read_inputs(output: Path) -> Inputs | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunFailed(f"{file} cannot be read ({type(error).__name__}); put it back or give output=DIR") from None
+        raise RunFailed(f"{file} cannot be read ({type(error).__name__}); restore it or give output=DIR") from None
 
 
 def differences(one: Facts, other: Facts) -> list[tuple[str, str, str]]:
-    """Return (`model.weights`, value in the one, value in the other), both shortened, for all that differs."""
+    """Return (`model.weights`, first value, second value), both shortened, for every field that differs."""
     return [(field, _short(first), _short(second)) for field, first, second in diff_locks(one, other)]
 
 
 def check_same(output: Path, stored: Inputs, found: Inputs) -> None:
-    """Raise UserError that names an input of a training which has changed since it was started."""
+    """Raise UserError that names an input that has changed since the training was started."""
     changes = differences(stored.facts, found.facts)
     for field, then, now in changes[:1]:
         more = f" (and {len(changes) - 1} more inputs)" if len(changes) > 1 else ""
@@ -141,13 +141,13 @@ def check_same(output: Path, stored: Inputs, found: Inputs) -> None:
 
 
 def moved(stored: Inputs, found: Inputs) -> str:
-    """Return where the model lies now and lay then, if these are two places: a link that has moved, say."""
+    """Return the current and the old path of the model if they differ, such as after a link has moved."""
     then, now = stored.about.get("model"), found.about.get("model")
     return "" if then == now else f"; the model is {now}, it was {then}"
 
 
 def other_versions(stored: Inputs, found: Inputs) -> list[str]:
-    """Return `torch 2.12.0, now 2.13.0` for all that computes with another version than it did."""
+    """Return `torch 2.12.0, now 2.13.0` for every package whose version has changed."""
     then, now = ({"grader": item.about.get("grader"), **item.about.get("versions", {})} for item in (stored, found))
     return [f"{name} {old}, now {new}" for name, old, new in diff_locks(then, now)]
 
@@ -156,4 +156,4 @@ def _short(value: Any) -> str:
     """Return a digest's first twelve digits, and other values in at most 60 characters."""
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
-    return f"{json.dumps(value):.60}" if value is not None else "not there"
+    return f"{json.dumps(value):.60}" if value is not None else "missing"

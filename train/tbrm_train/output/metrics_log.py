@@ -1,10 +1,10 @@
-"""What a training tells: metrics.jsonl, timings.jsonl, and copies for TensorBoard, Weights & Biases or trackio.
+"""What a training logs: metrics.jsonl, timings.jsonl, and copies for TensorBoard, Weights & Biases or trackio.
 
     {"step": 7, "reward": 0.53, "loss": 0.018, ...}           metrics.jsonl: the same bytes when the run is repeated
-    {"step": 7, "seconds/rollout": 1.4, "memory_gib": 2.1}    timings.jsonl: what the machine was like
+    {"step": 7, "seconds/rollout": 1.4, "memory_gib": 2.1}    timings.jsonl: time and memory
     {"step": 7, "ids": ["000017"], "clusters": [0], "scores": [0.5]}    validation.jsonl: each held-out prompt
 
-docs/train.md defines every number. Undefined is null. A run that goes on from step k first drops the lines of later
+docs/train.md defines every number. Undefined is null. A run that resumes from step k first drops the lines of later
 steps, which it will write again.
 """
 
@@ -28,7 +28,7 @@ class MetricsLog:
     """The files of one run, and its loggers; a context manager."""
 
     def __init__(self, recipe: RlRecipe, *, first_step: int, writes: bool) -> None:
-        """Drop what steps from `first_step` on have written; a process that does not write is silent.
+        """Drop the lines of steps from `first_step` on; with `writes` False nothing is written.
 
         Raises MissingExtra for a logger that is not installed.
         """
@@ -53,7 +53,7 @@ class MetricsLog:
             logger.log(step, {**metrics, **timings})
 
     def write_validation(self, step: int, scores: Mapping[str, float], clusters: Sequence[int]) -> None:
-        """Append the mean score of each held-out prompt, by id, and the number of its cluster."""
+        """Append the mean score of each held-out prompt, by id, and the index of its cluster."""
         if not self.writes:
             return
         line = {"step": step, "ids": list(scores), "clusters": list(clusters), "scores": list(scores.values())}
@@ -67,18 +67,18 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the loggers send what they still hold."""
+        """Flush and close the loggers."""
         for logger in self._loggers:
             logger.close()
 
 
 def json_line(values: Mapping[str, float]) -> str:
-    """Return the values as one line of JSON; NaN and infinities, which JSON has not, as null."""
+    """Return the values as one line of JSON; NaN and infinities, which JSON does not have, as null."""
     return json.dumps({key: value if math.isfinite(value) else None for key, value in values.items()}) + "\n"
 
 
 def keep_lines(file: Path, *, before: int) -> None:
-    """Keep the lines of steps below `before`; a last line that a kill has cut short goes too."""
+    """Keep the lines of steps below `before`; a last line that a kill truncated is dropped too."""
     if not file.is_file():
         return
     kept = []
@@ -93,7 +93,7 @@ def keep_lines(file: Path, *, before: int) -> None:
 
 
 def projects_of(settings: Logging) -> dict[str, str]:
-    """Return the loggers that the recipe asks for: package -> project, "" for TensorBoard, which has none."""
+    """Return the loggers that the recipe enables: package -> project, "" for TensorBoard, which has none."""
     trackers = {"wandb": settings.wandb_project, "trackio": settings.trackio_project}
     found = {package: project for package, project in trackers.items() if project}
     return {"tensorboard": "", **found} if settings.tensorboard else found

@@ -1,1 +1,1 @@
-"""Models as losses see them: log-probabilities of response tokens, and what stands before them."""
+"""Models as losses see them: log-probabilities of response tokens, from the hidden states before them."""

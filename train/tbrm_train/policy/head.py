@@ -1,11 +1,11 @@
-"""What stands between a model's last hidden state and its logits: the trainer computes it tile by tile, by itself.
+"""The output layer, from a model's last hidden state to its logits, which the trainer computes itself, tile by tile.
 
     head_form(model)  ->  HeadForm(scale=0.0625)             Cohere; Granite divides by its logits_scaling
     head_form(model)  ->  HeadForm(softcap=30.0)             Gemma 2
     head_form(model)  ->  UserError                          a head that is more than a matrix, a bias and these two
 
-Two classes read one key of a config in opposite ways, so what a class does is measured: on a few tokens the model's own
-logits are compared with each form that its config may mean.
+Two model classes read the same config key in opposite ways, so the form is measured: on a few tokens, the model's own
+logits are compared with every form that its config allows.
 """
 
 import math
@@ -21,26 +21,28 @@ from tbrm_train.policy.logprobs import HeadForm
 NUM_TOKENS = 8
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 SOFTCAP = "final_logit_softcapping"
-# Of the largest logit. A form in bfloat16 is rounded some four times, by 2**-9 each; the nearest wrong one is far off.
+# Relative to the largest logit. In bfloat16 a form is rounded about four times, by 2**-9 each; wrong forms are far off.
 TOLERANCE = 2**-6
 
 
 def head_form(model: Any) -> HeadForm:
-    """Return the form of a model's logits; raises UserError for a class that makes them in another way."""
+    """Return the form of a model's logits; raises UserError for a class that computes them in another way."""
     head, name = model.get_output_embeddings(), type(model).__name__
     if getattr(head, "weight", None) is None or not hasattr(model, "get_decoder"):
-        raise UserError(f"{name} cannot be trained: it has no output layer that the trainer knows")
+        raise UserError(f"{name} cannot be trained: it has no output layer that the trainer supports")
     ids = torch.arange(1, 1 + NUM_TOKENS)[None] % head.weight.shape[0]
     with torch.no_grad():
         theirs = model(input_ids=ids.to(head.weight.device), use_cache=False).logits[0].float()
         hidden = model.get_decoder()(input_ids=ids.to(head.weight.device), use_cache=False).last_hidden_state[0]
         if hidden.shape[-1] != head.weight.shape[-1]:
-            raise UserError(f"{name} cannot be trained: its output layer takes other states than its decoder gives")
+            raise UserError(
+                f"{name} cannot be trained: its output layer does not take the hidden states of its decoder"
+            )
         bias = getattr(head, "bias", None)
         product = torch.nn.functional.linear(hidden, head.weight, bias).float()
     forms = list(_forms(model.config.get_text_config()))
     if not bool(theirs.isfinite().all()):
-        return forms[0]  # told elsewhere, by what is not finite
+        return forms[0]  # reported elsewhere, as not finite
     off = {form: _distance(product, theirs, form) for form in forms}
     best = min(forms, key=lambda form: off[form])
     if not off[best] <= TOLERANCE:
@@ -64,7 +66,7 @@ def _forms(config: Any) -> Iterator[HeadForm]:
 
 
 def _distance(product: Tensor, theirs: Tensor, form: HeadForm) -> float:
-    """Return the largest difference, as a share of the largest logit."""
+    """Return the largest difference relative to the largest logit."""
     ours = product * form.scale
     if form.softcap is not None:
         ours = torch.tanh(ours / form.softcap) * form.softcap

@@ -1,19 +1,19 @@
-"""log pi, logsumexp and entropy of response tokens, with gradients, without ever holding their logits.
+"""log pi, logsumexp and entropy of response tokens, with gradients, without materialising their logits.
 
     logits = softcap(scale * (hidden @ weight.T + bias)) / temperature           (N, V), never in memory
     logprob = logit[a] - logsumexp        V(s) = logsumexp        entropy = logsumexp - E_pi logit
 
 Forward walks over tiles of the vocabulary and keeps a running maximum, sum and mean (Milakov and Gimelshein 2018,
-https://arxiv.org/abs/1805.02867). Backward computes each tile again; with the logsumexp known, the probabilities of a
-tile are final, so the gradient of the tile's rows of the weight is one product over all tokens and needs no
-accumulator of the weight's size. Working memory is `chunk_bytes`, and N * H numbers for the hidden states' gradient.
+https://arxiv.org/abs/1805.02867). Backward recomputes each tile; given the logsumexp, the probabilities of a tile
+are final, so the gradient of the tile's rows of the weight is one product over all tokens and needs no accumulator of
+the weight's size. Working memory is `chunk_bytes`, plus N * H floats for the gradient of the hidden states.
 
 Logits are float32 where hidden states and weight are bfloat16: they are never rounded to bfloat16, where a logit of 20
-moves in steps of 0.125. With float64 inputs everything is float64, which is how the tests compare.
+moves in steps of 0.125. With float64 inputs everything is float64, as in the tests.
 
-Cohere and Granite scale their logits, Gemma 2 and 4 cap them, softly: cap * tanh(logit / cap).
+Cohere and Granite scale their logits, Gemma 2 and 4 soft-cap them: cap * tanh(logit / cap).
 
-Example: hidden (2, 64), weight (151936, 64), targets [17, 9] -> logprobs [-1.2, -0.1], each number (2,).
+Example: hidden (2, 64), weight (151936, 64), targets [17, 9] -> logprobs [-1.2, -0.1], all outputs (2,).
 
 Legend: N response tokens, H hidden size, V vocabulary, C columns of a tile.
 """
@@ -25,30 +25,30 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# A product on a GPU is at full speed from some hundred columns on.
+# A matrix product on a GPU reaches full speed at a few hundred columns.
 MIN_COLUMNS = 256
 # A logit and its exponential in float32, and the gradient rounded for the product.
 BYTES_PER_LOGIT = 10
 CHUNK_BYTES = {"cpu": 32 << 20}
 DEFAULT_CHUNK_BYTES = 1 << 30
-# Since torch 2.8 a product of halves can be had in float32; before, halves are converted first, which is slower.
+# Since torch 2.8 a product of half-precision matrices can return float32; before, they are converted first (slower).
 OUT_DTYPE = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 8)
 
 
 class TokenScores(NamedTuple):
-    """What a policy says of each response token, in nats at the sampling temperature."""
+    """What a policy assigns to each response token, in nats at the sampling temperature."""
 
     logprobs: Tensor  # (N,) log pi(a|s)
     logsumexp: Tensor  # (N,) V(s), the soft value where logits are Q-values
     entropy: Tensor  # (N,) of pi(.|s)
 
     def detached(self) -> "TokenScores":
-        """Return the same numbers without gradients."""
+        """Return the same scores without gradients."""
         return TokenScores(*(part.detach() for part in self))
 
 
 class HeadForm(NamedTuple):
-    """What a model does to the product of its output layer before it calls it logits."""
+    """What a model applies to the product of its output layer to get logits."""
 
     scale: float = 1.0
     softcap: float | None = None
@@ -69,9 +69,9 @@ def token_scores(
 ) -> TokenScores:
     """Return the scores of N tokens: float32, or float64 for float64 inputs; gradients go to hidden, weight and bias.
 
-    hidden (N, H) stands before each token, weight (V, H) and bias (V,) are the output layer's, of hidden's dtype;
+    hidden (N, H) are the states that predict the tokens, weight (V, H) and bias (V,) the output layer's, same dtype;
     targets (N,) are token ids in [0, V). N = 0 gives empty scores. `chunk_bytes` bounds the memory for logits (by
-    default 32 MiB on a CPU, 1 GiB on a GPU), down to tiles of 256 columns; results move with it by rounding alone.
+    default 32 MiB on a CPU, 1 GiB on a GPU), down to tiles of 256 columns; it changes results only by rounding.
     """
     assert hidden.dtype == weight.dtype, f"hidden states are {hidden.dtype}, the output layer is {weight.dtype}"
     assert temperature > 0, f"temperature {temperature} has no log-probabilities"
@@ -92,7 +92,7 @@ class _Scores(torch.autograd.Function):
         temperature: float,
         columns: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Keep three numbers a token, and what it takes to compute the logits again."""
+        """Keep three floats per token, and the inputs to recompute the logits."""
         with _exact(hidden):
             tiles = _tiles(hidden, weight, bias, form, temperature, columns)
             chosen, logsumexp, entropy = _running(tiles, targets, _accumulator(hidden.new_empty(len(targets))))
@@ -106,7 +106,7 @@ class _Scores(torch.autograd.Function):
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_logsumexp: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """Compute each tile's logits again, and their gradient."""
+        """Recompute each tile's logits, and their gradient."""
         hidden, weight, bias, targets, logsumexp, entropy = ctx.saved_tensors
         grads = tuple(None if part is None else part[:, None] for part in (grad_logprobs, grad_logsumexp, grad_entropy))
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
@@ -133,7 +133,7 @@ class _Scores(torch.autograd.Function):
 def _tiles(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, form: HeadForm, temperature: float, columns: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield the logits of a few columns at a time, (N, C) to be overwritten, with the number of the first."""
+    """Yield the logits of a few columns at a time, (N, C) to be overwritten, with the index of the first column."""
     for start in range(0, len(weight), columns):
         logits = _product(hidden, weight[start : start + columns].T)
         if bias is not None:
@@ -155,14 +155,14 @@ def _slope(logits: Tensor, form: HeadForm, temperature: float) -> Tensor | float
 def _running(tiles: Iterator[tuple[int, Tensor]], targets: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return each token's own logit, the logsumexp and the entropy, (N,) each.
 
-    Held against the largest logit so far: the sum of exp(logit - largest), and that of the same times its exponent.
+    Relative to the largest logit so far: the sum of exp(logit - largest), and that of the same times its exponent.
     """
     chosen, total, weighted = torch.zeros_like(like), torch.zeros_like(like), torch.zeros_like(like)
     largest = torch.full_like(like, -torch.inf)
     for start, logits in tiles:
         chosen += _pick(logits, targets - start)
         higher = torch.maximum(largest, logits.amax(dim=1))
-        # On the first tile the sums are 0, and so is the finite shift that stands in for an infinite one.
+        # On the first tile the sums are 0, so the infinite shift is replaced by 0.
         shift = torch.where(total > 0, largest - higher, torch.zeros_like(higher))
         weighted, total = (weighted + shift * total) * shift.exp(), total * shift.exp()
         logits -= higher[:, None]
@@ -197,15 +197,15 @@ def _on_logits(
     return signal
 
 
-def _columns(tile: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+def _columns(tile: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Return (N, 1) each: whether a token's column is in the tile, and the column (some column of it if not)."""
-    inside = (places >= 0) & (places < tile.shape[1])
-    return inside[:, None], places.clamp(0, tile.shape[1] - 1)[:, None]
+    inside = (columns >= 0) & (columns < tile.shape[1])
+    return inside[:, None], columns.clamp(0, tile.shape[1] - 1)[:, None]
 
 
-def _pick(tile: Tensor, places: Tensor) -> Tensor:
-    """Return each token's number in the tile (N,), 0 where its column is elsewhere."""
-    inside, column = _columns(tile, places)
+def _pick(tile: Tensor, columns: Tensor) -> Tensor:
+    """Return each token's value in the tile (N,), 0 if its column is outside."""
+    inside, column = _columns(tile, columns)
     found = tile.gather(1, column)
     return torch.where(inside, found, torch.zeros_like(found))[:, 0]
 
@@ -216,7 +216,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     if not halves:
         return left @ right
     if left.is_cuda and OUT_DTYPE:
-        # Tensor cores multiply halves and add in float32; the result is asked for before it is rounded.
+        # Tensor cores multiply in half precision and accumulate in float32; out_dtype returns that before rounding.
         return torch.mm(left.to(halves[0]), right.to(halves[0]), out_dtype=torch.float32)
     return left.float() @ right.float()
 
@@ -226,5 +226,5 @@ def _accumulator(tensor: Tensor) -> Tensor:
 
 
 def _exact(hidden: Tensor) -> Any:
-    """Keep an autocast around the training step from rounding what is float32 on purpose."""
+    """Disable an autocast around the training step, which would round what is deliberately float32."""
     return torch.autocast(hidden.device.type, enabled=False)

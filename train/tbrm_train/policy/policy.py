@@ -1,12 +1,12 @@
-"""Models as losses see them: micro-batches in, numbers of the response tokens out.
+"""Models as losses see them: micro-batches in, per-token values of the responses out.
 
     Policy(batch)  -> log pi, logsumexp, entropy of every response token    (N,) each, float32
     Critic(batch)  -> the value before every response token                 (N,), float32
 
-The response tokens of a micro-batch stand in one row, trajectory after trajectory; padding, which stands on the right
-where a causal model's tokens never look, is not among them.
+The response tokens of a micro-batch are concatenated, trajectory after trajectory, without padding. Inputs are padded
+on the right, where a causal model never looks.
 
-Legend: B trajectories, T tokens of the longest, N response tokens of all, H hidden size.
+Legend: B trajectories, T tokens of the longest, N response tokens, H hidden size.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ __all__ = ["Critic", "Policy", "TokenBatch", "TokenScores", "load_model", "make_
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Trajectories padded to one length, and where their response tokens stand."""
+    """Trajectories padded to one length, and the indices of their response tokens."""
 
     input_ids: Tensor  # (B, T)
-    rows: Tensor  # (N,) the trajectory of each response token
-    places: Tensor  # (N,) where the hidden state stands that predicts it
+    segment_ids: Tensor  # (N,) the trajectory of each response token
+    logits_indices: Tensor  # (N,) position in (T,) of the hidden state that predicts it
     targets: Tensor  # (N,) the token itself
     lengths: tuple[int, ...]  # response tokens of each trajectory
 
@@ -40,27 +40,27 @@ def make_batch(sequences: Sequence[tuple[Sequence[int], Sequence[int]]], *, devi
     """Pad (prompt, response) pairs to the longest; every response has at least one token."""
     width = max(len(prompt) + len(response) for prompt, response in sequences)
     input_ids = torch.zeros((len(sequences), width), dtype=torch.long)
-    rows, places = [], []
+    segments, positions = [], []
     for row, (prompt, response) in enumerate(sequences):
         end = len(prompt) + len(response)
         input_ids[row, :end] = torch.tensor([*prompt, *response])
-        rows.append(torch.full((len(response),), row))
-        places.append(torch.arange(len(prompt) - 1, end - 1))
-    all_rows, all_places = torch.cat(rows), torch.cat(places)
+        segments.append(torch.full((len(response),), row))
+        positions.append(torch.arange(len(prompt) - 1, end - 1))
+    segment_ids, logits_indices = torch.cat(segments), torch.cat(positions)
     return TokenBatch(
         input_ids=input_ids.to(device),
-        rows=all_rows.to(device),
-        places=all_places.to(device),
-        targets=input_ids[all_rows, all_places + 1].to(device),
+        segment_ids=segment_ids.to(device),
+        logits_indices=logits_indices.to(device),
+        targets=input_ids[segment_ids, logits_indices + 1].to(device),
         lengths=tuple(len(response) for _, response in sequences),
     )
 
 
 class Policy(nn.Module):
-    """A causal language model that scores response tokens without holding all of their logits."""
+    """A causal language model that scores response tokens without materialising their logits."""
 
     def __init__(self, model: Any, *, temperature: float) -> None:
-        """Take the model over; raises UserError if its logits are made in a way that is not known here."""
+        """Take over the model; raises UserError if it computes its logits in an unsupported way."""
         super().__init__()
         self.model = model
         self.temperature = temperature
@@ -81,10 +81,10 @@ class Policy(nn.Module):
 
 
 class Critic(nn.Module):
-    """The same transformer with one number a token in place of logits; it starts at 0 everywhere."""
+    """The same transformer with one value per token instead of logits; it starts at 0 everywhere."""
 
     def __init__(self, model: Any) -> None:
-        """Take the model's decoder over; its logits are not used."""
+        """Take over the model's decoder; its output layer is not used."""
         super().__init__()
         self.decoder = model.get_decoder()
         self.head = nn.Linear(model.config.hidden_size, 1)
@@ -99,7 +99,7 @@ class Critic(nn.Module):
 
 
 def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> Any:
-    """Return the model of a folder for training; raises UserError if it cannot be loaded."""
+    """Load the model in a folder for training; raises UserError if that fails."""
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -116,17 +116,17 @@ def load_model(model_dir: Path, *, dtype: str, gradient_checkpointing: bool) -> 
         raise UserError(f"{model_dir} cannot be loaded for training: {' '.join(str(error).split())[:200]}") from None
     check_loaded(model_dir, model, report)
     model.config.use_cache = False
-    # Training mode would start dropout and the jitter of routers, which make policy and reference differ by chance.
+    # Training mode would enable dropout and router jitter, which make policy and reference differ at random.
     model.eval()
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         for module in model.modules():
-            _checkpoint_without_chance(module)
+            _checkpoint_deterministically(module)
     return model
 
 
-def _checkpoint_without_chance(module: nn.Module) -> None:
-    """Set a layer that checkpoints, and not its children, to training mode, without which it would not checkpoint."""
+def _checkpoint_deterministically(module: nn.Module) -> None:
+    """Set a layer, not its children, to training mode, which gradient checkpointing requires; zero its dropout."""
     if getattr(module, "gradient_checkpointing", False):
         module.training = True
         for name, value in list(vars(module).items()):
@@ -135,7 +135,7 @@ def _checkpoint_without_chance(module: nn.Module) -> None:
 
 
 def _hidden(decoder: Any, batch: TokenBatch) -> Tensor:
-    # No mask: what stands right of a token is padding or its future, and attention is causal.
+    # No attention mask: right of a token are only its future and padding, and attention is causal.
     states = decoder(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # (B, T, H)
-    found: Tensor = states[batch.rows, batch.places]
+    found: Tensor = states[batch.segment_ids, batch.logits_indices]
     return found

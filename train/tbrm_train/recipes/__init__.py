@@ -1,1 +1,1 @@
-"""Training recipes: the nouns, how they are read, what their keys owe each other."""
+"""Training recipes: their types, how they are read, and the rules between their keys."""

@@ -1,12 +1,12 @@
-"""Which keys of a recipe its algorithm reads: its own coefficients, and those of what it needs.
+"""Which keys of a recipe its algorithm reads: its coefficients, and the keys of the models that it needs.
 
     [algorithm]
     name = "reinforce"
     kl_coefficient = 0.7
         -> UserError: x.toml: reinforce does not read algorithm.kl_coefficient; it reads kl_in_reward, ...
 
-What a person writes and nothing reads is refused by `rl_rules`; what earlier versions stored, and what an arm of a
-comparison takes over from the base recipe, is left out.
+`rl_rules` refuses keys that a person wrote and nothing reads; those that earlier versions stored, and those that an arm
+of a comparison inherits from the base recipe, are dropped.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from tbrm_bench.errors import UserError
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.recipes.rl_recipe import RlRecipe
 
-# What an earlier version stored in [algorithm] of every recipe; nobody writes all of it.
+# The keys that an earlier version stored in [algorithm] of every recipe; no person writes all of them.
 STORED_BEFORE = {
     *("name", "beta", "center_value", "center_reward", "freeze_value", "clip_low", "clip_high", "value_clip", "gamma"),
     *("lam", "kl_coefficient", "kl_in_reward", "entropy_coefficient", "updates_per_batch", "value_samples"),
@@ -27,7 +27,7 @@ STORED_BEFORE = {
 
 
 def read_table(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a recipe's table with the overrides in it; of one that an earlier version stored, what is read."""
+    """Return a recipe's table with the overrides applied; unread keys that an earlier version stored are dropped."""
     table = read_toml(path)
     if table_of(table, "algorithm").keys() >= STORED_BEFORE:
         table = without(table, read_rl_recipe(table, place=str(path))[1])
@@ -37,9 +37,9 @@ def read_table(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def read_rl_recipe(table: Mapping[str, Any], *, place: str) -> tuple[RlRecipe, dict[str, str]]:
-    """Return the recipe of what is read of a table, and its other keys by their dotted names, each with the reason.
+    """Return the recipe from the keys that are read, and the unread keys by their dotted names, each with the reason.
 
-    Raises UserError for a key that is no recipe's, a value of another type and a coefficient out of its range.
+    Raises UserError for an unknown key, a value of the wrong type or a coefficient out of range.
     """
     given = table_of(table, "algorithm")
     if "name" not in given:
@@ -63,7 +63,7 @@ def read_rl_recipe(table: Mapping[str, Any], *, place: str) -> tuple[RlRecipe, d
 
 
 def coefficient_names() -> frozenset[str]:
-    """Return the keys that some algorithm reads."""
+    """Return the keys that any algorithm reads."""
     return frozenset(field.name for item in ALGORITHMS.values() for field in fields(item.coefficients))
 
 
@@ -79,13 +79,13 @@ def unread_keys(recipe: RlRecipe) -> Iterator[tuple[str, str]]:
 
 
 def table_of(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a table of a table, an empty one for what is none."""
+    """Return a sub-table by name, empty if it is missing or no table."""
     found = table.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def without(table: Mapping[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """Return a copy of a table without some keys, which are given by their dotted names."""
+    """Return a copy of a table without some keys, given by their dotted names."""
     return {
         key: without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
         for key, value in table.items()

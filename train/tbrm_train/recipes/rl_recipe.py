@@ -2,7 +2,7 @@
 
     tbench train train/recipes/tiny-tbrm.toml output=/tmp/run optimizer.steps=50
 
-The nouns; `rl_rules` reads and checks them. docs/train.md explains every key. Example, cut short:
+The types; `rl_rules` reads and checks them. docs/train.md explains every key. Example, cut short:
 
     kind = "rl"
     output = "runs/tiny-tbrm"
@@ -25,15 +25,15 @@ from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.algorithms.signals import Coefficients, Needs
 from tbrm_train.recipes.sft_recipe import Beta
 
-# Rollout engines round logits to their dtype, of which one of 20 moves in steps of 0.125 in bfloat16; trainers do not.
+# Rollout engines round logits to their dtype, in bfloat16 by steps of 0.125 at a logit of 20; trainers do not.
 PROBE_TOLERANCE = {"float32": 0.01, "bfloat16": 0.05}
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Prompts that are no benchmark: rows of the Hub or of a folder, with the columns to read.
+    """Prompts of your own: rows of the Hub or of a folder, and the columns to read.
 
-    A column may be a path into nested values, `prompt.0.content`. Prefix and suffix are cut off each question.
+    A column may be a path into nested values, `prompt.0.content`. Prefix and suffix are stripped from each question.
     """
 
     question: str
@@ -51,9 +51,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Where prompts come from. `validation` of them are held out of training and measure progress.
+    """Where prompts come from. `validation` of them are held out of training to measure progress.
 
-    `seed` decides generated questions and who is held out (the recipe's seed). `bad_golds`: what becomes of questions
+    `seed` decides generated questions and the held-out set (the recipe's seed). `bad_golds`: what to do with questions
     whose gold cannot be trained on (see `gold_check`).
     """
 
@@ -65,26 +65,26 @@ class Prompts:
     rows: Rows | None = None
     seed: Seed | None = None
     bad_golds: Literal["refuse", "leave_out"] = "refuse"
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each reasoning-gym dataset, its own
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # per reasoning-gym dataset
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How trajectories are sampled; the cap counts new tokens. top-p is always 1: losses need the policy itself."""
+    """How trajectories are sampled; `max_tokens` are new ones. top-p is always 1: losses need all of the policy."""
 
     prompts_per_step: Count
     samples_per_prompt: Count
     max_tokens: Count
     engine: Literal["vllm", "hf"] = "vllm"
-    temperature: Annotated[float, Ge(MIN_TEMPERATURE)] = 1.0  # what vLLM draws at, at the least
-    probe_tolerance: Positive | None = None  # nats a token; what PROBE_TOLERANCE has for the dtype without it
+    temperature: Annotated[float, Ge(MIN_TEMPERATURE)] = 1.0  # the lowest that vLLM samples at
+    probe_tolerance: Positive | None = None  # nats per token; by default PROBE_TOLERANCE of the dtype
     max_num_seqs: Count | None = None
     gpu_memory: Annotated[float, Gt(0), Lt(1)] = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """A right answer earns 1, any other 0. `shuffle` and `flip` are controls that must not learn."""
+    """A correct answer earns 1, any other 0. `shuffle` and `flip` are controls that must not learn."""
 
     shuffle: bool = False
     flip: bool = False
@@ -97,7 +97,7 @@ class Rewards:
 class Optimizer:
     """AdamW; `steps` counts batches of rollouts. The critic of PPO has its own rate.
 
-    `parameters` of the policy that are trained: all, or its vectors alone, gains and biases (BitFit, arXiv 2106.10199).
+    `parameters`: which are trained, all or the vectors alone, gains and biases (BitFit, arXiv 2106.10199: biases only).
     """
 
     steps: Count
@@ -114,7 +114,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class DeepSpeed:
-    """The training engine. `micro_batch_tokens` bounds prompt and response tokens of one forward pass."""
+    """The training engine. `micro_batch_tokens` is the maximum number of tokens per forward pass."""
 
     zero_stage: Literal[0, 1, 2, 3] = 1
     dtype: Annotated[Literal["float32", "bfloat16"], Spelt(dtype_name)] = "bfloat16"
@@ -126,9 +126,9 @@ class DeepSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Written every so many steps and after the last; the best on validation is kept beside the last ones.
+    """Written every N steps and after the last one; the best on validation is kept as well as the last ones.
 
-    `push_to` is a repository on the Hub that each is pushed to, in the background.
+    `push_to` is a Hub repository that each checkpoint is pushed to, in the background.
     """
 
     every: Count = 50
@@ -138,7 +138,7 @@ class Checkpoints:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Validation every so many steps (first and last included), and tasks of the bench at every checkpoint."""
+    """Validation every N steps (also before the first and after the last); tasks of the bench at every checkpoint."""
 
     every: Count | None = None
     samples: Count = 4
@@ -148,7 +148,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Training ends after the first step that reaches one of these, and after `optimizer.steps` at the latest."""
+    """Training ends after the first step that reaches one of these limits, at the latest after `optimizer.steps`."""
 
     generated_tokens: Count | None = None
     trained_tokens: Count | None = None
@@ -185,21 +185,21 @@ class RlRecipe:
 
     @property
     def needs(self) -> Needs:
-        """What the training has beside its policy, and does with a batch, for its algorithm."""
+        """What the algorithm needs: models beside the policy, groups, updates per batch."""
         return ALGORITHMS[self.algorithm.name].needs(self.algorithm)
 
     @property
     def batch_size(self) -> int:
-        """Trajectories a step, over all processes."""
+        """Trajectories per step, over all processes."""
         return self.rollout.prompts_per_step * self.rollout.samples_per_prompt
 
     @property
     def probe_tolerance(self) -> float:
-        """The mean difference, in nats a token, up to which rollout engine and trainer hold the same model."""
+        """The maximum mean difference of log-probabilities, in nats per token, between rollout engine and trainer."""
         chosen = self.rollout.probe_tolerance
         return PROBE_TOLERANCE[self.deepspeed.dtype] if chosen is None else chosen
 
     @property
     def data_seed(self) -> int:
-        """What decides the prompts and the validation split."""
+        """The seed of the prompts and the validation split."""
         return self.seed if self.prompts.seed is None else self.prompts.seed

@@ -1,8 +1,8 @@
 """RL recipes read, checked, written out and compared.
 
-As strict as the others (see `sft_recipe`): unknown keys name the nearest one, and values that cannot work are told
-before anything is loaded, keys that nothing reads under the recipe's choices among them. The resolved recipe, defaults
-of all that is read filled in, is stored in the output folder as recipe.toml:
+As strict as `sft_recipe`: errors name the nearest known key, and values that cannot work, or keys that nothing reads,
+are reported before anything is loaded. The resolved recipe, with the defaults of all keys that are read, is stored in
+the output folder as recipe.toml:
 
     kind = "rl"
     output = "runs/tiny-tbrm"
@@ -25,13 +25,13 @@ from tbrm_train.recipes.read_keys import flat_keys, read_rl_recipe, read_table, 
 from tbrm_train.recipes.rl_recipe import RlRecipe
 
 INFINITY = float("inf")
-# What may change between two runs of one training: it does not touch the weights, or is a limit that has stopped the
-# training and is to be raised.
+# What may change when a training is resumed: it does not affect the weights, or is a limit that stopped the training
+# and is to be raised.
 FREE_KEYS = (
     *("output", "checkpoints.every", "checkpoints.keep_last", "checkpoints.push_to", "logging"),
     *("rewards.workers", "rewards.time_limit_s", "rewards.max_failed_share", "rollout.probe_tolerance"),
 )
-# Names of things whose content decides: another path to the same is no other recipe.
+# Names whose content decides: another path to the same content is the same recipe.
 NAMES = ("model", "prompts.protocol", "prompts.data_dir", "evaluation.protocol")
 
 
@@ -41,7 +41,7 @@ def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
 
 
 def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
-    """Return a table as a recipe, checked as `load_rl_recipe` checks a file; `place` is what errors call it."""
+    """Return a table as a recipe, checked like a file by `load_rl_recipe`; errors call it `place`."""
     recipe, unread = read_rl_recipe(table, place=place)
     for why in unread.values():
         raise UserError(f"{place}: {why}; leave out what is not read")
@@ -59,33 +59,33 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
 
 
 def read_stored_recipe(path: Path) -> RlRecipe:
-    """Return what `recipe_toml` wrote, which was checked then: what it names may lie elsewhere by now.
+    """Return what `recipe_toml` wrote, without checking again: what it names may have moved since.
 
-    Earlier versions stored keys that nothing reads, which are left out.
+    Keys that earlier versions stored and nothing reads are dropped.
     """
     return read_rl_recipe(read_toml(path), place=str(path))[0]
 
 
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
-    """Return the recipe's kind without looking at anything else; raises UserError if it has none of ours."""
+    """Return the recipe's kind without reading anything else; raises UserError for an unknown one."""
     kind = read_toml(path, overrides=overrides).get("kind")
     return convert(kind, Literal["sft", "rl"], Place(str(path), "kind"))  # type: ignore[no-any-return]
 
 
 def reported_tasks() -> frozenset[str]:
-    """Return the benchmarks whose scores papers report: no prompt of theirs may steer a training."""
+    """Return the benchmarks whose scores papers report: training on their prompts would contaminate them."""
     return frozenset(load_suite("tbrm6").tasks)
 
 
 def recipe_toml(recipe: RlRecipe) -> str:
-    """Return the recipe as TOML, defaults of what is read filled in; `load_rl_recipe` reads the same recipe back."""
+    """Return the recipe as TOML, with the defaults of all keys that are read; `load_rl_recipe` reads it back."""
     return "\n".join(_toml_lines(without(asdict(recipe), dict(unread_keys(recipe))), ""))
 
 
 def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False) -> list[str]:
-    """Return a line for every key that decides the weights and differs: `optimizer.steps: 5, not 4`.
+    """Return a line for every key that affects the weights and differs: `optimizer.steps: 5, not 4`.
 
-    With `by_content` the keys that name a model, a protocol or a folder do not count: `inputs` compares what they name.
+    With `by_content`, keys that name a model, a protocol or a folder are ignored: `inputs` compares their content.
     """
     free = (*FREE_KEYS, *NAMES) if by_content else FREE_KEYS
     mine, other = flat_keys(asdict(ours)), flat_keys(asdict(theirs))
@@ -94,7 +94,7 @@ def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False
 
 
 def is_key_of(key: str, tables: Iterable[str]) -> bool:
-    """Return whether a key is one of these, or stands in one of these tables."""
+    """Return whether a key is one of these, or in one of these tables."""
     return any(key == table or key.startswith(f"{table}.") for table in tables)
 
 
@@ -105,7 +105,7 @@ def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
     for key, value in table.items():
         if value is not None and not isinstance(value, dict):
             text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-            # The one character that JSON leaves as it is and TOML forbids.
+            # The one character that JSON does not escape and TOML forbids.
             yield f"{key} = {text}".replace("\x7f", "\\u007f")
     for key, value in table.items():
         if isinstance(value, dict):
@@ -113,7 +113,7 @@ def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
 
 
 def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield (key, value, whether it holds, what is needed) of what keys owe each other."""
+    """Yield (key, value, whether it is valid, what is needed) for the rules between keys."""
     needs, group, compares = (
         recipe.needs,
         recipe.rollout.samples_per_prompt,
@@ -128,7 +128,7 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         (f"a batch has {recipe.batch_size} trajectories"),
     )
     stage, dtype = recipe.deepspeed.zero_stage, recipe.deepspeed.dtype
-    # Its bfloat16 optimiser of stage 0 keeps no float32 gradients and drifts fifty times as far.
+    # DeepSpeed's bfloat16 optimiser at stage 0 keeps no float32 gradients and drifts fifty times as far.
     yield "deepspeed.zero_stage", stage, stage > 0 or dtype == "float32", f"1 or more is needed with dtype {dtype}"
     yield (
         "deepspeed.offload",

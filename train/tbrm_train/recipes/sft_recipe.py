@@ -2,8 +2,8 @@
 
     tbench train train/recipes/tiny-sft.toml output=/tmp/model optimizer.steps=50
 
-Unknown keys are errors that name the nearest one, and so are values that cannot work: nothing is loaded before all of
-them are checked. docs/train.md explains every key. Example, cut short:
+Unknown keys are errors that name the nearest known one, and so are values that cannot work: all are checked before
+anything is loaded. docs/train.md explains every key. Example, cut short:
 
     kind = "sft"
     output = "runs/tiny-sft"
@@ -23,7 +23,7 @@ from tbrm_bench.config import Count, NotNegative, Positive, Seed, Share, Text, l
 from tbrm_bench.errors import UserError
 from tbrm_bench.prompts.protocol import load_protocol
 
-# What attention on a CPU takes in vLLM 0.32; those up to 256 work on GPUs too.
+# What vLLM 0.32 supports for attention on a CPU; those up to 256 work on GPUs too.
 HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 NUM_BASE_TOKENS = 256 + 3  # bytes and special tokens
 Beta = Annotated[float, Ge(0), Lt(1)]
@@ -42,13 +42,13 @@ class ModelShape:
 
     @property
     def head_dim(self) -> int:
-        """Floats a head, where the heads share the hidden size out evenly."""
+        """Floats per head; the heads divide the hidden size evenly."""
         return self.hidden_size // self.num_heads
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerShape:
-    """A byte-level BPE: 256 bytes, three special tokens, merges up to `vocab_size` learnt from `num_texts` texts."""
+    """A byte-level BPE: 256 bytes, three special tokens, merges up to `vocab_size` learned from `num_texts` texts."""
 
     vocab_size: Annotated[int, Ge(NUM_BASE_TOKENS)]
     num_texts: Count
@@ -56,7 +56,7 @@ class TokenizerShape:
 
 @dataclass(frozen=True, slots=True)
 class SftOptimizer:
-    """AdamW with linear warm-up and cosine decay to zero; `batch_size` counts conversations a step."""
+    """AdamW with linear warm-up and cosine decay to zero; `batch_size` is in conversations per step."""
 
     steps: Count
     batch_size: Count
@@ -69,7 +69,7 @@ class SftOptimizer:
 
 @dataclass(frozen=True, slots=True)
 class SftRecipe:
-    """Supervised training from nothing on solutions of a builtin generator: worked ones and, a share, bare values."""
+    """Supervised training from scratch on solutions of a builtin generator, of which `direct_share` are bare values."""
 
     kind: Literal["sft"]
     output: Text
@@ -94,7 +94,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> SftRecipe:
 
 
 def _shapes(model: ModelShape) -> Iterator[tuple[str, object, bool, str]]:
-    """Yield what the sizes of a model owe each other; each is known to be at least 1."""
+    """Yield the rules between the sizes of a model, all of which are at least 1."""
     heads = model.num_heads
     yield "model.hidden_size", model.hidden_size, model.hidden_size % heads == 0, f"num_heads {heads} must divide it"
     yield "model.num_kv_heads", model.num_kv_heads, heads % model.num_kv_heads == 0, f"it must divide num_heads {heads}"

@@ -1,10 +1,10 @@
-r"""Rewards for reasoning-gym's problems: the answer found by the bench, the score by the dataset's own scorer.
+r"""Rewards for reasoning-gym's problems: the bench extracts the answer, the dataset's own scorer scores it.
 
     "... so \boxed{\text{up up right up}}"    answer "up up right up"    score 1.0    correct, reward 1.0
 
 The scorer runs in the grader's worker processes (see `tbrm_bench.grading.workers.scored`). A score of 1 is `correct`,
-any other `wrong`; the reward is the score itself, which some datasets give in parts. Limits and failures of the scorer
-are `timeout` and `error`, as ever: no reward.
+any other `wrong`; the reward is the score itself, for which some datasets give partial credit. Timeouts and
+failures of the scorer are `timeout` and `error`, without a reward, as always.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ class GymRewarder:
     """Scores batches of samples; a context manager that kills its workers at the end."""
 
     def __init__(self, recipe: RlRecipe) -> None:
-        """Start nothing yet."""
+        """Store the settings; nothing is started yet."""
         self.prompts, self.seed = recipe.prompts, recipe.data_seed
         self.strict_boxed = load_protocol(recipe.prompts.protocol).strict_boxed
         limit_s = recipe.rewards.time_limit_s
         self._workers = Workers(recipe.rewards.workers, time_limit_s=limit_s, memory_limit_mb=MEMORY_LIMIT_MB)
 
     def grade(self, samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) -> list[Rewarded]:
-        """Return one verdict a sample, in the samples' order; the golds are not looked at."""
+        """Return one verdict per sample, in the order of the samples; the golds are not used."""
         asked = [self._ask(sample) for sample in samples]
         return [item if isinstance(item, Rewarded) else _rewarded(*item) for item in asked]
 

@@ -1,12 +1,12 @@
-"""Rewards: the bench's own verdicts, in workers that can be killed, counted by outcome.
+"""Rewards: the verdicts of the bench's own grader, in workers that can be killed, counted by outcome.
 
     correct 1.0    wrong, no_answer, truncated 0.0    timeout, error: no reward, the trajectory is left out
 
-What the grader could not decide is not the policy's fault: it never becomes a silent 0. When more than a share of a
-batch cannot be graded, the run stops.
+An undecided sample is not the policy's fault: it never becomes a silent 0. If more than `max_failed_share` of a batch
+cannot be graded, the run stops.
 
-Two controls for tests of a training: `shuffle` deals the batch's rewards out at random (a function of seed and step),
-`flip` pays for wrong answers. Neither must learn.
+Two controls for tests of a training: `shuffle` permutes the rewards of a batch at random (a function of seed and
+step), `flip` rewards wrong answers. Neither must learn.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ UNDECIDED = (Status.TIMEOUT, Status.ERROR)
 
 @dataclass(frozen=True, slots=True)
 class Rewarded:
-    """A graded sample; `reward` is in [0, 1], NaN where the grader could not decide."""
+    """A graded sample; `reward` is in [0, 1], NaN if the grader could not decide."""
 
     sample: Sample
     grade: Grade
@@ -42,12 +42,12 @@ class Rewarder:
     """Grades batches of samples; a context manager that kills its workers at the end."""
 
     def __init__(self, settings: Rewards, *, strict_boxed: bool) -> None:
-        """Start nothing yet."""
+        """Store the settings; nothing is graded yet."""
         self.settings = settings
         self._pool = GraderPool(settings.workers, time_limit_s=settings.time_limit_s, strict_boxed=strict_boxed)
 
     def grade(self, samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) -> list[Rewarded]:
-        """Return one verdict a sample, in the samples' order."""
+        """Return one verdict per sample, in the order of the samples."""
         for sample in samples:
             gold = golds[ProblemKey(*sample.key[:2])]
             self._pool.submit(sample.key, sample.text, gold, sample.finish_reason)
@@ -66,29 +66,29 @@ class Rewarder:
 
 
 def reward_of(grade: Grade) -> float:
-    """Return 1 for a right answer, 0 for any other, NaN where the grader could not decide."""
+    """Return 1 for a correct answer, 0 for any other, NaN if the grader could not decide."""
     if grade.status in UNDECIDED:
         return float("nan")
     return 1.0 if grade.status is Status.CORRECT else 0.0
 
 
 def settle(batch: Sequence[Rewarded], settings: Rewards, *, seed: int, step: int) -> tuple[list[int], list[float]]:
-    """Return the places of the decided samples of a whole batch, and the rewards to learn from: theirs, or a control's.
+    """Return the indices of the decided samples of a batch, and the rewards to learn from: theirs, or a control's.
 
-    Raises RunFailed when more of the batch than `max_failed_share` was not decided.
+    Raises RunFailed if more than `max_failed_share` of the batch is undecided.
     """
-    decided = [place for place, item in enumerate(batch) if item.decided]
+    decided = [index for index, item in enumerate(batch) if item.decided]
     failed = len(batch) - len(decided)
     if not decided or failed > settings.max_failed_share * len(batch):
         timeouts = sum(item.grade.status is Status.TIMEOUT for item in batch)
         raise RunFailed(
             f"step {step}: {failed} of {len(batch)} answers could not be graded ({timeouts} timeouts at "
             f"rewards.time_limit_s={settings.time_limit_s}), more than rewards.max_failed_share="
-            f"{settings.max_failed_share}; raise one of them, or look at the golds"
+            f"{settings.max_failed_share}; raise one of them, or check the golds"
         )
-    rewards = [1.0 - batch[place].reward if settings.flip else batch[place].reward for place in decided]
+    rewards = [1.0 - batch[index].reward if settings.flip else batch[index].reward for index in decided]
     if settings.shuffle:
-        rewards = [rewards[place] for place in shuffled(len(rewards), seed=seed, step=step)]
+        rewards = [rewards[index] for index in shuffled(len(rewards), seed=seed, step=step)]
     return decided, rewards
 
 
@@ -102,6 +102,6 @@ def shuffled(count: int, *, seed: int, step: int) -> list[int]:
 
 
 def outcome_rates(batch: Sequence[Rewarded]) -> dict[str, float]:
-    """Return the share of each of the six outcomes, `outcome/correct` and so on; they sum to 1."""
+    """Return the fraction of each of the six outcomes, `outcome/correct` and so on; they sum to 1."""
     counts = Counter(item.grade.status for item in batch)
     return {f"outcome/{status.value}": counts[status] / len(batch) for status in Status}

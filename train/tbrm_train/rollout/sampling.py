@@ -1,12 +1,12 @@
-"""Rollout engines: trajectories from the current policy, by vLLM in this process or by transformers as the reference.
+"""Rollout engines: trajectories from the current policy, by vLLM in this process, or by transformers as a reference.
 
     with make_rollouts(model_dir, settings, ...) as rollouts:
-        rollouts.load(policy.weights())            # after every step; a probe then compares log-probabilities
+        rollouts.load(policy.weights())            # after every step; then a probe compares log-probabilities
         samples = rollouts.generate(requests)      # in the order of the requests
 
-Every training process has an engine of its own and samples its share of the prompts: engines never talk to each other.
-vLLM 0.32 and DeepSpeed share one process and one process group, also with several processes (`external_launcher`), if
-DeepSpeed initialises the group first; leaving the engine destroys the group, so it is left last.
+Every training process has its own engine and samples its shard of the prompts: engines do not communicate. vLLM 0.32
+and DeepSpeed share one process and one process group, also with several processes (`external_launcher`), if DeepSpeed
+initialises the group first; closing the engine destroys the group, so it is closed last.
 """
 
 import os
@@ -37,17 +37,17 @@ class Continuation:
 
 
 class Rollouts:
-    """A sampler whose weights can be replaced, over an engine of the bench; use it as a context manager."""
+    """An engine of the bench whose weights can be replaced; a context manager."""
 
     engine: Any
 
     def generate(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """Return one sample a request, in the order of the requests."""
+        """Return one sample per request, in the order of the requests."""
         found = {sample.key: sample for samples in self.engine.generate(requests) for sample in samples}
         return [found[request.key] for request in requests]
 
     def load(self, weights: Weights) -> None:
-        """Replace all weights; names as in the Hugging Face model, `lm_head.weight` among them also when tied."""
+        """Replace all weights; names as in the Hugging Face model, including `lm_head.weight` even if tied."""
         raise NotImplementedError
 
     def logprobs(self, sequences: Sequence[Continuation]) -> list[list[float]]:
@@ -70,13 +70,13 @@ class VllmRollouts(Rollouts):
     """vLLM in this process."""
 
     def __init__(self, config: EngineConfig, *, world_size: int, gpu_memory: float) -> None:
-        """Settle device and dtype; raises MissingExtra when vLLM is not installed."""
-        # Tensors reach the engine by reference, which needs its core in this process.
+        """Choose device and dtype; raises MissingExtra if vLLM is not installed."""
+        # Tensors are passed to the engine by reference, so its core must run in this process.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         self.engine = _TrainingVllm(config, world_size=world_size, gpu_memory=gpu_memory)
 
     def load(self, weights: Weights) -> None:
-        """Replace all weights, and forget every prefix computed with the old ones."""
+        """Replace all weights, and drop the prefix cache, which was computed with the old ones."""
         llm = self.engine.llm
         llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
         llm.reset_prefix_cache()
@@ -96,7 +96,7 @@ class VllmRollouts(Rollouts):
 
 
 class _TrainingVllm(VllmEngine):
-    """The bench's engine, beside a trainer that needs memory and a process group too."""
+    """The bench's engine, sharing memory and process group with a trainer."""
 
     def __init__(self, config: EngineConfig, *, world_size: int, gpu_memory: float) -> None:
         super().__init__(config)
@@ -113,10 +113,10 @@ class _TrainingVllm(VllmEngine):
 
 
 class HfRollouts(Rollouts):
-    """transformers' `generate` on a copy of the model: slow, simple, the reference."""
+    """transformers' `generate` on a copy of the model: slow and simple, a reference."""
 
     def __init__(self, config: EngineConfig, *, world_size: int = 1, gpu_memory: float = 1.0) -> None:
-        """Settle device and dtype; a share of a GPU and more processes mean nothing to it."""
+        """Choose device and dtype; `world_size` and `gpu_memory` are ignored."""
         self.engine = HfEngine(config)
 
     def load(self, weights: Weights) -> None:
@@ -127,9 +127,8 @@ class HfRollouts(Rollouts):
         filled = set()
         with torch.no_grad():
             for name, tensor in weights:
-                if (
-                    name in own
-                ):  # `lm_head.weight` is not the name of every head, and one that is tied is filled already
+                # Not every head is called `lm_head.weight`, and a tied one is filled already.
+                if name in own:
                     own[name].data.copy_(tensor)
                     filled.add(id(own[name]))
         left = [name for name, entry in own.items() if id(entry) not in filled]
@@ -151,15 +150,15 @@ class HfRollouts(Rollouts):
         return found
 
 
-# By the names of the recipe; every engine here is one of the bench whose weights can be replaced.
+# By `rollout.engine` of a recipe: the engines of the bench whose weights can be replaced.
 ROLLOUTS: dict[str, type[VllmRollouts | HfRollouts]] = {"vllm": VllmRollouts, "hf": HfRollouts}
 
 
 def make_rollouts(model_dir: str, settings: Rollout, *, max_model_len: int, dtype: str, world_size: int) -> Rollouts:
-    """Return the engine that the recipe names, not loaded yet; `max_model_len` is prompt plus response, in tokens."""
+    """Return the recipe's engine, not loaded yet; `max_model_len` is prompt plus response, in tokens."""
     config = EngineConfig(
         model_dir=model_dir,
-        # One more token, since vLLM answers a probe of full length with one.
+        # One more token, since vLLM generates one after a probe of full length.
         max_model_len=max_model_len + 1,
         dtype=dtype,  # type: ignore[arg-type]
         max_num_seqs=settings.max_num_seqs,

@@ -1,1 +1,1 @@
-"""A training from its start to its end."""
+"""A training from start to end."""

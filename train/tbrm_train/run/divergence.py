@@ -1,4 +1,4 @@
-"""What is left of a step whose numbers were not finite: the batch that it happened on, in one file of the run folder.
+"""What a diverged step leaves behind: its batch and what was not finite, in one file of the run folder.
 
     runs/x/diverged-000007.json
     {"step": 7, "error": "in step 7 the gradient of ... is not finite, ...", "seed": 3, "loss": 0.018,
@@ -6,8 +6,8 @@
      "samples": [{"task": "training", "id": "000017", "sample": 4, "seed": 91, "status": "correct", "reward": 1.0,
                   "finish_reason": "stop", "prompt_tokens": 61, "tokens": 20}, ...]}
 
-A number that is not finite is written as a word, "nan" or "inf". The step is a function of the checkpoint before it and
-of the seeds, so that what is named here happens again when the same command is given again.
+Numbers that are not finite are written as strings, "nan" or "inf". A step is a function of the checkpoint before it and
+of the seeds, so running the same command reproduces it.
 """
 
 import json
@@ -28,7 +28,7 @@ from tbrm_train.run.session import Session
 def batch_kept(
     session: Session, batch: Sequence[Rewarded], trajectories: Sequence[Trajectory], step: int
 ) -> Iterator[None]:
-    """Write the facts of the batch if the block raises Diverged, and name the file in its message."""
+    """If the block raises Diverged, write the batch to a file and name the file in the error."""
     try:
         yield
     except Diverged as error:
@@ -38,7 +38,7 @@ def batch_kept(
         if session.is_first:
             text = json.dumps(_worded({**facts, **learnt, "samples": [_sample(item) for item in batch]}), indent=1)
             write_text(file, text + "\n")
-        raise Diverged(f"{error}; {file} holds the batch", error.facts) from None
+        raise Diverged(f"{error}; the batch is in {file}", error.facts) from None
 
 
 def _sample(item: Rewarded) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _sample(item: Rewarded) -> dict[str, Any]:
 
 
 def _worded(value: Any) -> Any:
-    """Return the value as JSON can hold it: numbers that are not finite as words."""
+    """Return the value as JSON can store it: numbers that are not finite as strings."""
     if isinstance(value, Mapping):
         return {key: _worded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """The training loop, top to bottom: rollout, reward, loss, step, checkpoint, evaluate.
 
-Killed at any moment and started again, a run goes on from its last whole checkpoint and ends with the bytes of a run
-that was never killed: what a step does depends on the weights and on (seed, step) alone.
+Killed at any moment and started again, a run resumes from its last complete checkpoint and ends bit-identical to a run
+that was never killed: a step depends only on the weights and on (seed, step).
 """
 
 import math
@@ -38,7 +38,7 @@ from tbrm_train.run.task_scores import score_tasks
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an observer is told after every step; 0 is before the first update, with a note if it is still going on."""
+    """What an observer gets after every step; step 0 is before the first update, with a note while in progress."""
 
     step: int
     num_steps: int
@@ -50,8 +50,8 @@ class Step:
 def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[str], None]) -> Path:
     """Train to the recipe's last step in a folder that `open_output` made; return the last checkpoint.
 
-    Raises UserError for what a person can mend before the first step, RunFailed for what stops a training; checkpoints
-    stay, and the same call goes on from the last one.
+    Raises UserError, before the first step, for what a person can fix, RunFailed for what stops a training; checkpoints
+    stay, and the same call resumes from the last one.
     """
     output, num_steps = Path(recipe.output), recipe.optimizer.steps
     with pushing(recipe, warn, is_first=int(os.environ.get("RANK", "0")) == 0) as push, open_session(recipe) as session:
@@ -70,7 +70,7 @@ def train(recipe: RlRecipe, observer: Callable[[Step], None], warn: Callable[[st
 
             meter = meter_of(recipe, last)
             sync(session, is_first=last is None)
-            # From here on the folder is this training's: what was refused before has started nothing.
+            # From here on the folder belongs to this training: a start that was refused earlier does not claim it.
             session.store_inputs()
             if last is not None:
                 _score(session, last.path, warn)
@@ -118,7 +118,7 @@ def _due(step: int, every: int | None, is_last: bool) -> bool:
 
 
 def _paid_seconds(session: Session, clock: Clock) -> float:
-    """Return the step's seconds in the slowest process, so that all stop together; 0 where no budget asks."""
+    """Return the step's seconds in the slowest process, so that all stop together; 0 without a budget of seconds."""
     if session.recipe.budget.seconds is None:
         return 0.0
     return largest(clock.total(PAID_PHASES), session.processes)
@@ -128,35 +128,35 @@ def _resume(session: Session, last: StepCheckpoint) -> int:
     check_world_size(last, session.processes.world_size)
     restore_generators(session.learner.load(last.path / "state"))
     if session.is_first:
-        # A kill may have come between the checkpoint and its link.
+        # The run may have been killed between writing the checkpoint and its link.
         point_best(Path(session.recipe.output))
     return last.step
 
 
 def _roll_out(session: Session, step: int) -> list[Rewarded]:
-    """Sample and grade the prompts of a step; the samples of a prompt are neighbours."""
+    """Sample and grade the prompts of a step; the samples of a prompt are adjacent."""
     recipe, prompts = session.recipe, session.prompts.train
     chosen = step_prompts(prompts, seed=recipe.seed, step=step - 1, count=recipe.rollout.prompts_per_step)
-    return sample(session, [(prompts[place], epoch) for place, epoch in chosen], recipe.rollout.samples_per_prompt)
+    return sample(session, [(prompts[index], epoch) for index, epoch in chosen], recipe.rollout.samples_per_prompt)
 
 
 def _reward(session: Session, batch: Sequence[Rewarded], step: int) -> tuple[list[Trajectory], dict[str, float]]:
-    """Return what is learnt from, and what there is to tell of the batch."""
+    """Return the trajectories to learn from, and the metrics of the batch."""
     recipe = session.recipe
     kept, rewards = settle(batch, recipe.rewards, seed=recipe.seed, step=step)
     count = recipe.rollout.samples_per_prompt
     trajectories = [
         Trajectory(
-            prompt=session.prompt_ids[batch[place].sample.key[:2]],
-            response=batch[place].sample.token_ids,
+            prompt=session.prompt_ids[batch[index].sample.key[:2]],
+            response=batch[index].sample.token_ids,
             reward=reward,
-            group=place // count,
+            group=index // count,
         )
-        for place, reward in zip(kept, rewards, strict=True)
+        for index, reward in zip(kept, rewards, strict=True)
     ]
     num_tokens = sum(len(item.sample.token_ids) for item in batch)
     if recipe.needs.value_samples:
-        values = values_of(session, [batch[place].sample.key.problem_id for place in kept])
+        values = values_of(session, [batch[index].sample.key.problem_id for index in kept])
         trajectories = [replace(item, optimal_value=value) for item, value in zip(trajectories, values, strict=True)]
     return trajectories, {
         "reward": sum(rewards) / len(rewards),
@@ -177,8 +177,8 @@ def _validate(session: Session, log: MetricsLog, step: int) -> dict[str, float]:
     batch = sample(session, held_out, count)
     right = [item.grade.status == "correct" for item in batch]
     scores = {
-        item.problem.key.problem_id: sum(right[place * count : (place + 1) * count]) / count
-        for place, (item, _) in enumerate(held_out)
+        item.problem.key.problem_id: sum(right[index * count : (index + 1) * count]) / count
+        for index, (item, _) in enumerate(held_out)
     }
     names = list(dict.fromkeys(item.problem.cluster for item, _ in held_out))
     log.write_validation(step, scores, [names.index(item.problem.cluster) for item, _ in held_out])

@@ -1,11 +1,11 @@
-"""V* of every prompt, for A*-PO: from samples of the reference policy, before the first step.
+"""V* of every prompt, for A*-PO, estimated from samples of the reference policy before the first step.
 
     V*(x) = beta log mean_i exp(r_i / beta),  r_i the rewards of `algorithm.value_samples` samples
 
-with `algorithm.value_beta`. Only prompts that the training will ask are sampled, as many at a time as a step asks, with
-seeds of their own. The values are stored after each batch, `values.json`, and belong to the run: one that was killed
-goes on with the prompts that are missing. Each belongs to its question, whose digest is stored with it: an id may be a
-row's number. Their tokens are part of the algorithm's cost and are logged as those of step 0.
+where beta is `algorithm.value_beta`. Only prompts that the training will ask are sampled, in batches of a step's size,
+with seeds of their own. The values are stored in `values.json` of the run after each batch: a run that was killed
+resumes with the missing prompts. Each value is stored with the digest of its question, since an id may be a row number.
+Their tokens are part of the algorithm's cost and are logged as those of step 0.
 
 Example of the file: {"prompts": 1, "tokens": 431, "values": {"000017": 0.98}, "questions": {"000017": "3f2a..."}}
 """
@@ -28,14 +28,14 @@ from tbrm_train.recipes.rl_recipe import RlRecipe
 from tbrm_train.rollout.rewards import Rewarded, settle
 from tbrm_train.run.session import Session, sample
 
-OFFLINE_EPOCH = 1 << 20  # the samples behind V* have seeds of their own
+OFFLINE_EPOCH = 1 << 20  # the samples for V* have seeds of their own
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The prompts done so far, the tokens that it took, V* by problem id, and the digest of each one's question.
+    """The number of prompts done, the tokens spent, V* by problem id, and the digest of each question.
 
-    No digests in files of before they were stored.
+    Files of older versions have no digests.
     """
 
     prompts: int = 0
@@ -55,7 +55,7 @@ def value_table(
 
 
 def read_values(output: Path) -> Stored:
-    """Return what is stored; raises RunFailed if it is lost or damaged."""
+    """Return what is stored; raises RunFailed if the file is missing or damaged."""
     try:
         stored = json.loads((output / VALUES).read_text(encoding="utf-8"))
         values = {str(name): float(value) for name, value in stored["values"].items()}
@@ -63,13 +63,13 @@ def read_values(output: Path) -> Stored:
         return Stored(int(stored["prompts"]), int(stored["tokens"]), values, questions)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(
-            f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can make "
-            "it again; put it back or start in a new folder, output=DIR"
+            f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can "
+            "reproduce it; restore it or start in a new folder, output=DIR"
         ) from None
 
 
 def check_values(session: Session) -> None:
-    """Raise UserError if what is stored is not of the questions that this training asks; RunFailed if it is lost."""
+    """Raise UserError if the stored values are of other questions than this training's; RunFailed if they are lost."""
     output = Path(session.recipe.output)
     if not session.recipe.needs.value_samples:
         return
@@ -81,7 +81,7 @@ def check_values(session: Session) -> None:
         theirs = stored.questions.get(name, ours) if name in stored.values else "none"
         if theirs != ours:
             raise UserError(
-                f"{output / VALUES} holds V* of other questions than this training asks: the digest of {name} is "
+                f"{output / VALUES} has V* of other questions than this training asks: the digest of {name} is "
                 f"{ours}, stored is {theirs}; restore the rows, or start in a new folder, output=DIR"
             )
 
@@ -93,34 +93,31 @@ def values_of(session: Session, names: Iterable[str]) -> list[float]:
     try:
         return [values[name] for name in names]
     except KeyError as error:
-        raise RunFailed(
-            f"{output / VALUES} holds no V* of problem {error}; start in a new folder, output=DIR"
-        ) from None
+        raise RunFailed(f"{output / VALUES} has no V* of problem {error}; start in a new folder, output=DIR") from None
 
 
 def _asked(session: Session) -> list[TrainingPrompt]:
     """Return the prompts that the training will ask, each once, in the order in which it first asks them."""
     recipe, prompts = session.recipe, session.prompts.train
     count = min(len(prompts), recipe.optimizer.steps * recipe.rollout.prompts_per_step)
-    return [prompts[place] for place, _ in step_prompts(prompts, seed=recipe.seed, step=0, count=count)]
+    return [prompts[index] for index, _ in step_prompts(prompts, seed=recipe.seed, step=0, count=count)]
 
 
 def check_left(meter: Meter, recipe: RlRecipe) -> None:
-    """Raise RunFailed if the samples behind V* have spent the whole budget: there is no step to learn in."""
+    """Raise RunFailed if the samples for V* have spent the entire budget, so that no step is left."""
     if meter.generated_tokens and meter.is_spent:
         raise RunFailed(
-            f"the samples behind V* took {meter.generated_tokens:,.0f} tokens and the whole [budget]; raise it, or "
+            f"the samples for V* took {meter.generated_tokens:,.0f} tokens, the entire [budget]; raise it, or "
             f"lower algorithm.value_samples={recipe.needs.value_samples} or "
             f"optimizer.steps={recipe.optimizer.steps}"
         )
 
 
-def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, float]:
-    """Sample the reference on every prompt that will be asked and store V* of each, where the algorithm needs it.
+def store_values(session: Session, report: Callable[[str], None]) -> dict[str, float]:
+    """Sample the reference on every prompt that will be asked and store its V*, if the algorithm needs it.
 
-    `tell` hears after each batch how many prompts are done.
-
-    Raises RunFailed when too many samples of a batch could not be graded, as a step does.
+    `report` is called after each batch with the number of prompts done. Raises RunFailed, as a step does, if too many
+    samples of a batch could not be graded.
     """
     recipe, output = session.recipe, Path(session.recipe.output)
     if not session.recipe.needs.value_samples:
@@ -137,16 +134,16 @@ def store_values(session: Session, tell: Callable[[str], None]) -> dict[str, flo
         stored = Stored(stored.prompts + len(chosen), stored.tokens + tokens, values, questions)
         if session.is_first:
             write_text(output / VALUES, json.dumps(asdict(stored)) + "\n")
-        tell(f"V* of {stored.prompts:,} of {len(asked):,} prompts")
+        report(f"V* of {stored.prompts:,} of {len(asked):,} prompts")
     barrier(session.processes)
     return {"tokens/generated": stored.tokens}
 
 
 def _values(recipe: RlRecipe, chosen: Sequence[TrainingPrompt], batch: Sequence[Rewarded]) -> dict[str, float]:
-    # What the controls deal out is what the loss learns from, so V* is of that too.
+    # The loss learns from the rewards of the controls, so V* is estimated from those too.
     decided, rewards = settle(batch, recipe.rewards, seed=recipe.seed, step=0)
-    names = [batch[place].sample.key.problem_id for place in decided]
-    # A prompt none of whose samples could be graded is worth what a wrong answer is.
+    names = [batch[index].sample.key.problem_id for index in decided]
+    # A prompt without a graded sample gets the value of a wrong answer.
     nothing = {item.problem.key.problem_id: 0.0 for item in chosen}
     optimal_value = ALGORITHMS[recipe.algorithm.name].optimal_value
     assert optimal_value is not None

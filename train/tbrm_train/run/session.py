@@ -1,4 +1,4 @@
-"""Everything a training needs, loaded once and checked against each other before the first step."""
+"""Everything that a training needs, loaded once and cross-checked before the first step."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ from tbrm_train.run.task_scores import check_positions, longest_task, plan_tasks
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a recipe names, found and read, before any model is loaded."""
+    """What a recipe names, resolved and read, before any model is loaded."""
 
     model: Model
     tokenizer: Any
@@ -52,7 +52,7 @@ class Given:
     evaluation: Plan | None
 
     def inputs(self, *, reads_weights: bool = True) -> Inputs:
-        """Return what the training is made of; the model's weights are read through only when asked for."""
+        """Return the training's inputs; the model's weights are hashed only with `reads_weights`."""
         inputs = make_inputs(
             self.model.path,
             tokenizer=tokenizer_fingerprint(self.tokenizer, self.model.path),
@@ -62,14 +62,14 @@ class Given:
             evaluation=self.evaluation,
             reads_weights=reads_weights,
         )
-        # Where a link pointed to; what is downloaded lies in a folder named by its commit.
+        # The target of a link; a download is in a folder named after its commit.
         local = Path(self.model.name).expanduser()
-        place = local.resolve() if local.is_dir() else self.model.path
-        return replace(inputs, about={**inputs.about, "model": str(place)})
+        path = local.resolve() if local.is_dir() else self.model.path
+        return replace(inputs, about={**inputs.about, "model": str(path)})
 
 
 def load_given(recipe: RlRecipe) -> Given:
-    """Find and read what a recipe names; raises UserError for what cannot be trained on."""
+    """Resolve and read what a recipe names; raises UserError for what cannot be trained on."""
     model, check = open_model(recipe.model)
     loaded = open_tokenizer(model.path)
     tokenizer = loaded.tokenizer
@@ -95,7 +95,7 @@ class Session:
     rollouts: Rollouts
     rewarder: Rewarder | GymRewarder
     prompt_ids: Mapping[tuple[str, ...], tuple[int, ...]]
-    news: Inputs | None  # what is to be stored of the inputs
+    news: Inputs | None  # the inputs, if they are not stored yet
     warnings: tuple[str, ...]
 
     @property
@@ -104,14 +104,14 @@ class Session:
         return self.processes.rank == 0
 
     def store_inputs(self) -> None:
-        """Write down what the training is made of; called before the first step, when everything has been loaded."""
+        """Store the training's inputs; called before the first step, once everything is loaded."""
         if self.news is not None and self.is_first:
             write_inputs(Path(self.recipe.output), self.news)
 
 
 @contextmanager
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
-    """Load prompts, policy, reference, critic, rollout engine and grader; leave them in reverse order."""
+    """Load prompts, policy, reference, critic, rollout engine and grader; close them in reverse order."""
     given = load_given(recipe)
     model, prompts, protocol = given.model, given.prompts, given.protocol
     longest = max(prompts.longest + recipe.rollout.max_tokens, longest_task(given.evaluation))
@@ -119,7 +119,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
     processes = start_processes(recipe.deepspeed)
     news, warnings = _check_inputs(recipe, given, processes)
     with ExitStack() as stack:
-        # Entered first and left last: leaving vLLM destroys the process group that DeepSpeed works in.
+        # Opened first and closed last: closing vLLM destroys the process group that DeepSpeed uses.
         rollouts = stack.enter_context(
             make_rollouts(
                 str(model.path),
@@ -152,10 +152,9 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
 
 
 def _check_inputs(recipe: RlRecipe, given: Given, processes: Processes) -> tuple[Inputs | None, list[str]]:
-    """Return the inputs that are to be written, None if they are already, and what there is to warn of.
+    """Return the inputs to be written, None if they are stored already, and warnings.
 
-    Raises UserError, in every process alike, if processes read different inputs, or others than the training started
-    with.
+    Raises UserError, in every process, if processes read different inputs, or others than the training started with.
     """
     output = Path(recipe.output)
     found, stored = _agreed_inputs(output, given, processes)
@@ -168,12 +167,12 @@ def _check_inputs(recipe: RlRecipe, given: Given, processes: Processes) -> tuple
         return found, []
     return replace(found, from_step=last.step if last else 0), [
         f"{output} was started before inputs were stored: nothing shows that model, tokenizer, prompts and golds are "
-        f"still those of its first steps. {INPUTS} will hold them as they are now, and later starts are held to that"
+        f"still those of its first steps. {INPUTS} now stores them, and later starts are checked against it"
     ]
 
 
 def _agreed_inputs(output: Path, given: Given, processes: Processes) -> tuple[Inputs, Inputs | None]:
-    """Return the first process's inputs and what is stored, in all processes. Weights are read once a machine."""
+    """Return rank 0's inputs and what is stored, in all processes. Weights are read once per machine."""
     mine: tuple[Inputs, Inputs | None] | UserError
     try:
         inputs = given.inputs(reads_weights=os.environ.get("LOCAL_RANK", "0") == "0")
@@ -181,7 +180,7 @@ def _agreed_inputs(output: Path, given: Given, processes: Processes) -> tuple[In
     except UserError as error:
         mine = error
     everyone = []
-    for item in gather([mine], processes, whole=True):
+    for item in gather([mine], processes, concat=True):
         if isinstance(item, UserError):
             raise item
         everyone.append(item)
@@ -196,7 +195,7 @@ def _agreed_inputs(output: Path, given: Given, processes: Processes) -> tuple[In
 
 
 def _filled(facts: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts with the others' weights where this process did not read them."""
+    """Return the facts, with the weights of `others` if this process did not read them."""
     model = facts["model"]
     return {**facts, "model": {**model, "weights": model["weights"] or others["model"]["weights"]}}
 
@@ -228,7 +227,7 @@ def _make_learner(recipe: RlRecipe, model: Model, processes: Processes, has_long
 
 
 def _has_long_factors(given: Given, longest: int) -> bool:
-    """Whether the rollout engine gives a longrope model its long factors throughout, as the trainer then must too."""
+    """Return whether the rollout engine always uses a longrope model's long factors, as the trainer then must too."""
     limit = position_limit(given.model.config, "hf")
     if limit is None:
         return False
@@ -237,7 +236,7 @@ def _has_long_factors(given: Given, longest: int) -> bool:
 
 
 def sample(session: Session, chosen: Sequence[tuple[TrainingPrompt, int]], count: int) -> list[Rewarded]:
-    """Sample and grade this process's share of (prompt, epoch), and return everyone's in the order of the prompts."""
+    """Sample and grade this process's shard of (prompt, epoch); return all processes' in the order of the prompts."""
     mine = chosen[session.processes.rank :: session.processes.world_size]
     samples = session.rollouts.generate(
         requests(mine, count=count, sampling=session.sampling, seed=session.recipe.seed)

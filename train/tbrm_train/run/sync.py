@@ -1,4 +1,4 @@
-"""After every step: the rollout engine gets the policy's weights, and a probe shows that it computes with them."""
+"""Weight sync after every step: the rollout engine gets the policy's weights, and a probe checks that it uses them."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from tbrm_train.rollout.sampling import Continuation, probe_differences
 from tbrm_train.run.session import Session
 
 NUM_PROBES = 4
-UNCHANGED = 1e-5  # nats a token, beside twice the difference that there was
-PROBE_TOKENS = 8  # of a prompt, before there is a response to probe with
+UNCHANGED = 1e-5  # nats per token, in addition to twice the difference before
+PROBE_TOKENS = 8  # of a prompt, as long as there is no response to probe with
 
 
 def sync(session: Session, trajectories: Sequence[Trajectory] = (), *, is_first: bool = False) -> dict[str, float]:
-    """Hand the weights over and compare log-probabilities on some trajectories (at first on prompts).
+    """Copy the weights to the engine and compare log-probabilities on some trajectories (at first on prompts).
 
-    With `is_first` the engine holds these weights already. Returns `probe/mean` and `probe/max`, |difference| a token
-    in nats. Raises RunFailed if the mean exceeds the recipe's tolerance, or if handing over what the engine had has
-    changed it: samples of another model than the policy are no samples of the policy.
+    With `is_first` the engine has loaded these weights already. Returns `probe/mean` and `probe/max`, |difference| per
+    token in nats. Raises RunFailed if the mean exceeds the recipe's tolerance, or if copying the same weights changes
+    the engine: samples of another model are not samples of the policy.
     """
     probes = _probes(session, trajectories)
     before = session.rollouts.logprobs(probes) if is_first else None
@@ -34,28 +34,28 @@ def sync(session: Session, trajectories: Sequence[Trajectory] = (), *, is_first:
     if not all(math.isfinite(logprob) for row in ours for logprob in row):
         raise diverged(session.recipe, "the policy's log-probabilities are not finite")
     recipe, dtype = session.recipe, session.recipe.deepspeed.dtype
-    # Written so that a NaN stops too.
+    # Written so that NaN fails too.
     if not mean <= recipe.probe_tolerance:
         usual, cause = PROBE_TOLERANCE[dtype], "it does not sample from the policy"
         if dtype == "bfloat16" and mean <= usual:
-            cause = f"bfloat16 alone makes such differences: give rollout.probe_tolerance={usual}"
+            cause = f"bfloat16 alone causes such differences: set rollout.probe_tolerance={usual}"
         raise RunFailed(
             f"after the weight sync the {recipe.rollout.engine} engine's log-probabilities differ from the trainer's "
-            f"by {mean:.2g} nats a token on a probe, more than rollout.probe_tolerance={recipe.probe_tolerance}; "
+            f"by {mean:.2g} nats per token on a probe, more than rollout.probe_tolerance={recipe.probe_tolerance}; "
             f"{cause}"
         )
     return {"probe/mean": mean, "probe/max": largest(max(differences), session.processes)}
 
 
 def _check_unchanged(session: Session, differences: Sequence[float], after: float) -> None:
-    """Raise RunFailed if the engine was nearer to the policy while it held the weights that it had loaded by itself."""
+    """Raise RunFailed if the engine was closer to the policy with the weights that it had loaded from files."""
     before = largest(sum(differences) / len(differences), session.processes)
     if before <= session.recipe.probe_tolerance and after > 2 * before + UNCHANGED:
         engine, name = session.recipe.rollout.engine, type(session.learner.policy.module.model).__name__
-        other = "; take rollout.engine=hf" if engine == "vllm" else ""
+        other = "; use rollout.engine=hf" if engine == "vllm" else ""
         raise RunFailed(
-            f"the {engine} engine does not take new weights of {name} as it reads them from files: handed the very "
-            f"weights that it had, its log-probabilities go from {before:.2g} to {after:.2g} nats a token off the "
+            f"the {engine} engine does not load new weights of {name} as it loads them from files: given the very "
+            f"weights that it had, its log-probabilities go from {before:.2g} to {after:.2g} nats per token off the "
             f"trainer's{other}"
         )
 

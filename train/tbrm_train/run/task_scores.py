@@ -1,9 +1,9 @@
-"""Checkpoints scored by `tbench eval`'s own code, with the rollout engine that holds their weights already.
+"""Scores checkpoints by the code of `tbench eval`, with the rollout engine, which has their weights already.
 
-    runs/x/eval/step-000050/    a run directory like any other: tbench show, report and compare take it
+    runs/x/eval/step-000050/    an ordinary run directory: tbench show, report and compare take it
 
-A run that was killed while it evaluated goes on from the samples that are stored. A score belongs to the weights that
-it was measured on: where a checkpoint has others by now, as after a step that was computed again, it is measured anew.
+A run that was killed during an evaluation resumes from the stored samples. A score belongs to the weights that it was
+measured on: if a checkpoint has other weights by now, as after a recomputed step, it is evaluated again.
 """
 
 import functools
@@ -29,7 +29,7 @@ from tbrm_train.recipes.rl_recipe import RlRecipe
 
 
 def plan_tasks(recipe: RlRecipe, model_dir: Path) -> Plan | None:
-    """Return how the model before training would be evaluated; None without tasks.
+    """Return the plan to evaluate the model before training; None without tasks.
 
     Raises UserError, before anything is trained, if a task cannot be evaluated.
     """
@@ -44,7 +44,7 @@ def longest_task(plan: Plan | None) -> int:
 
 
 def check_positions(plan: Plan | None, positions: str) -> None:
-    """Raise UserError if a task's regime of positions is not the one of the rollout engine, which scores it."""
+    """Raise UserError if a task needs another range of positions than the rollout engine, which scores it."""
     for task in plan.tasks if plan else ():
         if task.positions != positions:
             raise UserError(
@@ -54,7 +54,7 @@ def check_positions(plan: Plan | None, positions: str) -> None:
 
 
 def is_scored(recipe: RlRecipe, checkpoint: Path) -> bool:
-    """Return whether the weights of a checkpoint have been evaluated on all tasks, or there is no task.
+    """Return whether the weights of a checkpoint have been evaluated on all tasks; True without tasks.
 
     Raises UserError if the evaluation's own files are damaged.
     """
@@ -65,17 +65,17 @@ def is_scored(recipe: RlRecipe, checkpoint: Path) -> bool:
 def score_tasks(
     recipe: RlRecipe, checkpoint: Path, engine: Engine, warn: Callable[[str], None] = lambda warning: None
 ) -> dict[str, float]:
-    """Return `eval/<task>` for every task, avg@k in [0, 1]; nothing without tasks, or where it is done already.
+    """Return `eval/<task>` for every task, avg@k in [0, 1]; empty without tasks or if the checkpoint is scored.
 
-    What has scored other weights than the checkpoint's goes, and `warn` hears of it.
+    Scores of other weights than the checkpoint's are removed, with a warning.
     """
     run_dir = _run_dir(checkpoint)
     if is_scored(recipe, checkpoint):
         return {}
     if _is_of_others(run_dir, checkpoint):
-        warn(f"{run_dir} has scored other weights than those of {checkpoint}; it is evaluated again")
+        warn(f"{run_dir} has scores of other weights than those of {checkpoint}; it is evaluated again")
         with disk_errors(run_dir):
-            # Renamed first: a half-removed folder must not look whole.
+            # Renamed first: a half-removed folder must not look complete.
             trash = run_dir.with_name(f".{run_dir.name}")
             shutil.rmtree(trash, ignore_errors=True)
             run_dir.rename(trash)
@@ -90,7 +90,7 @@ def _run_dir(checkpoint: Path) -> Path:
 
 
 def _is_of_others(run_dir: Path, checkpoint: Path) -> bool:
-    """Return whether a run directory has been started for other weights than the checkpoint has now."""
+    """Return whether a run directory was started for other weights than the checkpoint has now."""
     if not is_run(run_dir):
         return False
     scored = read_run_file(run_dir).lock["model"]["weights"]
@@ -100,7 +100,7 @@ def _is_of_others(run_dir: Path, checkpoint: Path) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _weights(checkpoint: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Read the weights once for all who ask in one process, while the files stay as they are."""
+    """Return the fingerprint of the weights, computed once per process while the files do not change."""
     return weights_fingerprint(checkpoint)
 
 
@@ -118,7 +118,7 @@ def _plan(recipe: RlRecipe, model: str, run_dir: Path) -> Plan:
 
 
 class _Lent:
-    """An engine that is loaded already and stays so."""
+    """An engine that is loaded already and stays loaded."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

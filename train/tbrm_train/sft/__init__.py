@@ -1,1 +1,1 @@
-"""Supervised training from nothing: how `builtin:tiny` was made."""
+"""Supervised training from scratch: how `builtin:tiny` was made."""

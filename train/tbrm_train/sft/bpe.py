@@ -1,8 +1,8 @@
-"""The tiny model's tokenizer: a byte-level BPE with one token a digit, lossless for any text, and a ChatML template.
+"""The tiny model's tokenizer: a byte-level BPE with one token per digit, lossless for any text, and a ChatML template.
 
-The merges are learnt from the training texts alone (huggingface/tokenizers), so common phrases are few tokens; what
-the texts never show, LaTeX or another script, falls back to bytes. There is no BOS; `<|im_end|>` ends a turn and a
-completion.
+The merges are learned from the training texts alone (huggingface/tokenizers), so common phrases are few tokens; text
+that does not occur there, such as LaTeX or another script, falls back to bytes. There is no BOS; `<|im_end|>` ends a
+turn and a completion.
 """
 
 from collections.abc import Iterable

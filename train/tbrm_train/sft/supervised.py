@@ -1,11 +1,11 @@
-"""Supervised training from nothing: how the bundled model `builtin:tiny` was made.
+"""Supervised training from scratch: how the bundled model `builtin:tiny` was made.
 
 Questions and worked solutions stream from a generator; each is rendered by the protocol that will evaluate the model,
-so that the prompts of training and evaluation are the same tokens. The loss is the mean cross-entropy over the tokens
-of the answers (the closing turn token included), over the whole batch; prompt tokens carry none.
+so that the prompts of training and evaluation are the same tokens. The loss is the mean cross-entropy over the answer
+tokens of the batch (including the end-of-turn token); prompt tokens and padding are masked.
 
 Everything is drawn from the recipe's seed and computed on the CPU in float32 with a fixed number of threads: on one
-machine the same recipe writes the same bytes. The folder holds the weights in bfloat16.
+machine the same recipe writes the same bytes. The weights are saved in bfloat16.
 
 Legend: B conversations, T tokens, V vocabulary.
 """
@@ -31,7 +31,7 @@ from tbrm_train.sft.bpe import TURN_END, train_tokenizer
 if TYPE_CHECKING:
     import torch
 
-IGNORED = -100  # the label that cross-entropy leaves out
+IGNORED = -100  # the label that cross-entropy ignores
 RENDER_AHEAD = 256
 
 
@@ -44,10 +44,10 @@ class Conversation:
 
 
 def train(recipe: SftRecipe, log: Callable[[int, float], None]) -> Path:
-    """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is told every step.
+    """Train by the recipe, write the Hugging Face folder and return it; `log(step, loss)` is called every step.
 
-    The process's own random state and number of threads are left as they were. Raises UserError if the folder is
-    taken, RunFailed if it cannot be written or loss, gradients or weights are not finite.
+    The random state and number of threads of the process are restored. Raises UserError if the folder exists, RunFailed
+    if it cannot be written, or loss, gradients or weights are not finite.
     """
     _quiet_libraries()
     import torch
@@ -109,7 +109,7 @@ def _save(model: Any, tokenizer: Any, draft: Path, output: Path) -> None:
             model.to(torch.bfloat16).save_pretrained(draft)
             tokenizer.save_pretrained(draft)
         except Exception as error:
-            # A full disk is told by safetensors in an error of its own, by tokenizers in a bare Exception.
+            # When the disk is full, safetensors raises an error of its own, tokenizers a bare Exception.
             if isinstance(error, SafetensorError) or type(error) is Exception:
                 raise OSError(str(error)) from None
             raise
@@ -126,7 +126,7 @@ def train_recipe_tokenizer(recipe: SftRecipe) -> Any:
 
 
 def build_model(shape: ModelShape, tokenizer: Any) -> Any:
-    """Return a Qwen2 model with random weights, tied embeddings, and the tokenizer's end of turn as its only EOS."""
+    """Return a Qwen2 model with random weights, tied embeddings, and the end-of-turn token as its only EOS."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
@@ -172,7 +172,7 @@ def answer_loss(model: Any, batch: list[Conversation], *, pad_token_id: int) -> 
         token_ids = torch.tensor(conversation.token_ids)
         input_ids[row, : len(token_ids)] = token_ids
         labels[row, conversation.num_prompt : len(token_ids)] = token_ids[conversation.num_prompt :]
-    # Padding stands on the right, where a causal model's real tokens never look.
+    # Padding is on the right, where a causal model never looks.
     logits = model(input_ids=input_ids, use_cache=False).logits  # (B, T, V)
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED
@@ -180,7 +180,7 @@ def answer_loss(model: Any, batch: list[Conversation], *, pad_token_id: int) -> 
 
 
 def learning_rate(step: int, optimizer: SftOptimizer) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine that reaches zero after the last step."""
+    """Return the rate of a step: linear warm-up, then cosine decay to zero after the last step."""
     if step < optimizer.warmup_steps:
         return optimizer.learning_rate * (step + 1) / optimizer.warmup_steps
     progress = (step - optimizer.warmup_steps) / max(1, optimizer.steps - optimizer.warmup_steps)
@@ -188,7 +188,7 @@ def learning_rate(step: int, optimizer: SftOptimizer) -> float:
 
 
 def _parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices, not gains and biases."""
+    """Apply weight decay to matrices, not to gains and biases."""
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -204,8 +204,8 @@ def _check_lengths(batch: list[Conversation], context_length: int) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep notes of libraries off stdout, which is for data, and bars off stderr."""
-    # transformers imports deepspeed where it is installed, which else prints which accelerator it has found.
+    """Keep notices of libraries off stdout, which is for data, and progress bars off stderr."""
+    # transformers imports deepspeed if it is installed, which would print the accelerator that it found.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     from transformers.utils.logging import disable_progress_bar
 

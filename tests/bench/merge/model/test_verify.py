@@ -72,7 +72,7 @@ def test_what_is_named_is_dropped_and_said(actor: Path, tmp_path: Path) -> None:
     save(actor, tiny_state() | {"model.extra.a": torch.ones(2), "model.extra.b": torch.ones(2)})
     report = merge(actor, tmp_path / "out", drop=["model.extra.*"])
     assert report.dropped == (("model.extra.a", "asked for"), ("model.extra.b", "asked for"))
-    assert check(tmp_path / "out", actor).equal
+    assert check(actor, tmp_path / "out").equal
     with pytest.raises(UserError, match=r"model\.extra\.a"):
         merge(actor, tmp_path / "again", drop=["model.extra.aa"])
 
@@ -180,12 +180,13 @@ def test_check_names_what_differs(
     damage: Callable[[Path], str], dtype: str | None, actor: Path, tmp_path: Path
 ) -> None:
     merge(actor, tmp_path / "out", dtype=dtype)
-    report = check(tmp_path / "out", actor)
+    report = check(actor, tmp_path / "out")
     assert report.equal
     assert report.fingerprint == weights_fingerprint(tmp_path / "out")
-    assert check(actor, tmp_path / "out").equal  # the wrong way round
+    with pytest.raises(UserError, match=r"/out has a tbench_merge\.json and .*/actor does not, so they are swapped"):
+        check(tmp_path / "out", actor)
     name = damage(tmp_path / "out")
-    report = check(tmp_path / "out", actor)
+    report = check(actor, tmp_path / "out")
     assert not report.equal
     assert name in dict(report.differing)
 
@@ -194,11 +195,11 @@ def test_check_takes_the_step_that_was_merged_and_a_source_that_has_moved(actor:
     for step in (10, 20):
         shutil.copytree(actor, tmp_path / "run" / f"global_step_{step}" / "actor")
     merge(tmp_path / "run", tmp_path / "out", step=20)
-    assert check(tmp_path / "out", tmp_path / "run").equal
+    assert check(tmp_path / "run", tmp_path / "out").equal
     shutil.move(tmp_path / "run" / "global_step_20", tmp_path / "elsewhere")
-    assert check(tmp_path / "out", tmp_path / "elsewhere").equal
+    assert check(tmp_path / "elsewhere", tmp_path / "out").equal
     with pytest.raises(UserError, match="step 30"):
-        check(tmp_path / "out", tmp_path / "run", step=30)
+        check(tmp_path / "run", tmp_path / "out", step=30)
 
 
 def test_check_notices_another_source(actor: Path, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_check_notices_another_source(actor: Path, tmp_path: Path) -> None:
     state = tiny_state()
     state["model.norm.weight"] = state["model.norm.weight"] + 1
     save(actor, state)
-    report = check(tmp_path / "out", actor)
+    report = check(actor, tmp_path / "out")
     assert {"model.norm.weight", "tbench_merge.json"} <= dict(report.differing).keys()
     with pytest.raises(UserError, match=r"tbench_merge\.json"):
         check(actor, actor)
@@ -354,7 +355,7 @@ def test_an_adapter_in_shards_needs_its_alpha_and_is_merged_with_it(actor: Path,
     assert (found[name].double() - exact).abs().max() < 1e-5
     untouched = next(key for key in state if key.endswith("k_proj.weight"))
     assert torch.equal(found[untouched], state[untouched].float())
-    assert check(tmp_path / "out", actor).equal
+    assert check(actor, tmp_path / "out").equal
 
 
 def test_an_unmerged_checkpoint_is_a_model_to_evaluate(actor: Path, tmp_path: Path) -> None:

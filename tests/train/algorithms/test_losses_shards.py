@@ -1,6 +1,6 @@
 """Every loss is the same however its batch is split, ordered, packed or padded, and over how many processes.
 
-And what they tell: means add up over shares, undefined is NaN, and each algorithm's page defines all of its metrics.
+And what they report: means add up over shards, undefined is NaN, and each algorithm's page defines all of its metrics.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from tbrm_train.algorithms.drgrpo import drgrpo_loss
 from tbrm_train.algorithms.grpo import grpo_loss
 from tbrm_train.algorithms.ppo import ppo_loss, value_loss
 from tbrm_train.algorithms.reinforce import reinforce_loss
-from tbrm_train.algorithms.share import Mean, Metrics, Share, add_metrics, k3, mean
+from tbrm_train.algorithms.shard import BatchShard, Mean, Metrics, add_metrics, k3, mean
 from tbrm_train.algorithms.tbrm import reference_of, tbrm_loss
 from tbrm_train.policy.logprobs import token_scores
 
@@ -37,7 +37,7 @@ REWARDS = [1.0, 0.0, 0.0, 1.0, 1.0, 0.5, 1.0, 0.0]
 
 @dataclass(frozen=True)
 class Batch:
-    """A whole update: tensors of tokens, one a trajectory, and numbers of trajectories."""
+    """A whole update: tensors of tokens, one per trajectory, and numbers of trajectories."""
 
     hidden: list[Tensor]
     targets: list[Tensor]
@@ -63,10 +63,11 @@ def make_batch() -> Batch:
     def split(tokens: Tensor) -> list[Tensor]:
         return list(torch.split(tokens, LENGTHS))
 
-    rows = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
+    segment_ids = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
     rewards, groups = torch.tensor(REWARDS, dtype=torch.float64), torch.tensor(GROUPS)
     values = noise(num)
-    advantages, returns = gae(token_rewards(rewards, rows=rows), values, rows=rows, gamma=1.0, lam=0.9)
+    earned = token_rewards(rewards, segment_ids=segment_ids)
+    advantages, returns = gae(earned, values, segment_ids=segment_ids, gamma=1.0, lam=0.9)
     return Batch(
         hidden=split(noise(num, WIDTH)),
         targets=split(torch.randint(VOCAB, (num,), generator=draw)),
@@ -85,10 +86,10 @@ def make_batch() -> Batch:
 
 BATCH = make_batch()
 HEAD = torch.randn(VOCAB, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-Loss = Callable[[Batch, Share], tuple[Tensor, Metrics]]
+Loss = Callable[[Batch, BatchShard], tuple[Tensor, Metrics]]
 
 
-def rows_of(batch: Batch) -> Tensor:
+def segment_ids_of(batch: Batch) -> Tensor:
     return torch.arange(len(batch.hidden)).repeat_interleave(torch.tensor([len(part) for part in batch.hidden]))
 
 
@@ -102,51 +103,51 @@ def tokens_of(batch: Batch) -> Tokens:
     return Tokens(logprobs, entropy, torch.cat(batch.old_logprobs), torch.cat(batch.reference_logprobs))
 
 
-def tbrm(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
+def tbrm(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
     logprobs, logsumexp, _ = policy(batch)
-    base = reference_of(torch.cat(batch.reference_logprobs), torch.cat(batch.reference_logsumexp), share=share)
+    base = reference_of(torch.cat(batch.reference_logprobs), torch.cat(batch.reference_logsumexp), shard=shard)
     return tbrm_loss(
-        logprobs, logsumexp=logsumexp, reference=base, rewards=batch.rewards, share=share, beta=0.5,
+        logprobs, logsumexp=logsumexp, reference=base, rewards=batch.rewards, shard=shard, beta=0.5,
         group_means=batch.group_means, center_value=True, center_reward=True,
     )  # fmt: skip
 
 
-def astarpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    base = share.sum_tokens(torch.cat(batch.reference_logprobs))
+def astarpo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
+    base = shard.sum_tokens(torch.cat(batch.reference_logprobs))
     return astarpo_loss(
-        policy(batch)[0], reference_logprob=base, rewards=batch.rewards, values=batch.optimal_values, share=share,
+        policy(batch)[0], reference_logprob=base, rewards=batch.rewards, values=batch.optimal_values, shard=shard,
         beta=0.5,
     )  # fmt: skip
 
 
-def reinforce(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    return reinforce_loss(policy(batch)[0], advantages=batch.group_advantages, share=share)
+def reinforce(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
+    return reinforce_loss(policy(batch)[0], advantages=batch.group_advantages, shard=shard)
 
 
-def ppo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
+def ppo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
     tokens, advantages = tokens_of(batch), torch.cat(batch.advantages)
-    loss, metrics = ppo_loss(tokens, advantages=advantages, share=share, entropy_coefficient=0.01, kl_coefficient=0.1)
+    loss, metrics = ppo_loss(tokens, advantages=advantages, shard=shard, entropy_coefficient=0.01, kl_coefficient=0.1)
     values = torch.cat(batch.hidden) @ HEAD[0]
     critic, more = value_loss(
-        values, old_values=torch.cat(batch.old_values), returns=torch.cat(batch.returns), share=share
+        values, old_values=torch.cat(batch.old_values), returns=torch.cat(batch.returns), shard=shard
     )
     return loss + critic, metrics | more
 
 
-def grpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    return grpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, kl_coefficient=0.1)
+def grpo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
+    return grpo_loss(tokens_of(batch), advantages=batch.group_advantages, shard=shard, kl_coefficient=0.1)
 
 
-def drgrpo(batch: Batch, share: Share) -> tuple[Tensor, Metrics]:
-    return drgrpo_loss(tokens_of(batch), advantages=batch.group_advantages, share=share, max_tokens=9)
+def drgrpo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
+    return drgrpo_loss(tokens_of(batch), advantages=batch.group_advantages, shard=shard, max_tokens=9)
 
 
 LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, drgrpo]
 
 
-def pick(batch: Batch, places: Sequence[int]) -> Batch:
+def pick(batch: Batch, indices: Sequence[int]) -> Batch:
     def of(value: list[Tensor] | Tensor) -> list[Tensor] | Tensor:
-        return [value[place] for place in places] if isinstance(value, list) else value[list(places)]
+        return [value[index] for index in indices] if isinstance(value, list) else value[list(indices)]
 
     return Batch(**{field.name: of(getattr(batch, field.name)) for field in fields(batch)})  # type: ignore[arg-type]
 
@@ -154,15 +155,15 @@ def pick(batch: Batch, places: Sequence[int]) -> Batch:
 def run(loss: Loss, micro_batches: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Metrics]:
     """Return the sums over micro-batches of losses, gradients (of the output layer) and metrics."""
     total, gradient = torch.zeros((), dtype=torch.float64), torch.zeros_like(HEAD)
-    told = []
-    for places in micro_batches:
-        part = pick(BATCH, places)
-        share = Share(rows_of(part), len(places), len(LENGTHS), sum(LENGTHS))
-        found, metrics = loss(part, share)
+    parts = []
+    for indices in micro_batches:
+        part = pick(BATCH, indices)
+        shard = BatchShard(segment_ids_of(part), len(indices), len(LENGTHS), sum(LENGTHS))
+        found, metrics = loss(part, shard)
         (on_head,) = torch.autograd.grad(found, HEAD)
         total, gradient = total + found.detach(), gradient + on_head
-        told.append(metrics)
-    return total, gradient, add_metrics(told)
+        parts.append(metrics)
+    return total, gradient, add_metrics(parts)
 
 
 def assert_same(one: tuple[Tensor, Tensor, Metrics], two: tuple[Tensor, Tensor, Metrics]) -> None:
@@ -188,7 +189,7 @@ def test_micro_batches_and_order_change_nothing(loss: Loss, order: list[int], cu
 @pytest.mark.parametrize("loss", LOSSES)
 def test_processes_that_average_their_gradients_get_the_same(loss: Loss, world_size: int) -> None:
     """As DeepSpeed does it: each rank's loss times the number of ranks, the mean of the ranks' gradients."""
-    ranks = [run(loss, [[place] for place in range(rank, len(LENGTHS), world_size)]) for rank in range(world_size)]
+    ranks = [run(loss, [[index] for index in range(rank, len(LENGTHS), world_size)]) for rank in range(world_size)]
     total = torch.stack([rank[0] for rank in ranks]).sum()
     gradient = torch.stack([world_size * rank[1] for rank in ranks]).mean(0)
     assert_same((total, gradient, add_metrics([rank[2] for rank in ranks])), WHOLE[loss])
@@ -198,20 +199,20 @@ def test_processes_that_average_their_gradients_get_the_same(loss: Loss, world_s
 def test_a_mean_of_micro_batch_means_would_not_be_the_same(loss: Loss) -> None:
     """What the denominators are for: dividing by what a micro-batch holds gives another gradient."""
     gradient = torch.zeros_like(HEAD)
-    for places in ([0, 1, 2], [3, 4, 5, 6, 7]):
-        part = pick(BATCH, places)
-        alone = Share(rows_of(part), len(places), len(places), sum(LENGTHS[place] for place in places))
+    for indices in ([0, 1, 2], [3, 4, 5, 6, 7]):
+        part = pick(BATCH, indices)
+        alone = BatchShard(segment_ids_of(part), len(indices), len(indices), sum(LENGTHS[index] for index in indices))
         gradient += torch.autograd.grad(loss(part, alone)[0], HEAD)[0] / 2
     assert float((gradient - WHOLE[loss][1]).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_finite_differences_of_the_output_layer(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
-    share = Share(rows_of(BATCH), len(LENGTHS), len(LENGTHS), sum(LENGTHS))
+    shard = BatchShard(segment_ids_of(BATCH), len(LENGTHS), len(LENGTHS), sum(LENGTHS))
 
     def of(head: Tensor) -> Tensor:
         monkeypatch.setitem(globals(), "HEAD", head)
-        return loss(BATCH, share)[0]
+        return loss(BATCH, shard)[0]
 
     assert torch.autograd.gradcheck(of, HEAD.detach().clone().requires_grad_())
 
@@ -226,7 +227,7 @@ def test_float32_and_bfloat16_numbers_give_a_float32_loss(loss: Loss, monkeypatc
     single = Batch(**{f.name: as_single(getattr(BATCH, f.name)) for f in fields(BATCH)})  # type: ignore[arg-type]
     head = HEAD.detach().float().requires_grad_()
     monkeypatch.setitem(globals(), "HEAD", head)
-    found, _ = loss(single, Share(rows_of(single), len(LENGTHS), len(LENGTHS), sum(LENGTHS)))
+    found, _ = loss(single, BatchShard(segment_ids_of(single), len(LENGTHS), len(LENGTHS), sum(LENGTHS)))
     assert found.dtype == torch.float32
     assert float(found.detach()) == pytest.approx(float(WHOLE[loss][0]), rel=1e-5)
     found.backward()  # type: ignore[no-untyped-call]
