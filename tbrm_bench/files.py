@@ -187,7 +187,8 @@ _held: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 class FileLock:
     """Held by one process; the kernel frees it when that process ends, however it ends.
 
-    (The package filelock follows links, empties whatever it opens and cannot name the holder.)
+    (The package filelock cannot name the holder and, as of 4.2, locks a file that holds something else; older ones
+    empty it.)
     """
 
     def __init__(self, file: Path, busy: str, *, wait: bool = False) -> None:

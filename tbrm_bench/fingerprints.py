@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
-from tbrm_bench.provenance import digest
+from tbrm_bench.provenance import digest, file_sha256
 
 # Where tokenizers without a tokenizer.json keep their vocabulary.
 VOCABULARY_FILES = (
@@ -62,7 +62,7 @@ def code_fingerprint(folder: Path) -> str | None:
         return None
     files = (file.relative_to(folder) for file in folder.rglob("*.py"))
     visible = sorted(file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts))
-    return digest({name: _file_hash(folder / name) for name in visible})
+    return digest({name: file_sha256(folder / name) for name in visible})
 
 
 def _names_code(file: Path) -> bool:
@@ -76,9 +76,4 @@ def _names_code(file: Path) -> bool:
 
 
 def _hashes(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
-    return {file.name: _file_hash(file) for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
-
-
-def _file_hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {file.name: file_sha256(file) for pattern in patterns for file in folder.glob(pattern) if file.is_file()}

@@ -51,11 +51,16 @@ def hardware() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
         "memory_gib": round(memory / 2**30, 1),
         "gpus": _gpu_names(),
         "system": platform.platform(),
     }
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use; all of them where a system cannot say (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def canonical_json(value: Any) -> str:
@@ -66,6 +71,12 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON value, 64 hex digits; equal values have equal digests, whatever their key order."""
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits; raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def config_fingerprint(model_dir: Path) -> str:
@@ -85,7 +96,7 @@ def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
+        return platform.processor() or platform.machine()  # not Linux
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 

@@ -8,8 +8,8 @@ PACKAGE_DIR = Path(__file__).resolve().parent
 
 
 def data_dir(name: str) -> Path:
-    """Return the folder `name` ("tasks", "leaderboards"): `tbrm_bench/_data/<name>` in a wheel, `<name>` in a clone."""
-    for candidate in (PACKAGE_DIR / "_data" / name, PACKAGE_DIR.parent / name):
+    """Return the folder `name` ("tasks", "leaderboards", "recipes"): `_data/<name>` in a wheel, else in the clone."""
+    for candidate in (PACKAGE_DIR / "_data" / name, PACKAGE_DIR.parent / name, PACKAGE_DIR.parent / "train" / name):
         if candidate.is_dir():
             return candidate
     places = f"{PACKAGE_DIR / '_data'} nor in {PACKAGE_DIR.parent}"

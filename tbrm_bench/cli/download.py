@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from tbrm_bench.cli.talk import print_data, print_json, say
 from tbrm_bench.errors import UserError
@@ -29,7 +30,7 @@ def download(
     if at and revision:
         raise UserError(f"{repo!r} names the revision {named!r} and --revision {revision!r}; give one of them")
 
-    from tbrm_bench.cli.hub import size, talking_backoff
+    from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.hub import download_repo
 
     done = download_repo(
@@ -40,11 +41,11 @@ def download(
         ignore=ignore or (),
         local_dir=local_dir,
         backoff=talking_backoff(),
-        announce=lambda num_files, num_bytes: say(f"{name}: {num_files} files, {size(num_bytes)}"),
+        announce=lambda num_files, num_bytes: say(f"{name}: {num_files} files, {decimal(num_bytes)}"),
     )
     if json_:
         facts = {"path": str(done.path), "commit": done.commit, "files": done.num_files, "bytes": done.num_bytes}
         print_json(facts)
     else:
         print_data(done.path)
-        say(f"{done.num_files} files, {size(done.num_bytes)}, commit {done.commit}")
+        say(f"{done.num_files} files, {decimal(done.num_bytes)}, commit {done.commit}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from tbrm_bench.cli.talk import bars, print_data, print_json, say, warn, word
 from tbrm_bench.errors import RunFailed, UserError
@@ -167,7 +168,7 @@ def _print_check(report: "CheckReport", source: Path, merged: Path) -> None:
     if len(report.differing) > MAX_SHOWN:
         print_data(f"and {len(report.differing) - MAX_SHOWN} more")
     if report.equal:
-        size = f"{report.num_tensors} tensors, {report.num_bytes / 1e9:.2f} GB"
+        size = f"{report.num_tensors} tensors, {decimal(report.num_bytes)}"
         print_data(f"equal: {merged} holds exactly what {source} holds ({size}, fingerprint {report.fingerprint[:16]})")
 
 
@@ -183,7 +184,7 @@ def _print_report(report: "MergeReport", text: str | None) -> None:
     rows = [
         ("model", str(report.output)),
         ("format", f"{report.format}, world size {report.world_size}{step}"),
-        ("tensors", f"{report.num_tensors}, {report.num_bytes / 1e9:.2f} GB, {', '.join(report.dtypes)}, {files}"),
+        ("tensors", f"{report.num_tensors}, {decimal(report.num_bytes)}, {', '.join(report.dtypes)}, {files}"),
         *[("tied", f"{alias} = {name}") for alias, name in report.tied],
         *[("dropped", f"{name}: {reason}") for name, reason in report.dropped[:MAX_SHOWN]],
     ]
@@ -231,7 +232,7 @@ def _lines(name: str) -> Callable[[int, int], None]:
             return
         last = now
         left_s = (now - started) * (total - done) / done if done else float("nan")
-        say(f"{name}: {done / 1e9:.2f} of {total / 1e9:.2f} GB, {left_s:.0f} s left")
+        say(f"{name}: {decimal(done)} of {decimal(total)}, {left_s:.0f} s left")
 
     return show
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
-from tbrm_bench.cli.hub import size, talking_backoff
+from tbrm_bench.cli.hub import talking_backoff
 from tbrm_bench.cli.talk import print_data, print_json, say, word
 from tbrm_bench.errors import UserError
 
@@ -59,7 +60,7 @@ def push(
         print_json(facts | {"deleted": list(pushed.deletions), "pull_request": proposal})
         return
     if pushed.uploads or pushed.deletions:
-        say(f"pushed {len(pushed.uploads)} files, {size(sum(number for _, number in pushed.uploads))}")
+        say(f"pushed {len(pushed.uploads)} files, {decimal(sum(number for _, number in pushed.uploads))}")
     else:
         say("nothing to push: the repository holds this run already")
     print_data(pushed.url)

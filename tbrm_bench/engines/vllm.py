@@ -155,8 +155,10 @@ class VllmEngine:
         blocks = self.config.max_model_len // CPU_BLOCK_TOKENS + 2
         at_least = kv_cache_bytes(self.config, self.dtype, num_tokens=blocks * CPU_BLOCK_TOKENS)
         needed = at_least * (self.config.max_num_seqs or CPU_NUM_SEQS)
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free.
+        # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free. macOS tells
+        # only how much there is.
+        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+        available = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
         return max(at_least, min(needed, available // 4))
 
     def _options(self) -> dict[str, Any]:

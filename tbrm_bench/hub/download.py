@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbrm_bench.errors import MissingPrerequisite, RunFailed, UserError
 from tbrm_bench.hub.client import Backoff, explained, make_api, retried
+from tbrm_bench.provenance import file_sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -175,8 +176,8 @@ def _oid(file: "RepoFile") -> str:
 
 def content_oid(file: Path, *, is_lfs: bool) -> str:
     """Return the hash that the Hub lists for a content: SHA-256 of a large file, git's own of any other."""
-    digest = hashlib.sha256() if is_lfs else hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    if is_lfs:
+        return file_sha256(file)
+    start = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
     with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: start).hexdigest()

@@ -3,7 +3,6 @@
 ~/.cache/tbench/merged/3f0c.../    a model folder like any other; delete it when the space is needed
 """
 
-import hashlib
 from pathlib import Path
 
 from tbrm_bench.disk import disk_errors
@@ -16,7 +15,7 @@ from tbrm_bench.merge.formats.lora import find_base
 from tbrm_bench.merge.model.assets import find_assets
 from tbrm_bench.merge.model.manifest import NAME, source_files
 from tbrm_bench.merge.places import cache_dir
-from tbrm_bench.provenance import digest
+from tbrm_bench.provenance import digest, file_sha256
 
 FORMAT = 1  # of what a merge makes: a new number makes old entries unused
 
@@ -45,11 +44,11 @@ def merged(source: Path) -> Path:
 def _key(checkpoint: Checkpoint) -> str:
     base = find_base(checkpoint, None)
     assets = find_assets(checkpoint, base)
-    beside = {name: hashlib.sha256(path.read_bytes()).hexdigest() for path, name in assets.files}
+    beside = {name: file_sha256(path) for path, name in assets.files}
     below = plain.find(base) if base is not None else None
     weights = source_files(checkpoint), source_files(below) if below is not None else []
     settings = [
-        hashlib.sha256(file.read_bytes()).hexdigest()
+        file_sha256(file)
         for file in sorted(checkpoint.root.glob("**/*.json"))
         if file.name in ("lora_train_meta.json", "adapter_config.json")
     ]

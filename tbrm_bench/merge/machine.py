@@ -28,9 +28,9 @@ def memory_errors(source: Path) -> Iterator[None]:
 
 def check_space(folder: Path, needed: int) -> None:
     """Raise RunFailed if the disk has not the room, before anything is written."""
-    free = shutil.disk_usage(folder).free
-    if free < needed + SPARE_BYTES:
+    free, needed = shutil.disk_usage(folder).free, needed + SPARE_BYTES
+    if free < needed:
         raise RunFailed(
-            f"the merged model needs {needed / 1e9:.2f} GB and the disk of {folder.parent.parent} has "
-            f"{free / 1e9:.2f} GB free; free some space, give a folder on another disk, or --dtype bfloat16"
+            f"the merged model needs {needed / 1e6:,.1f} MB and the disk of {folder.parent.parent} has "
+            f"{free / 1e6:,.1f} MB free; free some space, give a folder on another disk, or --dtype bfloat16"
         )

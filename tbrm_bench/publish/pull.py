@@ -5,7 +5,6 @@ rename. What was downloaded stays in the client's cache, so that the same comman
 """
 
 import difflib
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import check_free, new_folder
 from tbrm_bench.hub import Backoff, Head, HubRepo
+from tbrm_bench.provenance import file_sha256
 from tbrm_bench.publish.layout import (
     MANIFEST,
     RUN_FILES,
@@ -114,11 +114,7 @@ def _rebuild(folder: Path, draft: Path, manifest: Manifest, repo: str) -> int:
 
 def _rows(folder: Path, file: DataFile, columns: Any, repo: str) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a file that is the one in the manifest."""
-    digest = hashlib.sha256()
-    with (folder / file.path).open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    if digest.hexdigest() != file.sha256:
+    if file_sha256(folder / file.path) != file.sha256:
         raise RunFailed(f"{repo}: {file.path} is not the file that was pushed; push the run again")
     for rows in read_batches(folder / file.path, columns, where=f"{repo}: {file.path}"):
         yield [restore(row) for row in rows]

@@ -8,7 +8,6 @@ Text stands there as it is. A tokenizer can emit lone surrogates, which UTF-8 ca
 `exact` (null nearly always) holds the original as JSON. Memory holds one row group, never a run.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.provenance import file_sha256
 from tbrm_bench.publish.layout import DataFile
 
 GROUP_ROWS, GROUP_BYTES = 256, 4 << 20
@@ -162,11 +162,7 @@ def open_writer(file: Path, schema: Any) -> Any:
 
 def data_file(folder: Path, path: str, num_rows: int) -> DataFile:
     """Describe a file that was written."""
-    digest = hashlib.sha256()
-    with (folder / path).open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return DataFile(path, num_rows, digest.hexdigest())
+    return DataFile(path, num_rows, file_sha256(folder / path))
 
 
 def read_batches(file: Path, schema: Any, *, where: str) -> Iterator[list[dict[str, Any]]]:

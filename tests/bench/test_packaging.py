@@ -45,6 +45,7 @@ def test_the_wheel_holds_the_data_and_no_clutter(wheel: Path) -> None:
         "tbrm_bench/_data/tasks/suites.toml",
         "tbrm_bench/_data/tasks/aime24.toml",
         "tbrm_bench/_data/tasks/protocols/tbrm-paper.toml",
+        *(f"tbrm_bench/_data/recipes/{file.name}" for file in (ROOT / "train" / "recipes").glob("*.toml")),
         "tbrm_bench/builtin_models/tiny/model.safetensors",
         "tbrm_bench/py.typed",
         "tbrm_train/cli/train.py",
@@ -85,6 +86,8 @@ def test_the_installed_wheel_runs_outside_the_clone(wheel: Path, tmp_path: Path)
         run(python, "-m", "tbrm_bench", "eval", "builtin:tiny", "--limit", "5", "--dry-run", "--json", cwd=elsewhere)
     )
     assert plan["num_samples"] == 5 * 8
+    words = ("train", "compare", "tiny-grpo", "--arms", "tbrm,grpo", "--seeds", "1", "--dry-run", "--json")
+    assert len(json.loads(run(python, "-m", "tbrm_bench", *words, cwd=elsewhere))["runs"]) == 2
 
 
 @pytest.mark.network

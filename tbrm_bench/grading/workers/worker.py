@@ -15,11 +15,11 @@ the default action), whatever code runs at that moment. Memory beyond the limit 
 mpmath, SymPy or a scorer counts against no limit, however cold the disk: while that lasts the caller is told `loading`.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 from typing import Any, TextIO
@@ -102,9 +102,12 @@ def _confine(parent_pid: int, memory_limit_mb: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent_pid:
             sys.exit(0)
+    import resource
+
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each of NumPy's threads would take address space
     limit = memory_limit_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit; elsewhere a lower one holds already
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(NICENESS)
 

@@ -24,7 +24,7 @@ from tbrm_bench.merge.pieces.stream import OutputTensor
 from tbrm_bench.merge.refusals import DamagedFile
 from tbrm_bench.merge.source.archive import archive_start, read_directory
 from tbrm_bench.merge.source.byte_ranges import SourceFile
-from tbrm_bench.provenance import versions
+from tbrm_bench.provenance import file_sha256, versions
 
 NAME = "tbench_merge.json"
 
@@ -96,8 +96,7 @@ def identity(path: Path) -> str:
     table = _checksums(file) if file.size >= 4 and file.read(0, 4) == b"PK\x03\x04" else None
     if table is not None:
         return hashlib.sha256(json.dumps([file.size, table]).encode()).hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def _checksums(file: SourceFile) -> list[Any] | None:

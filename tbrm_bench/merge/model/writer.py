@@ -24,6 +24,7 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.merge.machine import check_space
 from tbrm_bench.merge.pieces.stream import OutputTensor, copy_tensor, storages_of
 from tbrm_bench.merge.source.byte_ranges import Storage
+from tbrm_bench.provenance import num_cores
 
 Progress = Callable[[int, int], None]
 PROGRESS_S = 0.1
@@ -151,7 +152,7 @@ def _written_back(descriptors: Sequence[int]) -> Iterator[None]:
 
 def default_workers() -> int:
     """Return the cores that this process may use, at most 16."""
-    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MAX_WORKERS, num_cores())
 
 
 def _run(

@@ -302,7 +302,7 @@ def test_a_disk_without_the_room_is_known_before_anything_is_written(
     actor = save_actor(tmp_path / "actor")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    error = assert_refused(actor, tmp_path / "out", "GB free", "--dtype bfloat16")
+    error = assert_refused(actor, tmp_path / "out", "needs 17.9 MB", "0.0 MB free", "--dtype bfloat16")
     assert isinstance(error, RunFailed)
     assert error.exit_code == ExitCode.FAILED
 

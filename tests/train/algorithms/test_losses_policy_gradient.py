@@ -131,10 +131,8 @@ def weights_of(loss: str, lengths: list[int], advantages: Tensor) -> list[Tensor
     shard = BatchShard(segment_ids, len(lengths), len(lengths), num)
     if loss == "drgrpo":
         found, _ = drgrpo_loss(tokens, advantages=advantages, shard=shard, max_tokens=10)
-    elif loss == "grpo":
-        found, _ = grpo_loss(tokens, advantages=advantages, shard=shard)
     else:
-        found, _ = grpo_loss(tokens, advantages=advantages, shard=shard, mean_over="trajectories")
+        found, _ = grpo_loss(tokens, advantages=advantages, shard=shard)
     (gradient,) = torch.autograd.grad(found, logprobs)
     return list(torch.split(-gradient, lengths))
 
@@ -142,8 +140,6 @@ def weights_of(loss: str, lengths: list[int], advantages: Tensor) -> list[Tensor
 def test_what_grpo_and_drgrpo_divide_by() -> None:
     lengths, advantages = [2, 8], torch.tensor([1.0, -1.0], dtype=torch.float64)
     assert weights_of("grpo", lengths, advantages)[1].tolist() == pytest.approx([-1 / 10] * 8)
-    assert weights_of("paper", lengths, advantages)[0].tolist() == pytest.approx([1 / 4] * 2)
-    assert weights_of("paper", lengths, advantages)[1].tolist() == pytest.approx([-1 / 16] * 8)
     assert weights_of("drgrpo", lengths, advantages)[1].tolist() == pytest.approx([-1 / 20] * 8)
     # A longer response elsewhere changes what a token weighs for GRPO, and not for Dr.GRPO.
     longer = [20, 8]

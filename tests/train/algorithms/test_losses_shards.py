@@ -138,17 +138,11 @@ def grpo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
     return grpo_loss(tokens_of(batch), advantages=batch.group_advantages, shard=shard, kl_coefficient=0.1)
 
 
-def grpo_of_the_paper(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
-    return grpo_loss(
-        tokens_of(batch), advantages=batch.group_advantages, shard=shard, kl_coefficient=0.1, mean_over="trajectories"
-    )
-
-
 def drgrpo(batch: Batch, shard: BatchShard) -> tuple[Tensor, Metrics]:
     return drgrpo_loss(tokens_of(batch), advantages=batch.group_advantages, shard=shard, max_tokens=9)
 
 
-LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, grpo_of_the_paper, drgrpo]
+LOSSES: list[Loss] = [tbrm, astarpo, reinforce, ppo, grpo, drgrpo]
 
 
 def pick(batch: Batch, indices: Sequence[int]) -> Batch:

@@ -66,18 +66,6 @@ def test_weights_that_are_not_the_class_s_are_refused_before_a_step(cli: Cli, tm
         load_model(folder, dtype="float32", gradient_checkpointing=False)
 
 
-def test_a_mistake_is_told_before_torch_is_loaded() -> None:
-    code = (
-        "import sys\n"
-        "from tbrm_bench.cli.app import main\n"
-        f"sys.argv = ['tbench', 'train', {str(TINY)!r}, 'optimizer.steps=0']\n"
-        "try: main()\n"
-        "except SystemExit as left: print(left.code, {'torch', 'transformers', 'deepspeed', 'vllm'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "2 set()\n"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_command_trains_with_vllm_and_its_checkpoint_is_evaluated(world_size: int, tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path, cli:
     ("words", "code", "said"),
     [
         (["nowhere.toml"], 2, ["nowhere.toml", "cannot be read"]),
+        (["tiny-tbm"], 2, ["'tiny-tbm'", "did you mean 'tiny-tbrm'?"]),
+        (["compare", "nowhere"], 2, ["'nowhere'", "tiny-sft"]),
+        (["tiny-sft", "optimizer.stepz=2"], 2, ["tiny-sft.toml", "'stepz'"]),
         ([TINY, "optimizer.stepz=2"], 2, ["'stepz'", "did you mean 'steps'?"]),
         ([TINY, "optimizer.steps=two"], 2, ["optimizer.steps", "'two'", "a whole number"]),
         ([TINY, "optimizer.steps"], 2, ["key=value"]),
@@ -87,13 +90,14 @@ def test_a_mistake_is_one_line_and_an_exit_code(words: list[object], code: int, 
         assert part in err
 
 
-def test_a_mistake_is_told_before_torch_is_loaded() -> None:
+@pytest.mark.parametrize("recipe", ["tiny-sft", "tiny-tbrm"])
+def test_a_mistake_is_told_before_torch_is_loaded(recipe: str) -> None:
     code = (
         "import sys\n"
         "from tbrm_bench.cli.app import main\n"
-        f"sys.argv = ['tbench', 'train', {str(TINY)!r}, 'optimizer.steps=0']\n"
+        f"sys.argv = ['tbench', 'train', {recipe!r}, 'optimizer.steps=0']\n"
         "try: main()\n"
-        "except SystemExit as left: print(left.code, {'torch', 'transformers'} & set(sys.modules))"
+        "except SystemExit as left: print(left.code, {'torch', 'transformers', 'deepspeed', 'vllm'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2 set()\n"

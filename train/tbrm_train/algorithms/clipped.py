@@ -75,13 +75,13 @@ def clipped_loss(
     *,
     advantages: Tensor,
     shard: BatchShard,
-    weight: Tensor | float,
+    weight: float,
     clip_low: float,
     clip_high: float,
     kl_coefficient: float,
     entropy_coefficient: float,
 ) -> tuple[Tensor, Metrics]:
-    """Return the weighted sum of the tokens' losses (a scalar) and the metrics; advantages and weight are (N,)."""
+    """Return `weight` times the sum of the tokens' losses (a scalar) and the metrics; advantages are (N,)."""
     import torch
 
     log_ratio = tokens.logprobs - tokens.old_logprobs.detach()

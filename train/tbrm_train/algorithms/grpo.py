@@ -3,9 +3,8 @@
     A = (r - mean of the group) / (standard deviation of the group + 1e-6), the same for all tokens of a response
     loss = mean over response tokens of the clipped surrogate + kl_coefficient k3(pi || ref)
 
-The paper means over the tokens of a response first and over responses then; `mean_over="trajectories"` does. The
-default counts every token of the whole update the same, as frameworks do. docs/algorithms/grpo.md has all differences
-and every metric.
+The paper averages over the tokens of a response first and over responses then; here every token of the whole update
+counts the same, as in frameworks. docs/algorithms/grpo.md has all differences and every metric.
 
 Example: rewards 1, 0, 0, 0 of one prompt have mean 0.25 and deviation 0.5: A = 1.5, -0.5, -0.5, -0.5.
 """
@@ -13,7 +12,7 @@ Example: rewards 1, 0, 0, 0 of one prompt have mean 0.25 and deviation 0.5: A = 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
 from tbrm_train.algorithms.shard import BatchShard, Metrics
@@ -39,15 +38,13 @@ def grpo_loss(
     clip_high: float = 0.2,
     kl_coefficient: float = 0.0,
     entropy_coefficient: float = 0.0,
-    mean_over: Literal["tokens", "trajectories"] = "tokens",
 ) -> tuple[Tensor, Metrics]:
     """Return the shard's part of the loss (a scalar) and its metrics; advantages are per trajectory (B,)."""
-    by_trajectory = 1 / (shard.lengths().clamp(min=1) * shard.batch_trajectories).double()
     return clipped_loss(
         tokens,
         advantages=advantages[shard.segment_ids],
         shard=shard,
-        weight=1 / shard.batch_tokens if mean_over == "tokens" else by_trajectory[shard.segment_ids],
+        weight=1 / shard.batch_tokens,
         clip_low=clip_low,
         clip_high=clip_high,
         kl_coefficient=kl_coefficient,

@@ -45,16 +45,18 @@ train.command("compare")(compare)
     context_settings={"ignore_unknown_options": True},
 )
 def train_recipe(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, or the name of a shipped one.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that override the recipe.")
     ] = None,
 ) -> None:
     """Train a model by a recipe and write Hugging Face folders; run the same command to resume."""
     from tbrm_train.recipes.rl_rules import recipe_kind
+    from tbrm_train.recipes.shipped import find_recipe
 
     words = overrides or []
     _refuse_options([str(recipe), *words])
+    recipe = find_recipe(recipe)
     # torch prints start-up notices directly to stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     output = _train_rl(recipe, words) if recipe_kind(recipe, words) == "rl" else _train_sft(recipe, words)

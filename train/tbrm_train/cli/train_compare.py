@@ -81,9 +81,10 @@ def compare(
     Run the same command to resume.
     """
     from tbrm_train.comparison.plan import make_plan
+    from tbrm_train.recipes.shipped import find_recipe
 
     plan = make_plan(
-        recipe,
+        find_recipe(recipe),
         overrides or [],
         arms=[arm for arm in arms.split(",") if arm],
         declared=set_ or [],

@@ -1,0 +1,21 @@
+"""The recipes that come with the package, by their names: `tbench train tiny-tbrm`."""
+
+from pathlib import Path
+
+from tbrm_bench.errors import UserError
+from tbrm_bench.nearest import did_you_mean
+from tbrm_bench.resources import data_dir
+
+
+def find_recipe(given: Path) -> Path:
+    """Return the file of a recipe: a path as it is, a bare name where no such file is as the shipped recipe's.
+
+    Raises UserError for a name that no shipped recipe has.
+    """
+    name = str(given)
+    if name != given.name or name.endswith(".toml") or (given.exists() and not given.is_dir()):
+        return given
+    shipped = {path.stem: path for path in data_dir("recipes").glob("*.toml")}
+    if name not in shipped:
+        raise UserError(f"{name!r} is neither a file nor a shipped recipe; {did_you_mean(name, shipped)}")
+    return shipped[name]
