@@ -1,4 +1,4 @@
-"""What the commands that talk to the Hub share: patience that says what it waits for, sizes for people."""
+"""What the commands that talk to the Hub share: a backoff that reports what it waits for, sizes for people."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def talking_backoff() -> "Backoff":
-    """Return the usual patience, which says on stderr what it waits for; bars are drawn on a terminal only."""
+    """Return the usual backoff, which reports on stderr what it waits for; bars are drawn on a terminal only."""
     from tbrm_bench.hub import Backoff
     from tbrm_bench.hub.client import set_talk
 
