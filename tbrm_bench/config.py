@@ -90,13 +90,13 @@ def from_words(words: Iterable[str], cls: type[T], *, place: str) -> T:
 
 
 def from_table(table: Mapping[str, Any], cls: type[T], *, place: str | Place, **given: Any) -> T:
-    """Return a table that was read or made elsewhere as a `cls`; `place` is what errors call it."""
+    """Return a table that was read or made elsewhere as a `cls`; `place` is its name in errors."""
     place = Place(place) if isinstance(place, str) else place
     return _build(table, cls, place if place.root else place._replace(root=cls), given)
 
 
 def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the file's table with the overrides in it, not checked further; raises UserError if it is no TOML."""
+    """Return the file's table with the overrides in it, not checked further; raises UserError if it is not TOML."""
     try:
         with path.open(encoding="utf-8-sig") as stream:  # some editors begin a file with a mark
             if len(text := stream.read(MAX_CHARS + 1)) > MAX_CHARS:
@@ -112,7 +112,7 @@ def read_toml(path: Path, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def set_value(table: dict[str, Any], word: str) -> None:
-    """Put the value of a word `table.key=value` into the table; raises UserError if the word is no such thing."""
+    """Put the value of a word `table.key=value` into the table; raises UserError if the word has another form."""
     name, separator, text = word.partition("=")
     if not separator or not name:
         raise UserError(f"{word!r} is not key=value")
@@ -142,7 +142,7 @@ class _Word(str):
 
 
 def _value(text: str) -> Any:
-    """Return a text as TOML reads it; a _Word where it is a number or the like, or is no TOML."""
+    """Return a text as TOML reads it; a _Word where it is a number or the like, or is not TOML."""
     try:
         # In a table of one line: what would end it, a comment or a second key, must not get lost.
         table = tomllib.loads(f"it = {{value = {text}}}")

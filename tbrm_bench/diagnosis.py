@@ -1,7 +1,7 @@
 """`tbench doctor`: what this machine can do, and what to do about what it cannot.
 
 Everything that imports a heavy or a broken package happens in a process of its own with a time limit, so that the
-diagnosis itself never dies and never hangs. A token's presence is told, never its value.
+diagnosis itself never dies and never hangs. Whether a token is set is reported, never its value.
 """
 
 import os
@@ -72,7 +72,7 @@ def _engines() -> list[Finding]:
 
 def _torch() -> Finding:
     if "torch" not in versions():
-        return Finding("torch", "missing", f"{install_line('hf')} (any engine of this machine needs it)")
+        return Finding("torch", "missing", f"{install_line('hf')} (needed by every local engine)")
     return _probe(
         "torch",
         "import torch; g = torch.cuda.is_available();"
@@ -138,7 +138,7 @@ def _folder(subject: str, folder: Path) -> Finding:
 
 def _hub() -> list[Finding]:
     status = hub_status()
-    token = "a token is there" if status.has_token else "no token"
+    token = "a token is set" if status.has_token else "no token"
     if status.offline:
         return [Finding("Hub", "missing", f"offline mode is on (HF_HUB_OFFLINE); {token}; use --data for the rows")]
     if status.reachable:

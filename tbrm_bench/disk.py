@@ -46,7 +46,7 @@ MAX_SHOWN = 200  # characters of a path in a message
 def user_error(error: OSError, path: Path | None = None, *, verb: str = "used", kept: str = "") -> UserError:
     """Return the one line of what the system said about `path`, or about the path in the error.
 
-    `verb` is what was to be done with it; `kept` says what a full disk has not lost.
+    `verb` is what was to be done with it; `kept` says what a full disk did not lose.
     """
     name = shown(path) if path is not None else _name_in(error)
     reason = error.strerror or (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,9 +4,9 @@ Five kinds of trouble, five ways to meet it:
 
 - **A bad sample is data.** An empty completion, a truncated one, an answer that hangs the parser: each becomes a
   `Grade` with its own status and is counted. Nothing is raised.
-- **A mistake that a person can mend** raises `UserError`: one line that names what is wrong, the two values that
+- **A mistake that a person can fix** raises `UserError`: one line that names what is wrong, the two values that
   disagree and the way out. The command line prints it as `error: ...` without a traceback (`--debug` shows it).
-- **Something that is not installed or not there** (an extra, a GPU, the network) raises `MissingExtra` or
+- **Something that is missing** (an extra, a GPU, the network) raises `MissingExtra` or
   `MissingPrerequisite`, which are UserErrors with an exit code of their own.
 - **A signal** (Ctrl-C, SIGTERM, SIGHUP) is a KeyboardInterrupt, cleans up and ends with its own code (`interrupts`).
 - **A mistake of ours** is an `assert` or whatever Python raises; it is never caught and turned into a score.
@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """A problem that the user can mend; the message is one line: what, the two values that disagree, the fix."""
+    """A problem that the user can fix; the message is one line: what, the two values that disagree, the fix."""
 
     exit_code: ExitCode = ExitCode.USAGE
 
@@ -41,7 +41,7 @@ class RunFailed(UserError):
 
 
 class MissingPrerequisite(UserError):
-    """Something outside the project is not there: a GPU, the network, a file of the system."""
+    """Something outside the project is missing: a GPU, the network, a file of the system."""
 
     exit_code = ExitCode.MISSING
 

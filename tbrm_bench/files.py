@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, the locks of folders, each readable for whom the umask lets read.
+"""Files and folders that are whole or absent, and the locks of folders; modes follow the umask.
 
 write_text(run_dir / "results.json", text)            the old file or the new one, also after a crash
 with new_folder(Path("models/step-100")) as draft:    models/.step-100.draft-9f3k2a/new; renamed when it is whole
@@ -37,7 +37,7 @@ def read_text(file: Path) -> str:
             try:
                 return stream.read()
             except UnicodeDecodeError as error:
-                raise UserError(f"{shown(file)} cannot be read: it is no UTF-8 text ({error})") from error
+                raise UserError(f"{shown(file)} cannot be read: it is not UTF-8 text ({error})") from error
 
 
 def write_text(file: Path, text: str) -> None:
@@ -95,7 +95,7 @@ def write_named(file: Path, text: str) -> None:
 
 
 def check_free(output: Path) -> None:
-    """Raise UserError if something is where the folder, or one above it, shall be; an empty folder may be."""
+    """Raise UserError if something else is at this path or above it; an empty folder is fine."""
     with disk_errors(output):
         if output.is_dir():
             if any(not _is_draft(entry, output) for entry in output.iterdir()):
@@ -111,9 +111,9 @@ def check_free(output: Path) -> None:
 def new_folder(output: Path) -> Iterator[Path]:
     """Yield a folder to write into; it becomes `output` when the block ends well, else nothing of it is left.
 
-    It is made at once, so that a place where nothing can be written is known before the work. A killed process leaves
-    a hidden draft, which nobody takes for the folder and the next one removes. Raises UserError if `output` is taken,
-    RunFailed if another process writes it or the disk fails.
+    It is made at once, so that an unwritable path is known before the work. A killed process leaves
+    a hidden draft, which nothing mistakes for the folder and the next call removes. Raises UserError if `output` is
+    taken, RunFailed if another process writes it or the disk fails.
     """
     check_free(output)
     # An empty folder may be a mount point, which cannot be replaced: there the draft's files move one by one.
@@ -143,7 +143,7 @@ def new_folder(output: Path) -> Iterator[Path]:
 
 
 def settle(folder: Path) -> None:
-    """Bring a folder and all it holds to the disk, readable for whom the umask lets read; raises OSError.
+    """Flush a folder and all it holds to disk, with modes that follow the umask; raises OSError.
 
     Some libraries write files that only their owner may read.
     """

@@ -52,7 +52,7 @@ class Gold:
     scorer: str = ""
 
     def values(self) -> dict[str, Any]:
-        """Return the fields as they are stored: no `scorer` where there is none, as before there was any."""
+        """Return the fields as they are stored: no `scorer` where there is none, as before scorers existed."""
         return {name: value for name, value in asdict(self).items() if name != "scorer" or value}
 
 

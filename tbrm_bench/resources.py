@@ -12,8 +12,8 @@ def data_dir(name: str) -> Path:
     for candidate in (PACKAGE_DIR / "_data" / name, PACKAGE_DIR.parent / name, PACKAGE_DIR.parent / "train" / name):
         if candidate.is_dir():
             return candidate
-    places = f"{PACKAGE_DIR / '_data'} nor in {PACKAGE_DIR.parent}"
-    raise UserError(f"data folder {name!r} is neither in {places}; reinstall tbrm-bench")
+    places = f"{PACKAGE_DIR / '_data'} nor {PACKAGE_DIR.parent}"
+    raise UserError(f"data folder {name!r} is in neither {places}; reinstall tbrm-bench")
 
 
 def builtin_model_dir(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""One seed a sample, from what the sample is and from nothing else.
+"""One seed per sample, from what the sample is and from nothing else.
 
 A seed depends on (run seed, task, problem id, sample index): not on batch, order, number of GPUs or resumption, so a
 run that was killed and one that was not draw the same samples, and raising k leaves the first ones as they were.

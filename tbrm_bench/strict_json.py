@@ -12,7 +12,7 @@ from tbrm_bench.errors import UserError
 
 
 def parse_json(text: str | bytes, *, place: str, fix: str, schema: int | None = None) -> Any:
-    """Return JSON data; raises UserError for what is no JSON, NaN and a repeated key included.
+    """Return JSON data; raises UserError for anything else, NaN and a repeated key included.
 
     With a `schema` the data must be an object with that number under "schema", which is taken out.
     """
@@ -26,7 +26,7 @@ def parse_json(text: str | bytes, *, place: str, fix: str, schema: int | None = 
 
 
 def checked_schema(data: Any, schema: int, *, place: str, fix: str) -> dict[str, Any]:
-    """Return a JSON object without its schema; raises UserError if it has another one, or is no object."""
+    """Return a JSON object without its schema; raises UserError if it has another one, or is not an object."""
     found = data.get("schema") if isinstance(data, dict) else data
     if type(found) is not int or found != schema:
         raise UserError(f"{place} has schema {shown(found)}, this version reads {schema}; {fix}")

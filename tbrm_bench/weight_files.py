@@ -55,7 +55,7 @@ class WeightFiles:
 def weight_files(folder: Path) -> WeightFiles | None:
     """Return the weights of a model folder, None where it holds none.
 
-    Raises UserError if a file is missing that an index or a shard's number tells of, or if two files claim to be the
+    Raises UserError if a file is missing that an index or a shard's number names, or if two files claim to be the
     model.
     """
     names = {path.name: path for path in _listed(folder)}
@@ -84,7 +84,7 @@ def weight_files(folder: Path) -> WeightFiles | None:
 
 
 def index_of(file: Path) -> dict[str, str]:
-    """Return tensor -> shard; raises UserError if the file is no index, or names a shard outside of its folder."""
+    """Return tensor -> shard; raises UserError if the file is not an index, or names a shard outside of its folder."""
     try:
         weight_map = dict(json.loads(file.read_text(encoding="utf-8"))["weight_map"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -131,7 +131,7 @@ def _chosen(files: list[Path], index: Path | None, readable: list[Path], *, is_n
 
 
 def _check_numbers(folder: Path, files: list[Path]) -> None:
-    """Raise UserError if one of model-00001-of-00003, ... is not there; without an index only the names tell."""
+    """Raise UserError if one of model-00001-of-00003, ... is not there; without an index only the names show it."""
     numbered = [match for path in files if (match := _SHARD.fullmatch(path.name))]
     for total in {int(match[2]) for match in numbered}:
         have = {int(match[1]) for match in numbered if int(match[2]) == total}

@@ -47,7 +47,7 @@ def weights_fingerprint(model_dir: Path) -> str:
     """Return the SHA-256 over all weights, 64 hex digits.
 
     What is hashed is what is loaded (`weight_files`). Raises UserError if the folder holds no weights, a file is cut
-    short or malformed, or a tensor stands in two files.
+    short or malformed, or a tensor is in two files.
     """
     found = require_weights(model_dir)
     if found.is_pickled:
@@ -82,7 +82,7 @@ def read_headers(found: WeightFiles) -> dict[str, StoredTensor]:
         for tensor in read_header(file):
             if tensor.name in tensors:
                 raise UserError(
-                    f"tensor {tensor.name!r} stands in {tensors[tensor.name].file.name} and in {file.name}; "
+                    f"tensor {tensor.name!r} is in both {tensors[tensor.name].file.name} and {file.name}; "
                     f"remove the file that does not belong to {file.parent}"
                 )
             tensors[tensor.name] = tensor
@@ -92,7 +92,7 @@ def read_headers(found: WeightFiles) -> dict[str, StoredTensor]:
 
 
 def _check_index(index: Path, tensors: dict[str, StoredTensor]) -> None:
-    """An index that names a tensor which is not there tells of a download that is not complete."""
+    """An index that names a missing tensor means an incomplete download."""
     for name, shard in index_of(index).items():
         home = tensors[name].file.name if name in tensors else "no file"
         if home != shard:

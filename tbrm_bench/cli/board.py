@@ -38,7 +38,7 @@ def add(
     board: BoardName = "tbrm6",
     name: Annotated[str | None, typer.Option(help="Name of the row (default: the run's model).")] = None,
     pushed_run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Which run, where the repository holds several.")
+        str | None, typer.Option("--run", metavar="NAME", help="Which run, if the repository holds several.")
     ] = None,
     folder: Folder = None,
 ) -> None:
@@ -49,10 +49,10 @@ def add(
 
     spec, to = load_board(board, folder), folder or OWN
     if is_on_hub(run):
-        say(f"{run} is no folder here: asking the Hub")
+        say(f"{run} is not a local folder: asking the Hub")
     print_data(add_run(spec, run, name=name, pushed_run=pushed_run, to=to, backoff=talking_backoff()))
     if spec.folder != to:
-        say(f"board {board} is a shipped one: its definition was copied to {to / board}.toml")
+        say(f"board {board} is shipped with the package: its definition was copied to {to / board}.toml")
     say(f"next: tbench board show --board={shlex.quote(board)}{_dir(folder)}")
 
 
@@ -60,7 +60,7 @@ def add(
 def show(
     board: BoardName = "tbrm6",
     folder: Folder = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Show a board: rank ranges, scores, errors."""
     from tbrm_bench.leaderboard.board import load_board, shipped_too
@@ -122,7 +122,7 @@ def render(
         bool, typer.Option("--check", help="Write nothing; exit code 1 if the page is not up to date.")
     ] = False,
     site: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a static site there, in place of the page.")
+        Path | None, typer.Option(metavar="DIR", help="Write a static site to DIR instead of the page.")
     ] = None,
 ) -> None:
     """Write the page of all boards in a folder: README.md, generated from the rows."""
@@ -134,7 +134,7 @@ def render(
 
     place = board_folder(folder)
     if site is None and not check and place not in (folder, OWN):
-        raise UserError("./boards holds no board, and the shipped ones are only read; add a run, or give --dir")
+        raise UserError("./boards holds no boards, and the shipped ones are read-only; add a run, or give --dir")
     boards = boards_in(place)
     if site is not None:
         from tbrm_bench.leaderboard.website import write_site
@@ -148,7 +148,7 @@ def render(
         write_text(file, content)
         print_data(file)
     elif not file.is_file() or file.read_text(encoding="utf-8") != content:
-        say(f"{file} is not what its rows make; run: tbench board render{_dir(folder)}")
+        say(f"{file} is out of date; run: tbench board render{_dir(folder)}")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -160,29 +160,31 @@ Replace = Annotated[bool, typer.Option("--replace", help="Overwrite boards and r
 def push(
     repo: Repo,
     folder: Folder = None,
-    public: Annotated[bool, typer.Option("--public", help="Publish; without it the repository is private.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make the repository public (default: private).")] = False,
     replace: Replace = False,
 ) -> None:
-    """Bring a folder's boards, rows and page to the Hub in one commit; rows that others pushed stay."""
+    """Push a folder's boards, rows and page to the Hub in one commit; rows pushed by others are kept."""
     from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.board import board_folder
     from tbrm_bench.leaderboard.remote import push_boards
 
     done = push_boards(board_folder(folder), repo, public=public, replace=replace, backoff=talking_backoff())
-    say(f"pushed {len(done.files)} files" if done.files else "nothing to push: the repository holds all of it")
+    say(f"pushed {len(done.files)} files" if done.files else "nothing to push: the repository is up to date")
     print_data(done.url)
 
 
 @app.command("pull")
 def pull(
     repo: Repo,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to bring them to; made if absent.")] = Path("boards"),
+    folder: Annotated[Path, typer.Option("--dir", help="Folder to pull into; created if it does not exist.")] = Path(
+        "boards"
+    ),
     replace: Replace = False,
 ) -> None:
-    """Bring the boards and rows of a repository to a folder, and write its page; rows that are there stay."""
+    """Pull a repository's boards and rows into a folder and write its page; existing rows are kept."""
     from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.leaderboard.remote import pull_boards
 
     done = pull_boards(repo, folder, replace=replace, backoff=talking_backoff())
-    say(f"pulled {len(done.files)} files" if done.files else "nothing to pull: the folder holds all of it")
+    say(f"pulled {len(done.files)} files" if done.files else "nothing to pull: the folder is up to date")
     print_data(folder)

@@ -1,4 +1,4 @@
-"""`tbench compare RUN_A RUN_B ...`: differences on the same questions, with their errors."""
+"""`tbench compare RUN_A RUN_B ...`: differences on the same problems, with their errors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 WIDE_ONLY = ("95 % CI", "detectable")
 WIDE = 100
 FOOTNOTE = (
-    "difference: in points, on the same questions, ± its standard error; p: sign-flip test, Holm's correction;",
-    "detectable: what would be found four times in five. Every formula: docs/compare.md",
+    "difference: in points, on the same problems, ± its standard error; p: sign-flip test, Holm's correction;",
+    "detectable: the difference found four times in five. Every formula: docs/compare.md",
 )
 HEADERS = ("task", "n", "base", "other", "difference", "95 % CI", "p", "detectable", "other is")
 COLORS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
@@ -29,11 +29,14 @@ def compare(
         list[Path], typer.Argument(metavar="RUN_A RUN_B...", help="Run directories; the first is the base.")
     ],
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Compare runs whose locks differ in more than the model, and say so.")
+        bool,
+        typer.Option(
+            "--anyway", help="Compare runs even if their locks differ in more than the model; label the result."
+        ),
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compare runs with the first one, question by question."""
+    """Compare runs with the first one, problem by problem."""
     from tbrm_bench.run.comparison import compare_runs
 
     comparisons = compare_runs(runs, anyway=anyway)

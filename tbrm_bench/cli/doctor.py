@@ -14,7 +14,7 @@ COLORS = {"ok": "green", "missing": "yellow", "broken": "red"}
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at Python, packages, engines, GPUs, folders and the Hub; exit code 3 if something is broken."""
+    """Check Python, packages, engines, GPUs, folders and the Hub; exit code 3 if something is broken."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""`tbench download REPO`: a repository of the Hub on disk, whole and checked; once more after a break goes on."""
+"""`tbench download REPO`: a Hub repository on disk, whole and checked; the same command resumes it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def download(
         list[str] | None, typer.Option(metavar="PATTERN", help="Only files that match; may be repeated.")
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="No files that match; may be repeated.")
+        list[str] | None, typer.Option(metavar="PATTERN", help="Skip files that match; may be repeated.")
     ] = None,
     local_dir: Annotated[Path | None, typer.Option(help="Folder for the files (default: the client's cache).")] = None,
     repo_type: Annotated[str, typer.Option(help="model or dataset.")] = "model",

@@ -1,4 +1,4 @@
-"""`tbench eval MODEL`: generate, grade and score; the same command again goes on where the last one stopped."""
+"""`tbench eval MODEL`: generate, grade and score; run the same command to resume."""
 
 import os
 from pathlib import Path
@@ -28,23 +28,24 @@ def evaluate(
         ),
     ],
     suite: Annotated[
-        str | None, typer.Option(help="Named set of tasks (default: quickstart).", rich_help_panel=SAMPLING)
+        str | None, typer.Option(help="Set of tasks, by name (default: quickstart).", rich_help_panel=SAMPLING)
     ] = None,
     task: Tasks = None,
     protocol: Annotated[
         str | None, typer.Option(help="Name or TOML file (default: the suite's).", rich_help_panel=SAMPLING)
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Samples a problem, in place of the protocol's.", rich_help_panel=SAMPLING)
+        int | None, typer.Option(help="Samples per problem (overrides the protocol).", rich_help_panel=SAMPLING)
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most new tokens a sample, in place of the protocol's.", rich_help_panel=SAMPLING)
+        int | None,
+        typer.Option(help="Maximum new tokens per sample (overrides the protocol).", rich_help_panel=SAMPLING),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first rows of each task.", rich_help_panel=SAMPLING)
+        int | None, typer.Option(help="Use only the first N rows of each task.", rich_help_panel=SAMPLING)
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with the tasks' rows, in place of the Hub.", rich_help_panel=SAMPLING)
+        Path | None, typer.Option(help="Folder with the tasks' rows, instead of the Hub.", rich_help_panel=SAMPLING)
     ] = None,
     out: Annotated[
         Path | None,
@@ -65,7 +66,7 @@ def evaluate(
         typer.Option(metavar="REPO", help="Push the finished run to this dataset repository.", rich_help_panel=RUNNING),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be generated, and stop.", rich_help_panel=RUNNING)
+        bool, typer.Option("--dry-run", help="Print what would be generated, and stop.", rich_help_panel=RUNNING)
     ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print results.json instead of the table.", rich_help_panel=RUNNING)
@@ -73,7 +74,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model: k samples for every problem, graded, with error bars.
 
-    A run that was interrupted, killed or asked for fewer samples goes on with the same command.
+    Run the same command to resume a run that was interrupted or killed, or with more --samples to extend it.
     """
     # Before anything imports torch, which prints its start-up notes past Python's stderr.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -81,7 +82,7 @@ def evaluate(
     from tbrm_bench.run.plan import EvalOptions, Settings
     from tbrm_bench.run.prepare import prepare
 
-    engine_class(engine)  # a name that is none costs nothing
+    engine_class(engine)  # an unknown name fails before the imports
     if push is not None:
         _check_push(push)
     tasks, suite_protocol = _choose_tasks(suite, task)
@@ -112,7 +113,7 @@ def _carry_out(plan: "Plan", *, push: str | None, dry_run: bool, as_json: bool) 
 
 
 def _choose_tasks(suite: str | None, task: list[str] | None) -> tuple[tuple[str, ...], str]:
-    """Return the tasks and the protocol that is used when none is named."""
+    """Return the tasks and the protocol to use when none is given."""
     from tbrm_bench.tasks.spec import load_suite
 
     if suite and task:
@@ -136,7 +137,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
         with live_progress() as observer:
             result = run(plan, observer)
     except KeyboardInterrupt:
-        say(f"{plan.run_dir} keeps what is done; run the same command to resume")
+        say(f"{plan.run_dir} keeps the finished samples; run the same command to resume")
         raise
     if as_json:
         print_json(result_data(result))
@@ -146,7 +147,7 @@ def _run(plan: "Plan", *, as_json: bool) -> None:
 
 
 def _check_push(repo: str) -> None:
-    """Raise for a wrong name or a missing token now, and not after hours of generating."""
+    """Raise for a wrong name or a missing token now, not after hours of generating."""
     from tbrm_bench.hub.client import require_token
     from tbrm_bench.hub.repo import checked_repo_id
 
@@ -155,14 +156,14 @@ def _check_push(repo: str) -> None:
 
 
 def _push(run_dir: Path, repo: str) -> None:
-    """Push; when that fails, the run is done all the same, and the way to push it alone is said."""
+    """Push; if that fails, the run is complete all the same, and the command that pushes it is printed."""
     from tbrm_bench.cli.hub import talking_backoff
     from tbrm_bench.publish import push_run
 
     try:
         say(f"pushed: {push_run(run_dir, repo, backoff=talking_backoff()).url}")
     except UserError:
-        say(f"the run is complete; push it again: tbench push {word(run_dir)} {word(repo)}")
+        say(f"the run is complete; to push it, run: tbench push {word(run_dir)} {word(repo)}")
         raise
 
 

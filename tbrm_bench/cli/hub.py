@@ -1,4 +1,4 @@
-"""What the commands that talk to the Hub share: patience that says what it waits for."""
+"""What the commands that talk to the Hub share: a backoff that reports what it waits for."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def talking_backoff() -> "Backoff":
-    """Return the usual patience, which says on stderr what it waits for; bars are drawn on a terminal only."""
+    """Return the usual backoff, which reports on stderr what it waits for; bars are drawn on a terminal only."""
     from tbrm_bench.hub import Backoff
     from tbrm_bench.hub.client import set_talk
 

@@ -1,4 +1,4 @@
-"""The live line of a run on stderr: samples, tokens a second, time left, the score so far.
+"""The live line of a run on stderr: samples, tokens per second, time left, the score so far.
 
 Off a terminal there is no bar: one plain line when the stage changes and at most one every ten seconds.
 """
@@ -19,7 +19,7 @@ LINE_INTERVAL_S = 10.0
 
 @contextmanager
 def live_progress() -> Iterator[Callable[[Progress], None]]:
-    """Yield the function that `pipeline.run` tells how far it is."""
+    """Yield the function that `pipeline.run` reports its progress to."""
     console = bars()
     if not console.is_terminal:
         yield _plain_lines()
@@ -47,7 +47,7 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
 
 
 def describe(progress: Progress) -> str:
-    """Return tokens a second and the share of correct samples so far, as far as they are known."""
+    """Return tokens per second and the share of correct samples so far, if known."""
     parts = []
     if progress.generation_started is not None and progress.num_tokens:
         elapsed_s = time.monotonic() - progress.generation_started

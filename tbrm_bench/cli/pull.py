@@ -11,14 +11,14 @@ from tbrm_bench.cli.talk import print_data, print_json, say, word
 
 def pull(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="Dataset repository that `tbench push` wrote.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory to make; must not exist.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory to create; must not exist.")],
     name: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Which run, where the repository holds several.")
+        str | None, typer.Option("--run", metavar="NAME", help="Which run, if the repository holds several.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit (default: main).")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print what was pulled as JSON.")] = False,
 ) -> None:
-    """Pull a run: same lock, problems, samples, verdicts and scores as where it was pushed."""
+    """Pull a run: the lock, problems, samples, verdicts and scores that were pushed."""
     from tbrm_bench.publish import pull_run
 
     done = pull_run(repo, run, name=name, revision=revision, backoff=talking_backoff())

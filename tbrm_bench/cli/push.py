@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 def push(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with results.json.")],
     repo: Annotated[
-        str, typer.Argument(metavar="REPO", help="Dataset repository: owner/name; made if it is not there.")
+        str, typer.Argument(metavar="REPO", help="Dataset repository: owner/name; created if it does not exist.")
     ],
-    public: Annotated[bool, typer.Option("--public", help="Publish; without it the repository is private.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to push to (default: main); made if not there.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Make the repository public (default: private).")] = False,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch to push to (default: main); created if it does not exist.")
+    ] = None,
     eval_results: Annotated[
         str | None,
         typer.Option(metavar="MODEL_REPO", help="Also propose the scores to this model's repository."),
@@ -30,20 +32,18 @@ def push(
         bool, typer.Option("--model-card", help="With --eval-results: a table of the scores in the model's card, too.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the files and their sizes; use no network.")
+        bool, typer.Option("--dry-run", help="Print the files and their sizes, without network.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Push samples, verdicts, scores and the lock in one commit; what is there already is not sent again."""
+    """Push samples, verdicts, scores and the lock in one commit; files that the repository has are not sent again."""
     from tbrm_bench.hub import endpoint
     from tbrm_bench.publish import dry_run as plan
     from tbrm_bench.publish import model_results, propose_results, push_run
 
     # Checked before anything is sent.
     if model_card and not eval_results:
-        raise UserError(
-            "--model-card says where in the model's repository, but not which; add --eval-results OWNER/NAME"
-        )
+        raise UserError("--model-card needs the model's repository; add --eval-results OWNER/NAME")
     results = None
     if eval_results:
         results = model_results(run, eval_results, source_url=f"{endpoint()}/datasets/{repo}")
@@ -62,7 +62,7 @@ def push(
     if pushed.uploads or pushed.deletions:
         say(f"pushed {len(pushed.uploads)} files, {decimal(sum(number for _, number in pushed.uploads))}")
     else:
-        say("nothing to push: the repository holds this run already")
+        say("nothing to push: the repository already holds this run")
     print_data(pushed.url)
     if proposal:
         print_data(proposal)

@@ -15,7 +15,7 @@ def show(
 ) -> None:
     """Show the scores of a run, finished or not; nothing is written.
 
-    They are read from results.json, or computed from the stored verdicts when that is absent or not what they give.
+    They are read from results.json, or computed from the stored verdicts if that is missing or out of date.
     """
     from tbrm_bench.report.terminal import render_result
     from tbrm_bench.run.result_json import result_data

@@ -1,4 +1,4 @@
-"""What a command prints: data to stdout, talk to stderr, each foreign character seen (`foreign`). The only way out.
+"""What a command prints: data to stdout, messages to stderr, foreign characters visible (`foreign`). The only way out.
 
 A stdout that cannot be written (a full disk, a closed descriptor) is one line and exit code 1, one whose reader left
 (`| head`) ends the command quietly; a stderr that cannot be written stops nothing.
@@ -34,7 +34,7 @@ def open_streams() -> None:
 
 
 class _Stdout(io.TextIOWrapper):
-    """A stdout that says in our words that it cannot be written, whoever writes there."""
+    """A stdout whose write errors are one line of ours, whoever writes there."""
 
     first: io.TextIOWrapper
 
@@ -55,11 +55,11 @@ def _named(stream: io.TextIOWrapper) -> Iterator[None]:
         _point(stream.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(ExitCode.FAILED)
-        raise RunFailed(f"stdout cannot be written: {error.strerror}; send it to another place") from None
+        raise RunFailed(f"stdout cannot be written: {error.strerror}; redirect it elsewhere") from None
 
 
 def say(*lines: object) -> None:
-    """Print lines of talk."""
+    """Print messages."""
     try:
         print(*map(for_terminal, lines), sep="\n", file=sys.stderr, flush=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""`tbench tasks`: which benchmarks there are, what each is made of, and whether the rows at hand are the right ones."""
+"""`tbench tasks`: which benchmarks exist, what each is made of, and whether the rows you have are the right ones."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -96,7 +96,7 @@ def check_tasks(
 @app.command("export")
 def export_task(
     task: TaskName,
-    out: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write, one problem a line.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write, one problem per line.")],
     data: DataDir = None,
 ) -> None:
     """Write a task's problems as they are asked and graded: ids, questions, normalised golds, tolerances, clusters."""
@@ -112,7 +112,7 @@ def export_task(
 
 @app.command("digest")
 def digest_task(task: TaskName, data: DataDir = None) -> None:
-    """Print the lines of golds/TASK.txt, which goes beside the task's file: for those who add a task."""
+    """Print the lines of golds/TASK.txt, the file of digests beside a task's TOML: for adding a task."""
     from tbrm_bench.tasks.problems import digest_lines
     from tbrm_bench.tasks.spec import open_task
 

@@ -23,7 +23,7 @@ DEFAULT_ENGINE = next(iter(ENGINES))
 
 
 def engine_class(name: str) -> "EngineClass":
-    """Return the class of an engine; raises UserError for a name that is none."""
+    """Return the class of an engine; raises UserError for an unknown name."""
     if name not in ENGINES:
         raise UserError(f"engine {name!r} does not exist; available: {', '.join(ENGINES)}")
     module, cls = ENGINES[name]

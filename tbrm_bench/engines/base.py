@@ -46,7 +46,7 @@ class EngineAbout:
     probe: str  # words of Python that import it and print its version, for `tbench doctor`
     settings: tuple[str, ...]  # the fields of EngineConfig that it reads
     reads_native: bool = False  # Mistral's own format of weights
-    has_own_classes: bool = False  # in place of code that lies beside a model
+    has_own_classes: bool = False  # instead of code that lies beside a model
     length_regimes: Mapping[str, int] = field(default_factory=dict)  # start of a model type -> see `positions`
 
 
@@ -60,7 +60,7 @@ class Engine(Protocol):
         ...
 
     def generate(self, requests: Iterable[SampleRequest]) -> Generator[list[Sample]]:
-        """Yield one Sample a request, as they finish, in lists that are not empty."""
+        """Yield one Sample per request, as they finish, in lists that are not empty."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -10,7 +10,7 @@ likely:
 - whatever the cause, `MIN_REPEATS` samples in a row, of two problems at least, that are one and the same token up to
   the cap stop a run. They are withheld until another sample shows that the model can say something else. A weak model
   may repeat one token in a sample or a few, which are data; that eight in a row never say a second token, of different
-  problems and seeds, has not been seen of a model that computes what its weights say.
+  problems and seeds, has not been seen from a model that computes what its weights say.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -85,7 +85,7 @@ def _repeated_token(sample: Sample) -> int | None:
 
 
 class FiniteLogits:
-    """A logits processor of transformers: raises RunFailed where a row that goes on has no finite maximum."""
+    """A logits processor of transformers: raises RunFailed where a running row has no finite maximum."""
 
     def __init__(self, prompt_width: int, stop_token_ids: Sequence[int], dtype: str) -> None:
         """Take the number of columns that are prompt; a row ends with its first stop token after them."""

@@ -164,7 +164,7 @@ class HfEngine:
 
 
 def check_loaded(model_dir: str | Path, model: Any, report: Mapping[str, Any]) -> None:
-    """Raise UserError if a parameter did not come from the folder: transformers draws it at random and goes on."""
+    """Raise UserError if a parameter did not come from the folder: transformers would draw it at random."""
     lost = report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]}
     drawn = sorted(lost & {name for name, _ in model.named_parameters()})
     if drawn:
@@ -186,10 +186,10 @@ def _processors(batch: Sequence[SampleRequest], sampling: Sampling) -> list[Any]
 
 
 class SeededChoice:
-    """A logits processor that draws one token a row from that row's generator and forbids all others."""
+    """A logits processor that draws one token per row from that row's generator and forbids all others."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        """Make one CPU generator a seed, so that a GPU draws what a CPU draws."""
+        """Make one CPU generator per seed, so that a GPU draws what a CPU draws."""
         import torch
 
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Why was it judged so? The steps of a verdict, for a person.
+"""Why this verdict? Its steps, for a person.
 
 found      \\frac{2}{4}, in the last box
 answer     read as 2/4
@@ -46,21 +46,21 @@ class Explanation:
     steps: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return the steps, one a line."""
+        """Return the steps, one per line."""
         return "\n".join(self.steps)
 
 
 def explain(
     prediction: str, gold: Gold | str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False
 ) -> Explanation:
-    """Grade one completion as `grade` does, and tell what was found, how both sides were read and what decided."""
+    """Grade one completion as `grade` does, and report what was found, how both sides were read and what decided."""
     gold = Gold((gold,)) if isinstance(gold, str) else gold
     found = extract(prediction, finish_reason=finish_reason, strict_boxed=strict_boxed)
     return explain_grade(grade(prediction, gold, finish_reason=finish_reason, strict_boxed=strict_boxed), found, gold)
 
 
 def explain_grade(verdict: Grade, found: Extraction, gold: Gold) -> Explanation:
-    """Tell what led to a verdict that is known already."""
+    """Explain a verdict that is already known."""
     answer_form = form_of(found.answer or "")
     gold_form = ", ".join(form_of(answer) for answer in gold.answers)
     if gold.scorer:

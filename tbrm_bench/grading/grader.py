@@ -7,7 +7,7 @@
 from tbrm_bench.grading.workers.pool import GraderPool
 from tbrm_bench.records import FinishReason, Gold, Grade
 
-# Name and version: a change that can turn a verdict raises the number.
+# Name and version: a change that can change a verdict raises the number.
 GRADER = "tbrm-2"
 
 _shared = GraderPool(num_workers=1)  # nothing starts before it is needed; a forked child gets its own
@@ -19,7 +19,7 @@ def grade(
     """Grade one completion, or a bare answer, against its gold; callable from any thread.
 
     A gold given as a string is one LaTeX answer. In this process the text is searched for its answer, in time linear in
-    its length, and the fast rules are tried, bounded by the limits of `limits.py` that stand before the reader:
+    its length, and the fast rules are tried, bounded by the limits of `limits.py`:
     microseconds, some milliseconds at worst, no code of the answer's, no growth of memory with its numbers. What they
     leave open is decided in one worker process, which later calls share; only there a verdict is bounded by the clock
     (5 processor seconds, 1 GB) and can be killed: then its status is `timeout`. `grade_many` takes limits of your own.

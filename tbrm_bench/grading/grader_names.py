@@ -1,4 +1,4 @@
-"""Names of graders, as they stand beside their verdicts: the version, and what a protocol asks of it.
+"""Names of graders, as they are stored beside their verdicts: the version, and what a protocol asks of it.
 
 tbrm-1                  the answer is searched for everywhere
 tbrm-1+strict_boxed     only a box holds an answer

@@ -1,4 +1,4 @@
-"""The named limits that stand before every parser: what a model writes is hostile until measured.
+"""The named limits before every parser: what a model writes is hostile until measured.
 
 An answer beyond a limit is never expanded, parsed or evaluated; it can still be right as a string. The numbers are some
 ten times what the longest right answer of the six benchmarks needs.
@@ -21,6 +21,6 @@ MAX_LOG = 1e30  # natural logarithm of the largest number that is approximated
 MAX_ITEMS = 64  # of a list, a set, a tuple; of the values that plus-minus signs stand for
 MAX_SYMBOLS = 24  # distinct free symbols of one answer
 MAX_SCAN_CHARS = 100_000  # the end of a completion that is searched for words such as "final answer is"
-MAX_AFTER_CHARS = 4_000  # behind such words: their answer stands there or nowhere
+MAX_AFTER_CHARS = 4_000  # behind such words: their answer is there or nowhere
 MAX_GAP_CHARS = 40  # between two boxes that form one list
 MAX_TRIES = 300  # phrases such as "the answer" that are looked at, from the last one back

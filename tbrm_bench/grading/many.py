@@ -41,7 +41,7 @@ def grade_many(
 
 
 def is_done(verdict: Grade | Promise) -> bool:
-    """Whether a verdict is there and need not be waited for."""
+    """Whether a verdict is ready and need not be waited for."""
     return isinstance(verdict, Grade) or verdict.grade is not None
 
 

@@ -39,7 +39,7 @@ def normalize_gold(raw: Any, rule: str) -> tuple[str, ...]:
 
 
 def _checked(raw: Any) -> Any:
-    """Return a gold that is there and of a type that golds have; raises UserError for any other."""
+    """Return a gold that is present and of a type that golds have; raises UserError for any other."""
     gold = present(raw)
     if gold is None:
         raise UserError("the gold is empty (null or NaN); every row needs one")
@@ -89,10 +89,10 @@ def _minerva(raw: Any) -> tuple[str, ...]:
 
 def _olympiad_list(raw: Any) -> tuple[str, ...]:
     text = _as_text(raw).replace("$", " ")
-    # "f(x)=ax+b, where b is any integer": what follows explains the letters and is no further answer.
+    # "f(x)=ax+b, where b is any integer": what follows explains the letters and is not another answer.
     text = re.split(r",?\s*\bwhere\b", text, maxsplit=1)[0]
     text = re.sub(r"\\quad\b", " ", text)
-    # An interval whose "t \in" was lost on the way: t(0,4] is no product.
+    # An interval whose "t \in" was lost on the way: t(0,4] is not a product.
     text = re.sub(r"^\s*[a-z]\s*(?=\([^()\[\]]*,[^()\[\]]*\]\s*$)", "", text)
     text = re.sub(r"^\s*([a-z])\s*=\s*(?=.*,)(?!.*=)", "", text)
     return tuple(" ".join(part.split()) for part in split_top_level(strip_stops(text), ",;"))

@@ -90,7 +90,7 @@ def unearnable_golds(golds: Iterable[Gold], *, num_workers: int = 1, time_limit_
 
 
 def _not_earned(gold: Gold, boxed: Grade) -> str:
-    """Say why a gold does not earn itself; empty if it does."""
+    """Return why a gold is not accepted for itself; empty if it is."""
     if "####" in ", ".join(gold.answers).strip()[1:]:
         return "it is a solution; the gold rule 'gsm8k' reads what follows its '####'"
     if boxed.rule == "too_long":

@@ -1,7 +1,7 @@
-"""Calls that outlast the Hub's bad moments, and what its errors mean to a person.
+"""Calls that retry through the Hub's bad moments, and what its errors mean to a person.
 
 A call is tried again after 408, 429, 5xx, a broken connection or an answer that is not JSON: after 1, 2, 4, ...
-seconds, shortened at random so that parallel pushes part, or after what Retry-After says. Other errors are final.
+seconds, shortened at random so that parallel pushes spread out, or after what Retry-After says. Other errors are final.
 """
 
 import json
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
-# What a repository is asked for; a download may also come from the cache.
+# What a repository is used for; a download may also come from the cache.
 Purpose = Literal["download", "read", "write"]
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 # The client itself waits for ever on a server that has stopped answering. Putting the parts of a large file together
 # takes a server tens of seconds.
 TIMEOUT_S = 180.0
+NOT_AN_ID = "not a Hub id; write owner/name, of letters, digits and single - . _ (at most 96 characters)"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to go on after errors that pass; `sleep` takes seconds, `tell` a line for a person."""
+    """How long to retry after errors that pass; `sleep` takes seconds, `tell` a line for a person."""
 
     num_tries: int = 8
     first_s: float = 1.0
@@ -185,14 +186,14 @@ def explain(error: Exception, repo: str, *, repo_type: str, revision: str | None
     cause = _primary(error)
     status = http_status(error)
     if isinstance(cause, errors.HFValidationError):
-        return UserError(f"{repo!r} is neither a folder nor a Hub id (owner/name): {first_line(error)}")
+        return UserError(f"{repo!r} is {NOT_AN_ID}")
     if isinstance(cause, errors.GatedRepoError):
         return UserError(f"{name} is gated: accept its terms on the Hub, then log in with `hf auth login`")
     if isinstance(cause, errors.RevisionNotFoundError):
         return UserError(f"{repo} has no revision {revision!r}; name a branch, tag or commit that it has")
     if isinstance(cause, errors.RepositoryNotFoundError):
         return UserError(
-            f"{repo!r} is no {repo_type} on the Hub, or is private: check the name and --repo-type, or {LOG_IN}"
+            f"{repo!r} is not a {repo_type} on the Hub, or is private: check the name and --repo-type, or {LOG_IN}"
             if purpose != "write"
             else f"{repo!r} is not on the Hub, or is not yours: check the name, or {LOG_IN}"
         )
@@ -200,15 +201,15 @@ def explain(error: Exception, repo: str, *, repo_type: str, revision: str | None
         return UserError(f"the Hub refused the token (401); {LOG_IN} anew")
     if status == 403:
         what = "write to" if purpose == "write" else "read"
-        return UserError(f"the token may not {what} {name} (403); use a token with that permission, or another name")
+        return UserError(
+            f"the token is not allowed to {what} {name} (403); use a token with that permission, or another name"
+        )
     if isinstance(cause, errors.LocalTokenNotFoundError):
         return MissingPrerequisite(f"no Hub token found; {LOG_IN}")
     if isinstance(cause, errors.OfflineModeIsEnabled):
         return _unreachable(name, "HF_HUB_OFFLINE is set: unset it", purpose)
     if status is not None:
-        return RunFailed(
-            f"the Hub kept answering {status} for {name} ({first_line(error)}); give the command again later"
-        )
+        return RunFailed(f"the Hub kept answering {status} for {name} ({first_line(error)}); try again later")
     if isinstance(error, OSError) and error.errno is not None and not is_transient(error):
         return user_error(error)
     return _unreachable(name, f"the Hub cannot be reached ({first_line(error)})", purpose)
@@ -233,7 +234,7 @@ def holds_token(text: str) -> bool:
 def set_talk(*, bars: bool) -> None:
     """Let the client draw bars or not, and keep its warnings, which say what `Backoff.tell` says, to itself.
 
-    HF_HUB_DISABLE_PROGRESS_BARS and HF_HUB_VERBOSITY, where set, have the last word.
+    HF_HUB_DISABLE_PROGRESS_BARS and HF_HUB_VERBOSITY, where set, take precedence.
     """
     from huggingface_hub.utils.tqdm import disable_progress_bars
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.hub.repo import Head, HubMoved, HubRepo, Upload
 
-# How often another push may be first; each of them got its own commit through meanwhile.
+# How often another push may be first; each of those made its own commit meanwhile.
 MAX_MOVES = 40
 Changes = Callable[[Head], tuple[Sequence[Upload], Sequence[str]]]
 

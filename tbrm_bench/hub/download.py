@@ -1,7 +1,7 @@
 """Repositories on disk: a model for an engine, or everything that a person asks for, checked file by file.
 
-What is there already is not fetched again, so that the same command goes on after an interruption. Within one command
-the client goes on in the middle of a file whose connection broke; across commands it starts such a file anew.
+What is already there is not fetched again, so that the same command resumes after an interruption. Within one command
+the client resumes a file whose connection broke; across commands it starts such a file again.
 """
 
 import hashlib
@@ -71,10 +71,10 @@ def download_repo(
     backoff: Backoff | None = None,
     announce: Callable[[int, int], None] = lambda num_files, num_bytes: None,
 ) -> Download:
-    """Download the files of a revision into the client's cache, or into `local_dir`, and check that they are there.
+    """Download the files of a revision into the client's cache, or into `local_dir`, and check that they arrived.
 
-    `include` and `ignore` are shell patterns on whole paths; nothing given means everything. `announce` is told how
-    many files and bytes there are before they come. Offline, the cache is looked through.
+    `include` and `ignore` are shell patterns on whole paths; nothing given means everything. `announce` is called
+    with how many files and bytes there are before the download starts. Offline, the cache is looked through.
 
     Raises UserError for a name, revision, pattern or permission that is wrong, MissingPrerequisite without a
     connection, RunFailed when the Hub keeps failing or the disk is full.
@@ -94,7 +94,9 @@ def download_repo(
         name = commit if local_dir else revision
         path = retried(lambda: _snapshot(repo, revision=name, local_dir=local_dir, **options), backoff=backoff)
     if local_dir is None and path.name != commit:
-        raise RunFailed(f"{repo} moved from {commit[:12]} to {path.name[:12]} meanwhile; give the same command again")
+        raise RunFailed(
+            f"{repo} moved from {commit[:12]} to {path.name[:12]} during the download; run the same command again"
+        )
     _check(path, wanted, before=started if local_dir else None)
     return Download(path, commit, len(wanted), sum(file.size for file in wanted))
 
@@ -161,7 +163,7 @@ def _check(folder: Path, wanted: Sequence["RepoFile"], *, before: float | None) 
     for file in wanted:
         here = folder / file.path
         if not here.is_file():
-            raise RunFailed(f"{here} did not arrive; give the same command again, it goes on from what is there")
+            raise RunFailed(f"{here} did not arrive; run the same command to resume")
         size = here.stat().st_size
         same = size == file.size and (
             before is None or here.stat().st_mtime >= before or content_oid(here, is_lfs=bool(file.lfs)) == _oid(file)

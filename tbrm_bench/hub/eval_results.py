@@ -76,7 +76,7 @@ def _check(result: EvalResult) -> None:
     if not 0 <= result.value <= 100:
         raise UserError(f"the score of {result.task_id} is {result.value}, not between 0 and 100")
     if not result.source_url.startswith(("https://", "http://")):
-        raise UserError(f"the source {result.source_url!r} is no address")
+        raise UserError(f"the source {result.source_url!r} is not a URL")
     try:
         datetime.datetime.fromisoformat(result.date)
     except ValueError:

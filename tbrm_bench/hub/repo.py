@@ -4,7 +4,7 @@
     head = remote.head()                                          None if there is no such repository
     remote.commit(head, uploads=[Upload("a.txt", b"1")], deletions=[], message="...")    HubMoved if another was first
 
-Nothing of a commit is seen before all of it is. A commit whose answer was lost may have landed: whoever catches
+No part of a commit is visible before all of it is. A commit whose answer was lost may have landed: whoever catches
 HubMoved looks at the new head, and finds nothing left to do.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.hub.client import (
+    NOT_AN_ID,
     Backoff,
     Purpose,
     client_errors,
@@ -129,7 +130,7 @@ class HubRepo:
         return Head(commit, bool(info.private), files)
 
     def ensure(self, *, private: bool) -> None:
-        """Create the repository, and the branch, unless they are there; what is there is not changed."""
+        """Create the repository and the branch unless they exist; what exists is not changed."""
         from huggingface_hub import errors
 
         require_token()
@@ -182,7 +183,7 @@ class HubRepo:
     def propose(self, uploads: Sequence[Upload], *, message: str, description: str) -> str:
         """Open a pull request with these files and return its address.
 
-        It is not tried again when the answer is lost: it may be open. `open_proposals` tells.
+        It is not retried when the answer is lost, since it may be open: see `open_proposals`.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -215,7 +216,7 @@ class HubRepo:
         return make_api().repo_info(self.repo, repo_type=self.repo_type, revision=self.branch)
 
     def _upload(self, additions: "list[CommitOperationAdd]") -> None:
-        """Bring the large files to the Hub's storage; nothing of the repository changes."""
+        """Upload the large files to the Hub's storage; the repository itself does not change."""
         api = make_api()
         retried(
             lambda: api.preupload_lfs_files(
@@ -261,9 +262,9 @@ def checked_repo_id(repo: str) -> str:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise UserError(f"{repo!r} is no Hub id (owner/name): {str(error).splitlines()[0]}") from error
+        raise UserError(f"{repo!r} is {NOT_AN_ID}") from error
     if repo.count("/") != 1:
-        raise UserError(f"{repo!r} names no owner; give owner/name")
+        raise UserError(f"{repo!r} has no owner; give owner/name")
     return repo
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HubStatus:
-    """Whether the Hub can be used from here; a token's value is never kept."""
+    """Whether the Hub can be used from here; a token's value is never stored."""
 
     endpoint: str
     offline: bool

@@ -63,14 +63,14 @@ def is_on_hub(run: str) -> bool:
 def row_of_run(board: Board, run_dir: Path, name: str | None = None, *, called: str | None = None) -> dict[str, Any]:
     """Return the JSON of a measured row, named after the run's model unless `name` is given.
 
-    Raises UserError that names the rule of the board which the run breaks; `called` is what it calls the run.
+    Raises UserError that names the rule of the board which the run breaks; `called` is the run's name in errors.
     """
     called = called or str(run_dir)
     with RunStore.open_reader(run_dir) as store:
         grader, about = store.last_grader(), store.about
         if grader is None or not grader.startswith(board.grader):
             raise UserError(
-                f"{called} was graded by {grader or 'nobody'} last, board {board.name} asks for "
+                f"{called} was last graded by {grader or 'nobody'}, board {board.name} asks for "
                 f"{board.grader}*; grade it with `tbench grade`"
             )
         for task in board.tasks:

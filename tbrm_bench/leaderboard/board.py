@@ -68,8 +68,8 @@ def shipped_too(board: Board) -> Path | None:
 
 @contextmanager
 def locked_boards(folder: Path) -> Iterator[None]:
-    """Keep a second writer of a folder of boards waiting, so that each sees the rows of the other."""
-    if not folder.is_dir():  # nobody's rows are there yet
+    """Make a second writer of a folder of boards wait, so that each sees the other's rows."""
+    if not folder.is_dir():  # no rows exist yet
         yield
         return
     with FileLock(folder / LOCK, f"{folder} is being written by", wait=True):
@@ -105,7 +105,7 @@ def _check_metric(board: Board) -> None:
     for task in board.tasks:
         if board.pass_k is not None and board.min_samples.get(task, 1) < board.pass_k:
             raise UserError(
-                f"{file}: {board.metric} needs {board.pass_k} samples a problem, min_samples of {task} is "
+                f"{file}: {board.metric} needs {board.pass_k} samples per problem, min_samples of {task} is "
                 f"{board.min_samples.get(task, 1)}; raise it"
             )
 

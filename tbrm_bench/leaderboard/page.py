@@ -15,7 +15,7 @@ from tbrm_bench.leaderboard.rows import BoardRow
 LEGEND = """\
 Scores in percent: the mean over problems of avg@k, the share of correct samples, or of the metric that a board names, ±
 one standard error; the mean is over the tasks. A rank is a range: rows that the data cannot tell apart share it
-(differences on the same questions where both rows were measured, Holm over all pairs, 5 %). *Reported* rows are from
+(differences on the same problems where both rows were measured, Holm over all pairs, 5 %). *Reported* rows are from
 papers, not measured here: their errors are upper bounds computed from the score and the number of problems, and nothing
 checks how they were made."""
 

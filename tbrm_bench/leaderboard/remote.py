@@ -109,7 +109,7 @@ def page_of(folder: Path) -> str:
 def _head(remote: HubRepo) -> Head:
     head = remote.head()
     if head is None:
-        raise UserError(f"{remote.repo!r} is no dataset on the Hub, or is private; check the name and the token")
+        raise UserError(f"{remote.repo!r} is not a dataset on the Hub, or is private; check the name and the token")
     return head
 
 
@@ -147,7 +147,7 @@ def _union(folder: Path, there: dict[str, bytes], *, replace: bool, winner: str,
 def _refuse_differences(paths: Sequence[str], repo: str, *, replace: bool) -> None:
     if paths and not replace:
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        raise UserError(f"{paths[0]}{more} in {repo} is not what it is here; rename the row, or give --replace")
+        raise UserError(f"{paths[0]}{more} in {repo} differs from the local file; rename the row, or give --replace")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -86,7 +86,7 @@ ROW_PAGE = """\
 95 % CI {ci}.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Scores by task"><table class="scores">
 <thead><tr><th scope="col">task</th><th scope="col">score ± s.e., %</th><th scope="col">95 % CI</th>
-<th scope="col">problems</th><th scope="col">samples a problem</th><th scope="col">tokens an answer</th></tr></thead>
+<th scope="col">problems</th><th scope="col">samples per problem</th><th scope="col">tokens per answer</th></tr></thead>
 <tbody>{tasks}</tbody>
 </table></div>
 <dl>{facts}</dl>

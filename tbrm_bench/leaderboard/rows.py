@@ -89,7 +89,7 @@ class BoardRow:
 
     @property
     def cost(self) -> float | None:
-        """Generated tokens an answer, the mean over the tasks; None where they were not counted."""
+        """Generated tokens per answer, the mean over the tasks; None where they were not counted."""
         tasks = self.tasks.values()
         means = [task.num_tokens / (task.k * task.num_problems) for task in tasks if task.num_tokens is not None]
         return sum(means) / len(tasks) if len(means) == len(tasks) else None
@@ -118,7 +118,7 @@ def read_row(board: Board, content: Any, file: str) -> BoardRow:
     if set(tasks) != set(board.tasks):
         raise UserError(f"{file} has the tasks {', '.join(tasks)}, board {board.name} ranks {', '.join(board.tasks)}")
     if kind == "reported" and not convert(source.get("url", ""), str, place.child("source").child("url")):
-        raise UserError(f"{file} reports scores without a source.url; say where they stand")
+        raise UserError(f"{file} reports scores without a source.url; add the page that states them")
     stored_as = _Measured if kind == "measured" else _Reported
     scores = {}
     for task in board.tasks:

@@ -1,6 +1,6 @@
 """The rules of a board: what a measured row must be, alone and beside the others, wherever it comes from.
 
-Example: `mine has 8 samples a problem of aime24, board tbrm6 asks for 32; grow it: --samples 32`.
+Example: `mine has 8 samples per problem of aime24, board tbrm6 asks for 32; grow it: --samples 32`.
 """
 
 import json
@@ -35,7 +35,7 @@ def check_row(board: Board, row: BoardRow, *, called: str | None = None) -> None
         least, num_rows = board.min_samples.get(name, 1), load_task(name).num_rows
         if task.k < least:
             raise UserError(
-                f"{called} has {task.k} samples a problem of {name}, board {board.name} asks for {least}; grow it: "
+                f"{called} has {task.k} samples per problem of {name}, board {board.name} asks for {least}; grow it: "
                 f"--samples {least}"
             )
         if task.num_problems != num_rows:
@@ -66,5 +66,5 @@ def check_agreement(board: Board, rows: Sequence[BoardRow]) -> None:
                 raise UserError(
                     f"{row.name} is not comparable with {measured[0].name} on board {board.name}: {name} is "
                     f"{json.dumps(other[name])[:60]}, there {json.dumps(value)[:60]}; "
-                    f"{advice if name == 'grader' else 'run it alike'}, or take one off"
+                    f"{advice if name == 'grader' else 'run it the same way'}, or remove one"
                 )

@@ -1,4 +1,4 @@
-"""The static site of boards: tables, costs, comparisons, a page a row; it works from disk and needs no network.
+"""The static site of boards: tables, costs, comparisons, a page per row; it works from disk and needs no network.
 
     index.html  style.css  board.js and others       what the reader's browser runs
     data.js                                          all boards with their rows, without counts

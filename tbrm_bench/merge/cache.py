@@ -21,7 +21,7 @@ FORMAT = 1  # of what a merge makes: a new number makes old entries unused
 
 
 def is_model(folder: Path) -> bool:
-    """Whether the folder is a Hugging Face model as it stands: a config and its weights."""
+    """Whether the folder is a Hugging Face model as it is: a config and its weights."""
     return (folder / "config.json").is_file() and plain.find(folder) is not None
 
 

@@ -11,7 +11,7 @@ class Checkpoint:
 
     `format` is the NAME of a module of `formats`. `files` are the model's, in the order of ranks where there
     are any. `homes` are the folders in which config and tokenizer may lie, nearest first. `step` is None where no
-    folder name tells it.
+    folder name has it.
     """
 
     format: str

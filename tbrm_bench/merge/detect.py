@@ -1,4 +1,4 @@
-"""What kind of checkpoint lies in a folder, told by the names of its files; nothing is opened but small text files.
+"""What kind of checkpoint is in a folder, by the names of its files; only small text files are opened.
 
     runs/grpo/                              several steps: one is asked for
     runs/grpo/global_step_100/              verl: actor/ and critic/ inside
@@ -38,7 +38,11 @@ MAX_LISTED = 20
 def detect(source: Path, *, step: int | None = None) -> Checkpoint:
     """Recognise the checkpoint in a folder; raises UserError if there is none, several, or one that is not whole."""
     if not source.is_dir():
-        what = "is a file; give the folder that it lies in" if source.exists() else "is not there"
+        what = (
+            "is a file; give the folder that it lies in"
+            if source.exists()
+            else "does not exist; CKPT is the folder of a checkpoint, a step or a run"
+        )
         raise UserError(f"{source} {what}")
     source = source.resolve()
     found = _in_folder(source)
@@ -64,7 +68,7 @@ def steps_in(source: Path) -> list[Checkpoint]:
 
 
 def step_of(folder: Path) -> int | None:
-    """Return the step that a folder's name tells, None if it tells none. global_step_100 -> 100"""
+    """Return the step in a folder's name, None if it has none. global_step_100 -> 100"""
     match = STEP_NAME.fullmatch(folder.name)
     return int(match[1]) if match else None
 

@@ -150,7 +150,7 @@ def _drop_buffers(loaded: Loaded, assets: Assets, question: ClassQuestion) -> No
     buffers = loaded.buffers & loaded.tensors.keys()
     if buffers and isinstance(answer := question.answer(), Expected):
         for name in sorted(buffers - answer.names.keys() - answer.stored.keys()):
-            loaded.drop(name, f"a buffer, which {assets.architecture} has not")
+            loaded.drop(name, f"a buffer, which {assets.architecture} does not have")
 
 
 def _tied_by_class(loaded: Loaded, assets: Assets, question: ClassQuestion) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a merge asks of its machine before and while it works: memory, and room on the disk."""
+"""What a merge needs of its machine before and during the work: memory, and room on the disk."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ def memory_errors(source: Path) -> Iterator[None]:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raise RunFailed if the disk has not the room, before anything is written."""
+    """Raise RunFailed if the disk lacks the room, before anything is written."""
     free, needed = shutil.disk_usage(folder).free, needed + SPARE_BYTES
     if free < needed:
         raise RunFailed(

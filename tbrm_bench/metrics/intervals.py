@@ -35,14 +35,14 @@ def clustered_standard_error(values: ArrayLike, clusters: ArrayLike) -> FloatArr
         sqrt( G / (G - 1) * sum over clusters g of (sum over i in g of (s_i - mean))^2 ) / Q
 
     `values` is (Q,) or (Q, K), `clusters` (Q,) holds any labels, the result is () or (K,). NaN with fewer than two
-    clusters. The factor G / (G - 1) is the correction for few clusters: with it, one question a cluster gives
+    clusters. The factor G / (G - 1) is the correction for few clusters: with it, one question per cluster gives
     `standard_error` exactly, and asking every question m times gives what asking it once gave. (Miller's formula is
     the same without the factor on the terms between questions; the two meet as G grows.)
     """
     s = np.asarray(values, np.float64)
     labels = np.asarray(clusters)
     if s.ndim not in (1, 2) or labels.shape != s.shape[:1]:
-        raise ValueError(f"one cluster label a question: {labels.shape} labels for values of shape {s.shape}")
+        raise ValueError(f"one cluster label per question: {labels.shape} labels for values of shape {s.shape}")
     codes = np.unique(labels, return_inverse=True)[1]
     num_clusters = int(codes.max()) + 1 if codes.size else 0
     if num_clusters < 2:
@@ -80,7 +80,8 @@ def sampling_sd(num_samples: ArrayLike, num_correct: ArrayLike) -> float:
 
     `num_samples` (n) and `num_correct` (c) have shape (Q,). The square is unbiased: c (n - c) / (n (n - 1)) is the
     unbiased estimate of p (1 - p), and a question's mean has variance p (1 - p) / n. Times sqrt(n), it is the sd of the
-    score of runs with one sample a question, the "sd over seeds" of some papers. NaN if any n < 2 or without questions.
+    score of runs with one sample per question, the "sd over seeds" of some papers. NaN if any n < 2 or without
+    questions.
     """
     n, c = np.asarray(num_samples, np.float64), np.asarray(num_correct, np.float64)
     if not n.size or np.any(n < 2):

@@ -30,7 +30,7 @@ def pass_at_k_curve(num_samples: ArrayLike, num_correct: ArrayLike, *, max_k: in
     """
     n, c = np.broadcast_arrays(np.asarray(num_samples, np.int64), np.asarray(num_correct, np.int64))
     if n.ndim != 1:
-        raise ValueError(f"expected one count a question, shape (Q,), not shape {n.shape}")
+        raise ValueError(f"expected one count per question, shape (Q,), not shape {n.shape}")
     if np.any((c < 0) | (c > n)):
         raise ValueError("the number of correct samples is not between 0 and the number of samples")
     if max_k < 1:

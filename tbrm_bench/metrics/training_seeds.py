@@ -129,7 +129,7 @@ def seeded_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike) -> Seeded
 
 
 def cluster_scores(scores: FloatArray, clusters: ArrayLike) -> FloatArray:
-    """Return (S, G) numbers, one a cluster, whose row means are those of `scores` (S, Q).
+    """Return (S, G) numbers, one per cluster, whose row means are those of `scores` (S, Q).
 
     x_sg = y.. + G / Q * sum over the cluster of (y_sq - y..): clusters of one question keep their scores, and the
     spread of the x_.g is that of the bench's clustered standard error.

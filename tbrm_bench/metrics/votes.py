@@ -8,7 +8,7 @@ number does not depend on the order of the samples.
 Example: the answers 12, 12.0, 7, 7, none, with 12 correct: two classes of 2 votes tie, the score is 1/2.
 
 The score of a class is the share of its votes that were graded correct. This is 0 or 1 wherever the grader and the
-equivalence of answers agree; they may not when a task grades with a tolerance, which is no equivalence relation.
+equivalence of answers agree; they may not when a task grades with a tolerance, which is not an equivalence relation.
 """
 
 import numpy as np

@@ -151,7 +151,7 @@ def _to_merge(tensors: Tensors, config: dict[str, Any]) -> str | None:
     """Return a tensor that engines know by another name and `tbench merge` puts right, None if there is none."""
     is_tied = config.get("tie_word_embeddings") is True
     if is_tied and HEAD in tensors and not any(name.endswith(EMBEDDING) for name in tensors):
-        return f"{HEAD} in place of the embedding that it is tied to"
+        return f"{HEAD} instead of the embedding that it is tied to"
     return wrapped_name(tensors, str(config["architectures"][0]))
 
 

@@ -9,7 +9,7 @@ every key and every protocol shipped. Example, cut short:
     system = "Answer briefly."
     user = "{question}\nAnswer:"
     add_generation_prompt = true
-    [sampling]
+    [default_sampling]
     samples = 1
     temperature = 0.0
     top_p = 1.0
@@ -35,7 +35,7 @@ MIN_TEMPERATURE = 0.01  # vLLM draws at 0.01 whatever is between 0 and that
 
 @dataclass(frozen=True, slots=True)
 class TaskSampling:
-    """Samples a problem, and how they are drawn; temperature 0 is greedy, max_tokens bounds the new tokens."""
+    """Samples per problem, and how they are drawn; temperature 0 is greedy, max_tokens bounds the new tokens."""
 
     samples: Count
     temperature: NotNegative
@@ -47,7 +47,7 @@ class TaskSampling:
 class ChatFormat:
     """Messages for the model's own chat template. No system message where `system` is empty.
 
-    `user` is the user's turn, with `{question}` once; whatever instruction is appended stands in it.
+    `user` is the user's turn, with `{question}` once; whatever instruction is appended is in it.
     """
 
     system: str

@@ -32,7 +32,7 @@ def load_tokenizer(model_dir: Path, *, trust_remote_code: bool = False) -> Token
 
 
 def render_prompts(problems: Iterable[Problem], protocol: Protocol, tokenizer: Tokenizer) -> list[Prompt]:
-    """Return one prompt a problem, in the same order; raises UserError if the template does not suit the protocol."""
+    """Return one prompt per problem, in the same order; raises UserError if the template does not suit the protocol."""
     if protocol.chat is not None and not tokenizer.chat_template:
         raise UserError(
             f"protocol {protocol.name} needs a chat template and the tokenizer has none; add chat_template.jinja to "

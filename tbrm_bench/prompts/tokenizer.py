@@ -29,7 +29,7 @@ TOKENIZER_FILE = "tokenizer.json"
 PLAIN_CLASS = "PreTrainedTokenizerFast"
 PLAIN_NAMES = (PLAIN_CLASS, "TokenizersBackend")  # the second is transformers 5's own name for it
 NUM_LISTED = 4  # of added tokens, in a warning
-NUM_NEIGHBOURS = 40  # special tokens that stand in a probe, at most
+NUM_NEIGHBOURS = 40  # special tokens in a probe, at most
 LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError)
 
 PROBES = (
@@ -225,7 +225,7 @@ def _asked_for(tokenizer: Tokenizer, file: Any, model_dir: Path) -> Iterator[str
         ("add_eos_token", tokenizer.eos_token_id, -1),
     ):
         asked, found = config.get(key), bool(ids) and ids[place] == token
-        # A template that writes its own BOS is no contradiction, so only what is missing is of interest.
+        # A template that writes its own BOS is not a contradiction, so only what is missing is of interest.
         if asked is True and token is not None and not found:
             yield f"tokenizer_config.json has {key} = true, {TOKENIZER_FILE} adds no such token; the file is followed"
     added = [token for token in tokenizer.get_added_vocab() if file.token_to_id(token) is None]

@@ -5,7 +5,8 @@
                       '------------- opening -------------'        '- ending -'
 
 A model writes what its template writes. Where the EOS of its files is another token than the one that ends a turn
-(fine-tunes of base models), it goes on after its answer: `\\boxed{34}` becomes `\\boxed{34}\\4 = 38. \\boxed{38}`.
+(fine-tunes of base models), it keeps writing after its answer: `\\boxed{34}` becomes `\\boxed{34}\\4 = 38.
+\\boxed{38}`.
 """
 
 import re
@@ -33,7 +34,7 @@ class Turns:
     """A sample conversation by a chat template.
 
     `closed` and `prompt` are what follows the question without and with add_generation_prompt. `opening` and `ending`
-    are what stands before and after an answer; None where the template refuses answers or changes them. Where nothing
+    are what precedes and follows an answer; None where the template refuses answers or changes them. Where nothing
     follows a last answer, `ending` is the control token that follows an answer before the next question, if one does.
     """
 

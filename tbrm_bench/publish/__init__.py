@@ -1,6 +1,6 @@
 """Runs as a dataset repository on the Hub, and back: docs/push.md is the contract.
 
-    README.md                               card: score table, protocol, how to reproduce; one config a task
+    README.md                               card: score table, protocol, how to reproduce; one config per task
     data/<task>/<run>/00000.parquet         samples with their verdicts, readable by load_dataset(REPO, "<task>")
     runs/<run>/run.json, results.json       as in the run directory
     runs/<run>/problems.parquet             questions, golds, clusters: what re-grading needs

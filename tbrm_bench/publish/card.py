@@ -114,7 +114,7 @@ def _section(one: CardRun) -> str:
 
 
 def details(run: RunFile, result: RunResult) -> str:
-    """Return the table of a run: a row a task, percent with standard error and interval."""
+    """Return the table of a run: a row per task, percent with standard error and interval."""
     headers = ["task", "n", "k", "avg@k", "95 % CI", "pass@k", "maj@k", "truncated", "failed", "temperature"]
     headers += ["top-p", "token cap"]
     rows = []

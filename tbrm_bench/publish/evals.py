@@ -1,7 +1,7 @@
 """Scores of a run as community evaluation results of a model: a pull request with `.eval_results/<run>.yaml`.
 
 Only tasks whose rows come from a dataset on the Hub can be named there. The format has no field for the error, k or
-the protocol: they stand in the notes, and the source leads to the pushed samples.
+the protocol: they are in the notes, and the source leads to the pushed samples.
 """
 
 import datetime
@@ -67,19 +67,19 @@ def propose_results(
 ) -> str:
     """Open the pull request and return its address; one that is open already is returned instead.
 
-    Raises UserError if the repository is not there or holds all of it.
+    Raises UserError if the repository does not exist or already holds all of it.
     """
     remote = HubRepo(model_repo, repo_type="model", backoff=backoff)
     head = remote.head()
     if head is None:
-        raise UserError(f"{model_repo!r} is no model on the Hub, or is private: check the name")
+        raise UserError(f"{model_repo!r} is not a model on the Hub, or is private: check the name")
     uploads = [Upload(results.path, results.content)]
     if with_card:
         known = (remote.read(head, [CARD]) / CARD).read_bytes() if CARD in head.files else b""
         uploads.append(Upload(CARD, with_section(known, results.name, results.section)))
     uploads = [upload for upload in uploads if not upload.is_same(head.files.get(upload.path))]
     if not uploads:
-        raise UserError(f"{model_repo} holds these results already, in {results.path}; there is nothing to propose")
+        raise UserError(f"{model_repo} already holds these results, in {results.path}; nothing to propose")
     if already := remote.open_proposals(results.title):
         return already[0]
     return remote.propose(uploads, message=results.title, description="Scores with their errors, by `tbench push`.")
@@ -126,4 +126,6 @@ def _date(run: RunFile) -> str:
     try:
         return datetime.datetime.fromisoformat(created).date().isoformat()
     except ValueError:
-        raise UserError(f"run.json says the run was created {created!r}, which is no date; mend its `about`") from None
+        raise UserError(
+            f"run.json says the run was created {created!r}, which is not a date; fix its `about`"
+        ) from None

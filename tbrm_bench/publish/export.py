@@ -51,8 +51,8 @@ class StagedRun:
 def staged_run(run_dir: Path) -> Iterator[StagedRun]:
     """Yield the run as files; they are gone afterwards.
 
-    Raises UserError if the folder is no run, or its results.json is missing or not what the store says, or a file holds
-    something that looks like a token.
+    Raises UserError if the folder is not a run, or its results.json is missing or not what the store says, or a file
+    holds something that looks like a token.
     """
     run = read_run_file(run_dir)
     text, result = current_results(run_dir)

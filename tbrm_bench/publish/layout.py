@@ -102,5 +102,5 @@ def read_manifest(file: Path, *, where: str) -> Manifest:
     manifest = from_table(data, Manifest, place=Place(where, fix=FIX))
     for data_file in (manifest.problems, *(shard for task in manifest.tasks.values() for shard in task.shards)):
         if not belongs_to(data_file.path, manifest.name) or ".." in data_file.path.split("/"):
-            raise UserError(f"{where} names {data_file.path!r}, which is no file of {manifest.name}; {FIX}")
+            raise UserError(f"{where} names {data_file.path!r}, which is not a file of {manifest.name}; {FIX}")
     return manifest

@@ -30,21 +30,21 @@ def card_section(name: str, run: RunFile, result: RunResult, *, source_url: str)
 
 
 def with_section(card: bytes, name: str, section: str) -> bytes:
-    """Return the card with the section in the place of the run's earlier one, else at the end.
+    """Return the card with the section in place of the run's earlier one, else at the end.
 
-    Raises UserError if the card is no UTF-8, or one of the two comments is there without the other.
+    Raises UserError if the card is not UTF-8, or has only one of the two comments.
     """
     try:
         before = card.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{CARD} of the model is no UTF-8 ({error}); mend it, or leave out --model-card") from error
+        raise UserError(f"{CARD} of the model is not UTF-8 ({error}); fix it, or leave out --model-card") from error
     begin, end = _comments(name)
     if (before.count(begin), before.count(end)) == (1, 1) and before.index(begin) < before.index(end):
         head, _, rest = before.partition(begin)
         tail = rest.partition(end)[2].removeprefix("\r").removeprefix("\n")
         return (head + section + tail).encode()
     if begin in before or end in before:
-        raise UserError(f"{CARD} of the model has {begin} and {end} not once each, in this order; mend it")
+        raise UserError(f"{CARD} of the model must have {begin} and {end} once each, in this order; fix it")
     gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
     return (before + gap + section).encode()
 

@@ -1,7 +1,7 @@
-"""`tbench pull`: a pushed run as a run directory again, whole or not there.
+"""`tbench pull`: a pushed run as a run directory again, whole or absent.
 
 Everything is built in a hidden folder beside the wanted one, checked against the manifest, and put in place by one
-rename. What was downloaded stays in the client's cache, so that the same command goes on after an interruption.
+rename. What was downloaded stays in the client's cache, so that the same command resumes after an interruption.
 """
 
 import difflib
@@ -59,7 +59,7 @@ def pull_run(
     head = remote.head()
     if head is None:
         raise UserError(
-            f"{repo!r} is no dataset on the Hub, or is private: check the name, or log in with `hf auth login`"
+            f"{repo!r} is not a dataset on the Hub, or is private: check the name, or log in with `hf auth login`"
         )
     chosen = _choose(repo, runs_in(head.files), name)
     folder = remote.read(head, [run_folder(chosen) + file for file in RUN_FILES])

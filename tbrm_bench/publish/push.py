@@ -97,7 +97,7 @@ def _card_run(folder: Path, name: str, repo: str) -> CardRun:
     except UserError as error:
         reason = str(error).replace(f"{folder}/", "")
         raise UserError(
-            f"{repo} holds the run {name}, which cannot be read: {reason}; mend or delete it there"
+            f"{repo} holds the run {name}, which cannot be read: {reason}; fix or delete it there"
         ) from error
 
 

@@ -1,10 +1,10 @@
 """The two Parquet tables: samples with their verdicts, and problems; the same rows always make the same bytes.
 
     run, problem_id, sample_index, question, gold, text, status, extracted, rule, grader, finish_reason,
-    num_prompt_tokens, num_tokens, seed, token_ids, other_grades, exact          one row a sample
-    task, problem_id, question, gold, cluster, exact                             one row a problem
+    num_prompt_tokens, num_tokens, seed, token_ids, other_grades, exact          one row per sample
+    task, problem_id, question, gold, cluster, exact                             one row per problem
 
-Text stands there as it is. A tokenizer can emit lone surrogates, which UTF-8 cannot hold: those show as U+FFFD, and
+Text is stored as it is. A tokenizer can emit lone surrogates, which UTF-8 cannot hold: those show as U+FFFD, and
 `exact` (null nearly always) holds the original as JSON. Memory holds one row group, never a run.
 """
 

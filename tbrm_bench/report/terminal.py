@@ -53,7 +53,7 @@ class _Glyphs:
         return self.dash if math.isnan(number) else f"{number:,.0f}"
 
     def curve(self, values: Iterable[float]) -> str:
-        """Return one character a value; its height is the value between 0 and 1."""
+        """Return one character per value; its height is the value between 0 and 1."""
         top = len(self.levels) - 1
         return "".join(" " if math.isnan(v) else self.levels[min(int(v * len(self.levels)), top)] for v in values)
 
@@ -203,7 +203,7 @@ def _heading(result: RunResult, glyphs: _Glyphs) -> RenderableType:
 
 
 def _open_work(result: RunResult, glyphs: _Glyphs) -> list[RenderableType]:
-    """Say what is missing and what to type, or nothing."""
+    """Print what is missing and what to type, or nothing."""
     total = sum(task.num_problems * task.num_samples for task in result.tasks)
     lines = []
     if missing := sum(task.num_missing for task in result.tasks):

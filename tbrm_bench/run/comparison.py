@@ -88,7 +88,7 @@ def compare_runs(run_dirs: Sequence[Path], *, anyway: bool = False) -> list[Comp
     without a common task.
     """
     if len(run_dirs) < 2:
-        raise UserError(f"{len(run_dirs)} run is given and two are needed; name the base run first")
+        raise UserError(f"{len(run_dirs)} run is given, but two are needed; name the base run first")
     base, *others = [read_run(run_dir) for run_dir in run_dirs]
     return adjusted([_compare(base, other, anyway=anyway) for other in others])
 
@@ -149,7 +149,7 @@ def _compare(base: GradedRun, other: GradedRun, *, anyway: bool) -> Comparison:
         more = f" and {len(differences) - 1} more fields" if len(differences) > 1 else ""
         raise UserError(
             f"{base.name} and {other.name} are not comparable: {field} is {_short(one)} in one and {_short(two)} in "
-            f"the other{more}; run both alike, or add --anyway to compare and label them"
+            f"the other{more}; run both the same way, or add --anyway to compare and label them"
         )
     rows, shares = [], []
     for task in common:

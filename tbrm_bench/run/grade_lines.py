@@ -1,10 +1,11 @@
-"""`tbench grade --jsonl`: one JSON object a line in, one verdict a line out, in order, as a stream.
+"""`tbench grade --jsonl`: one JSON object per line in, one verdict per line out, in order, as a stream.
 
     {"gold": "1/2", "prediction": "so it is \\\\boxed{0.5}"}
     {"correct": true, "status": "correct", "extracted": "0.5", "rule": "rational"}
 
-A line is answered as soon as it can be, also while the writer keeps its end open and waits. A line that is no question
-is answered with status `error` and says why; the others are graded all the same. docs/grade.md describes every key.
+A line is answered as soon as it can be, also while the writer keeps its end open and waits. A line that is not a
+question is answered with status `error` and says why; the others are graded all the same. docs/grade.md describes
+every key.
 """
 
 import io
@@ -178,7 +179,7 @@ def _read(stream: io.BufferedIOBase, events: "SimpleQueue[Event]", room: threadi
 
 
 def _whole_lines(stream: io.BufferedIOBase) -> Iterator[Lines]:
-    """Yield the lines that have come, each time as many as there are; an overlong one is not held."""
+    """Yield the lines that have arrived, each time as many as there are; an overlong one is not kept."""
     rest, is_overlong = b"", False
     while chunk := stream.read1(CHUNK_BYTES):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -243,7 +244,7 @@ def _gold(values: Mapping[str, Any]) -> Gold:
     if not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"the gold is {raw!r}, not a string, a number or a list of them"[:200])
     if any(isinstance(answer, _Number) and answer.endswith("Infinity") for answer in answers):
-        raise UserError(f"the gold is {raw!r}, which is no number; write \\infty"[:200])
+        raise UserError(f"the gold is {raw!r}, which is not a number; write \\infty"[:200])
     if any(answer.strip().rfind("####") > 0 for answer in answers):
         raise UserError(f"the gold {raw!r:.60} is a solution; give what follows its '####'")
     if any(map(spells_missing, answers)):

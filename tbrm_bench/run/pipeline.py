@@ -3,7 +3,7 @@
     missing keys --engine--> samples --store--> grader pool --store--> grades --score--> results.json
 
 This process is the store's only writer. What an engine's step finishes is committed at once, then handed to the
-grader; a run that is killed anywhere goes on from what is stored.
+grader; a run that is killed anywhere resumes from what is stored.
 """
 
 import time
@@ -43,7 +43,7 @@ class Progress:
     observers: list[Callable[["Progress"], None]] = field(default_factory=list)
 
     def enter(self, stage: str) -> None:
-        """Name what is going on now."""
+        """Set the stage that is shown."""
         self.stage = stage
         if stage == "generating":
             self.generation_started = time.monotonic()
@@ -66,10 +66,10 @@ class Progress:
 
 
 def run(plan: Plan, observer: Callable[[Progress], None]) -> RunResult:
-    """Bring the run directory to what the plan asks for and return its scores.
+    """Complete the run directory as the plan asks and return its scores.
 
     Raises UserError when the directory belongs to another run or another process, RunFailed when a disk is full; what
-    is stored by then stays and the same call goes on from there.
+    is stored by then stays, and the same call resumes from there.
     """
     strict = plan.protocol.strict_boxed
     with RunStore.open_writer(plan.run_dir, lock=plan.lock, about=plan.about) as store:
@@ -132,12 +132,12 @@ class Grading:
             require_gym()  # before a verdict is replaced by an error
 
     def submit(self, sample: Sample) -> None:
-        """Hand one stored sample to the pool."""
+        """Submit one stored sample to the pool."""
         key = sample.key
         self.pool.submit(key, sample.text, self.golds[key[:2]], sample.finish_reason)  # type: ignore[index]
 
     def collect(self, *, wait: bool) -> list[tuple[SampleKey, Grade]]:
-        """Store the verdicts that are there, or all of them; return them."""
+        """Store the verdicts that are ready, or all of them; return them."""
         grades = self.pool.drain(wait=wait or self.pool.num_pending > MAX_PENDING_GRADES)
         if grades:
             self.store.add_grades(grades, self.grader)
@@ -160,7 +160,7 @@ def write_results(run_dir: Path, result: RunResult) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A verdict that re-grading turned."""
+    """A verdict that re-grading changed."""
 
     key: SampleKey
     before: Grade
@@ -171,8 +171,8 @@ def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Cha
     """Grade every stored sample again, without the model; return the new scores and the verdicts that changed.
 
     It takes answers from boxes only if the grader used last did. Verdicts of another version of the grader stay in the
-    store beside the new ones; those of the same version are replaced. Changes are told against this version's verdicts,
-    else against those of the grader used last.
+    store beside the new ones; those of the same version are replaced. Changes are reported against this version's
+    verdicts, else against those of the grader used last.
     """
     with RunStore.open_grader(run_dir) as store:
         last = store.last_grader()

@@ -65,7 +65,7 @@ class TaskPlan:
     positions: str | None = None
 
     def requests(self, missing: Iterator[SampleKey], seed: int) -> Iterator[SampleRequest]:
-        """Yield one request a missing sample."""
+        """Yield one request per missing sample."""
         prompts = {prompt.key.problem_id: prompt.token_ids for prompt in self.prompts}
         shortened = {name: replace(self.sampling, max_tokens=cap) for name, cap in self.caps.items()}
         for key in missing:

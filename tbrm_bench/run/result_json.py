@@ -75,7 +75,7 @@ def _encode(value: Any) -> Any:
 
 
 def _nan_for_null(value: Any) -> Any:
-    """Return the data with NaN in place of null."""
+    """Return the data with NaN instead of null."""
     if isinstance(value, dict):
         return {key: _nan_for_null(item) for key, item in value.items()}
     if isinstance(value, list):

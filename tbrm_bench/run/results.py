@@ -1,9 +1,9 @@
 """results.json, and whether it says what the store holds: the one place where that is decided.
 
 A results.json is current if it is of this run's lock, of the grader that was used last, of the targets and counts of
-the store, and its proof fits the stored verdicts and its own scores: so neither a run that went on, nor a database that
-was put back, nor a number changed by hand passes, whatever the times of the files are. A file without a proof, which
-earlier versions wrote, is current if computing the scores again gives the same ones.
+the store, and its proof fits the stored verdicts and its own scores: so neither a run that was resumed, nor a
+database that was put back, nor a number changed by hand passes, whatever the times of the files are. A file without a
+proof, which earlier versions wrote, is current if computing the scores again gives the same ones.
 
     result, note = shown_result(Path("runs/mine"))      what the store says, and why results.json was passed over
     text, result = current_results(Path("runs/mine"))   the file, or a UserError that says what it disagrees about
@@ -26,7 +26,7 @@ from tbrm_bench.store import RunStore
 from tbrm_bench.store.run_dir import DATABASE, RESULTS, RUN_JSON, has_results, has_samples, is_run
 from tbrm_bench.store.run_file import read_run_file
 
-# What a result is called after; the rest of `about` may be mended by hand.
+# What a result is called after; the rest of `about` may be edited by hand.
 NAMED = ("model", "commit", "protocol")
 WAY_OUT = "run `tbench grade` on the run, or finish it with `tbench eval`"
 # Two versions of a numerical library may differ in the last digits.
@@ -81,7 +81,7 @@ def is_complete(run_dir: Path) -> bool:
 
 
 def read_results(run_dir: Path) -> RunResult:
-    """Read results.json; raises UserError that names the file if it is no results.json of this version."""
+    """Read results.json; raises UserError that names the file if it is not a results.json of this version."""
     return _read(run_dir / RESULTS)[1]
 
 

@@ -1,6 +1,6 @@
 """Grades in, scores out: one pass over the stored samples of each task, then the mean over the tasks.
 
-    store --GradedSample--> one tally a problem --metrics--> TaskScore, MacroScore, RunResult --> results.json
+    store --GradedSample--> one tally per problem --metrics--> TaskScore, MacroScore, RunResult --> results.json
 
 Memory holds a few counters and the distinct final answers of each problem, never a completion, so that it does not grow
 with the length of the samples. docs/metrics.md defines every number.
@@ -38,7 +38,7 @@ VoteClasses = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[int]]]
 
 @dataclasses.dataclass(slots=True)
 class _ProblemTally:
-    """What is kept of the samples of one problem."""
+    """What is stored of the samples of one problem."""
 
     seen: int = 0  # bit i is set when sample i was read
     num_correct: int = 0

@@ -1,6 +1,6 @@
-"""What would another grader say? A stored run, judged twice; where the two disagree, a person should look.
+"""A stored run, judged by a second grader; where the two disagree, a person should look.
 
-    tbench grade RUN --second math-verify  ->  RUN/disagreements.jsonl, one object a sample:
+    tbench grade RUN --second math-verify  ->  RUN/disagreements.jsonl, one object per sample:
     {"task": "math500", "problem_id": "12", "sample_index": 3, "gold": ["\\\\frac12"],
      "ours": {"status": "correct", "rule": "rational", "extracted": "0.5", "answer_form": "1/2", "gold_form": "1/2"},
      "second": {"status": "wrong", ...}, "tail": "... so it is \\\\boxed{0.5}."}
@@ -190,7 +190,7 @@ def parse_key(where: str) -> SampleKey:
 
 
 def explain_stored(run_dir: Path, key: SampleKey) -> dict[str, Any]:
-    """Return the verdict on one stored sample and what led to it; raises UserError if it is not there."""
+    """Return the verdict on one stored sample and what led to it; raises UserError if it does not exist."""
     with RunStore.open_reader(run_dir) as store:
         sample = next(store.samples_where("task = ? AND problem_id = ? AND sample_index = ?", key), None)
         gold = next((problem.gold for problem in store.problems(key.task) if problem.key == key[:2]), None)

@@ -1,7 +1,7 @@
 """Whose samples a database holds: `state` keeps the hash of the lock that they were drawn under.
 
 A samples.sqlite that is copied into the folder of another run would else be scored, and grown, under that run's name.
-Databases of version 0.1 do not have it; of those the tasks and their numbers of problems must be those of the lock,
+Databases of version 0.1 do not have it; for those, the tasks and their numbers of problems must be those of the lock,
 and the first writer notes the rest.
 """
 

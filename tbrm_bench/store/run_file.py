@@ -41,10 +41,12 @@ def write_run_file(run_dir: Path, run: RunFile) -> None:
 
 
 def read_run_file(run_dir: Path) -> RunFile:
-    """Read and check run.json; raises UserError if the folder is no run, damaged, or of another schema."""
+    """Read and check run.json; raises UserError if the folder is not a run, damaged, or of another schema."""
     file = run_dir / RUN_JSON
     if not is_run(run_dir):
-        raise UserError(f"{shown(run_dir)} is not a run directory: it has no {RUN_JSON}")
+        raise UserError(
+            f"{shown(run_dir)} is not a run directory: it has no {RUN_JSON}; give the folder that tbench eval printed"
+        )
     content = parse_json(read_text(file), place=str(file), fix=FIX, schema=SCHEMA)
     stored_hash = content.pop("lock_hash", None)
     run = from_table(content, RunFile, place=Place(str(file), fix=FIX))

@@ -34,12 +34,12 @@ class RunStore:
         self._about = run.about
         self._connection = connection
         self._writer = writer
-        self._pass: dict[str, str] = {}  # what `state` is to say once this pass has a verdict
+        self._pass: dict[str, str] = {}  # what `state` records once this pass has a verdict
         self._is_noted = True
 
     @classmethod
     def open_writer(cls, run_dir: Path, *, lock: Mapping[str, Any], about: Mapping[str, Any]) -> "RunStore":
-        """Start a run, or go on with the one in this folder.
+        """Start a run, or resume the one in this folder.
 
         Raises UserError if the folder holds a run under another lock or other files, or cannot be written to, RunFailed
         if another process writes to it or the disk is full.
@@ -130,7 +130,7 @@ class RunStore:
         names = [
             name for (name,) in self._read("SELECT problem_id FROM problems WHERE task = ? ORDER BY position", (task,))
         ]
-        # One short query a problem: a cursor that stays open would keep the log from being folded into the file.
+        # One short query per problem: a cursor that stays open would keep the log from being folded into the file.
         for name in names:
             query = "SELECT sample_index FROM samples WHERE task = ? AND problem_id = ?"
             present = {index for (index,) in self._read(query, (task, name))}
@@ -182,7 +182,7 @@ class RunStore:
         self._is_noted = not grader.startswith(OPINION) or self._is_noted
 
     def start_pass(self, grader: str, *, protocol: str | None = None) -> None:
-        """Say whose verdicts follow, and which protocol asks for them; it is stored together with the first of them."""
+        """Set whose verdicts follow and which protocol asks for them; stored together with the first of them."""
         self._pass = {"grader": grader} | ({} if protocol is None else {"protocol": protocol})
         self._is_noted = False
 

@@ -93,7 +93,7 @@ def connect_writer(file: Path) -> sqlite3.Connection:
     with _closed_on_error(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing that was committed. A power cut may lose the last transactions and damages
-        # nothing; what it loses is generated again, the same. FULL would sync the disk once a sample.
+        # nothing; what it loses is generated again, the same. FULL would sync the disk once per sample.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         _check_version(file, _version(connection) or SCHEMA)
@@ -125,7 +125,7 @@ def connect_reader(file: Path) -> sqlite3.Connection:
             raise
         raise UserError(
             f"{file.parent} cannot be written to, and a killed writer left a log beside {file.name} that has to be "
-            "folded in; copy the folder to where it can be written to"
+            "folded in; copy the folder to a place where you can write"
         ) from error
 
 

@@ -27,7 +27,7 @@ def raw_gold(columns: Columns, row: Row) -> Any:
     if row.find(columns.answer) is None:
         gold, what = boxed_content(str(gold)), r"closed \boxed{} in the solution"
     if gold is None or not canonical_gold(gold):
-        raise UserError(f"{row.place}: there is no {what}; every row needs one")
+        raise UserError(f"{row.place}: no {what}; every row needs one")
     return gold
 
 

@@ -133,7 +133,7 @@ def _id_text(value: Any) -> str:
 
 
 def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: Mapping[str, str]) -> None:
-    """Raise UserError for an id that stands twice, for another number of rows and for an id that is not the task's.
+    """Raise UserError for an id that occurs twice, for another number of rows and for an id that is not the task's.
 
     Without `known` ids, any are the task's.
     """
@@ -141,7 +141,7 @@ def _check_ids(spec: TaskSpec, rows: Sequence[Row], ids: Sequence[str], known: M
     for row, name in zip(rows, ids, strict=True):
         if name in places:
             raise UserError(
-                f"task {spec.name}: id {name!r} stands at {places[name]} and again at {row.place}; remove one of them"
+                f"task {spec.name}: id {name!r} is at {places[name]} and again at {row.place}; remove one of them"
             )
         places[name] = row.place
     extra = [name for name in ids if known and name not in known]
@@ -177,7 +177,7 @@ def _problem(spec: TaskSpec, row: Row, problem_id: str) -> tuple[Problem, Any]:
     question, context = row.need(columns.question, f"question of {problem_id}"), row.text(columns.context, "context")
     question = corrected(spec, row, problem_id, "question", question)
     if not isinstance(question, str) or not question.strip():
-        raise UserError(f"task {spec.name}: the question of {problem_id} at {row.place} is empty; mend the row")
+        raise UserError(f"task {spec.name}: the question of {problem_id} at {row.place} is empty; fix the row")
     problem = Problem(
         key=ProblemKey(spec.name, problem_id),
         question=f"{context}\n\n{question}" if context else question,
@@ -205,7 +205,7 @@ def _tolerance(text: Any) -> float | None:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise UserError(f"the tolerance {text!r} is not a number of 0 or more; mend the row")
+        raise UserError(f"the tolerance {text!r} is not a number of 0 or more; fix the row")
     return number
 
 

@@ -17,7 +17,7 @@ from tbrm_bench.tasks.spec import HubSource, TaskSpec
 
 
 class Row(NamedTuple):
-    """One row of a source: its columns, and where it stands."""
+    """One row of a source: its columns, and its position."""
 
     place: str
     values: Mapping[str, Any]
@@ -41,10 +41,10 @@ class Row(NamedTuple):
         return value
 
     def text(self, names: tuple[str, ...], what: str) -> str:
-        """Return the text that `get` finds, empty if there is none; raises UserError for what is no text."""
+        """Return the text that `get` finds, empty if there is none; raises UserError for what is not text."""
         value = present(self.get(names, what))
         if value is not None and not isinstance(value, str):
-            raise UserError(f"{self.place}: the {what} is {value!r:.60}, not text; mend the row")
+            raise UserError(f"{self.place}: the {what} is {value!r:.60}, not text; fix the row")
         return value or ""
 
     def need(self, names: tuple[str, ...], what: str) -> Any:
@@ -54,7 +54,7 @@ class Row(NamedTuple):
             return value
         empty = [name for name in names if name in self.values]
         if empty:
-            raise UserError(f"{self.place}: there is no {what}: {either(empty)} is empty (null or NaN); mend the row")
+            raise UserError(f"{self.place}: no {what}: {either(empty)} is empty (null or NaN); fix the row")
         found = ", ".join(self.values) or "none"
         raise UserError(f"{self.place}: no column for the {what}: {either(names)} expected, found: {found}")
 
@@ -69,7 +69,7 @@ def read_rows(spec: TaskSpec, data_dir: Path | None) -> list[Row]:
 
 
 def row_at(place: str, values: Mapping[str, Any]) -> Row:
-    """Return a row, None in place of every NaN."""
+    """Return a row, None instead of every NaN."""
     return Row(place, nan_to_none(dict(values)))
 
 
@@ -120,9 +120,9 @@ def _parse_line(line: str, place: str) -> dict[str, Any]:
         if "\\u" in line:  # half of a surrogate pair, which nothing behind could write or tokenize
             json.dumps(row, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}: not a JSON object ({error}); mend or fetch the file again") from None
+        raise UserError(f"{place}: not a JSON object ({error}); fix the file or fetch it again") from None
     if not isinstance(row, dict):
-        raise UserError(f"{place}: a JSON {type(row).__name__} where an object is expected; one row a line")
+        raise UserError(f"{place}: a JSON {type(row).__name__} where an object is expected; write one row per line")
     return row
 
 
@@ -143,7 +143,7 @@ def _read_hub(spec: TaskSpec, hub: HubSource) -> Iterable[Row]:
 
     client = logging.getLogger("huggingface_hub")
     level = client.level
-    client.setLevel(logging.ERROR)  # it tells each retry; what counts is told below, once
+    client.setLevel(logging.ERROR)  # it logs each retry; what matters is reported below, once
     try:
         rows = datasets.load_dataset(hub.repo, hub.config, split=hub.split, revision=hub.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:

@@ -185,7 +185,7 @@ def open_task(name_or_file: str) -> TaskSpec:
                 name=name, title=name, num_rows=GYM_ROWS, cluster_rule="builtin", source=name, generator=generator
             )
         if name_or_file not in task_names() and (path.exists() or len(path.parts) > 1):
-            raise UserError(f"{path} is no task; the file of a task ends in .toml")
+            raise UserError(f"{path} is not a task file; its name must end in .toml")
         if name_or_file not in task_names() and Path(f"{path}.toml").is_file():
             raise UserError(f"no task {name_or_file!r} is shipped; to use the file, give {path}.toml")
         return load_task(name_or_file)

@@ -16,7 +16,7 @@ from tbrm_bench.tasks.spec import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class TaskCheck:
-    """What a check found. `num_forms` counts the spellings that were graded; `unreachable`: the rows were not there.
+    """What a check found. `num_forms` counts the spellings that were graded; `unreachable`: the rows could not be read.
 
     `unverified` says why nothing shows that the rows are the task's; it is empty where digests do.
     """

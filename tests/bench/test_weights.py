@@ -71,7 +71,7 @@ def test_everything_else_changes_it(tmp_path: Path, change: str) -> None:
 def test_a_tensor_in_two_files_is_an_error_that_names_both(tmp_path: Path) -> None:
     write(tmp_path, TENSORS, "one.safetensors")
     write(tmp_path, {"b": TENSORS["b"]}, "two.safetensors")
-    with pytest.raises(UserError, match=r"tensor 'b' stands in one\.safetensors and in two\.safetensors"):
+    with pytest.raises(UserError, match=r"tensor 'b' is in both one\.safetensors and two\.safetensors"):
         weights_fingerprint(tmp_path)
 
 

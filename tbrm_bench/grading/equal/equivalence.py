@@ -7,7 +7,7 @@
     sympy      math-verify, for integrals, sums and limits, which `parse` does not read
 
 `decide_fast` never takes long and never starts anything: it returns a verdict, or the question for a worker.
-`decide_fully` answers it there. An answer that `parse` cannot read, and that is no such construct, is wrong.
+`decide_fully` answers it there. An answer that `parse` cannot read, and that is not such a construct, is wrong.
 
 Example: decide_fast("0.5", Gold(("\\\\frac12",))) is (True, "rational");
 of 2\\sqrt{3} and \\sqrt{12} a worker decides.

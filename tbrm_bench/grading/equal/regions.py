@@ -25,7 +25,7 @@ Piece = tuple[Tree, bool, Tree, bool]
 
 
 def as_set(tree: Tree) -> list[Piece] | None:
-    """Return the pieces of a set of real numbers in order; None if the tree is no such set."""
+    """Return the pieces of a set of real numbers in order; None if the tree is not such a set."""
     try:
         pieces = _pieces(tree)
     except (Undefined, TypeError, KeyError):

@@ -91,7 +91,7 @@ def rounds_to(comparer: Compares, exact_side: Tree, rounded: Tree) -> bool | Non
         exact_side = ("q", exact_side, comparer.policy.unit)
     if peel(rounded)[1] == DEGREE and unit != DEGREE and ("c", "pi") in walk(exact_side):
         half *= math.pi / 180  # these are compared in radians
-    # The tolerance is meant for the scale of what stands in the gold's place, here the rounded side.
+    # The tolerance is meant for the scale of what is compared as the gold, here the rounded side.
     return comparer.within(half).item(rounded, exact_side)[0]
 
 

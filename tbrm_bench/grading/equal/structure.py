@@ -1,4 +1,4 @@
-"""Compare two read answers, shape by shape; at the leaves stand expressions, which `numeric` compares.
+"""Compare two read answers, shape by shape; the leaves are expressions, which `numeric` compares.
 
 Every comparison returns (verdict, rule): True or False with the rule that decided, or None when the fast arithmetic
 cannot tell and a worker must. What is a matter of taste is a named field of GradingPolicy, with a strict default.

@@ -3,12 +3,12 @@ r"""Find the final answer in a completion, in time linear in its length.
 In this order, the first that applies decides:
 
 1. `boxed`: the last `\boxed{}` or `\fbox{}`. When nothing closes it there is no answer: never an earlier box, never an
-   earlier number. Boxes that stand side by side ("\boxed{2} and \boxed{3}") are one list.
+   earlier number. Boxes side by side ("\boxed{2} and \boxed{3}") are one list.
 2. A completion that ran into the token cap ends here: whatever else it says was not meant as its final answer.
-3. `final_answer`: what stands in `<answer>` tags, or follows the last "final answer is" or "final answer:".
+3. `final_answer`: what is in `<answer>` tags, or follows the last "final answer is" or "final answer:".
 4. `fallback`: "the answer is", "Answer:", "####"; else what the last line states (see `stated`).
 
-`strict_boxed` leaves only step 1. What stands between `<think>` and `</think>` is never read; what follows is.
+`strict_boxed` leaves only step 1. What is between `<think>` and `</think>` is never read; what follows is.
 
 Example: "So x = 3.\nThe final answer is $\frac{3}{2}$. I hope it is correct." gives `\frac{3}{2}` by `final_answer`.
 """
@@ -35,7 +35,7 @@ _THINK_TAG = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(r"(?:\\(?:text|mathrm|mbox)\s*\{\s*\}|\\[,;:! ]|\\q?quad|[\s$])*")
-# What may stand right behind a box and belongs to its value: a base, a percent or degree sign, a unit.
+# What may follow a box and belongs to its value: a base, a percent or degree sign, a unit.
 _TAIL = re.compile(
     r"\s*(?P<sign>\\?%|(?:\\,)?\^\{?\\circ\}?|°|_\{?\d{1,2}\}?(?!\w))"
     r"|(?:\s|\\[,;: ]|~|\$|\\\))*\\(?:text|mathrm|mbox|textrm)\s*\{(?P<text>[^{}\\]{1,40})\}(?P<power>\^\{?-?\d\}?)?"
@@ -130,7 +130,7 @@ def _boxed(text: str, *, with_tail: bool) -> Extraction | None:
 
 
 def _tail(text: str, stop: int) -> str:
-    """Return what stands behind a box and belongs to its value: `\\boxed{40}\\%`, `\\boxed{5} \\text{ cm}`."""
+    """Return what follows a box and belongs to its value: `\\boxed{40}\\%`, `\\boxed{5} \\text{ cm}`."""
     if not text[stop - 2 : stop - 1].isalnum() and text[stop - 2 : stop - 1] != "}":
         return ""
     tail = _TAIL.match(text, stop, stop + 60)

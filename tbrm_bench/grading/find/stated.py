@@ -90,7 +90,7 @@ _MARKUP = "*_` \t\n"
 
 
 def tagged(text: str) -> str | None:
-    """Return what stands between the last `<answer>` tags, if there are any."""
+    """Return what is between the last `<answer>` tags, if there are any."""
     found = list(_TAGS.finditer(text)) if "</answer>" in text.lower() else []
     return found[-1][1].strip().strip("$").strip() or None if found else None
 

@@ -1,10 +1,10 @@
-"""Values with a bound on their error: what two expressions differ by is told from what rounding does to them.
+"""Values with a bound on their error: the difference of two expressions, kept apart from rounding.
 
 A ball (value, error) holds the true value: |true - value| <= error. Two balls that do not meet prove that two values
 differ; two tiny balls that meet at a hundred digits, at several points, are taken as equality. The same rules run on
 floats (in microseconds, and only ever to prove a difference) and on mpmath's numbers (in a worker).
 
-Example: sqrt(2) sqrt(3) - sqrt(6) gives (4e-16, 9e-16) on floats: it may be 0; 10^{-30} against 10^{-31} is told apart.
+Example: sqrt(2) sqrt(3) - sqrt(6) gives (4e-16, 9e-16) on floats: it may be 0; 10^{-30} and 10^{-31} are distinguished.
 """
 
 import cmath

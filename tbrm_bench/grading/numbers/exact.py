@@ -165,7 +165,9 @@ def _logarithm(value: Fraction, base: Fraction) -> Fraction | None:
 
 @lru_cache(maxsize=32768)
 def canonical(tree: Tree) -> Tree:
-    """Return one form for trees that differ in the order of sums and products, in signs, in how quotients stand."""
+    """Return one form for trees that differ in the order of sums and products, in signs, in how quotients are
+    written.
+    """
     value = exact(tree)
     if value is not None:
         return number(value)

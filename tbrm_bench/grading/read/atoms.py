@@ -1,6 +1,6 @@
 """The smallest parts of an answer: numbers, symbols, bracketed groups, matrices.
 
-`parse` calls these; they call it back, as a `Reader`, for what stands inside brackets. Examples: `\\frac43` is 4/3,
+`parse` calls these; they call it back, as a `Reader`, for what is inside brackets. Examples: `\\frac43` is 4/3,
 `1.1\\overline{6}` is 7/6, `ab` is a times b, `\\{1,2\\}` is a set and `(1,2]` a row with its brackets.
 """
 

@@ -1,4 +1,4 @@
-"""What stands between brackets: a group, a set, a tuple, an interval, an absolute value."""
+"""What is between brackets: a group, a set, a tuple, an interval, an absolute value."""
 
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.tokens import Unreadable
@@ -6,7 +6,7 @@ from tbrm_bench.grading.read.tree import Tree, items_of
 
 
 def bracket(parser: Reader, opening: str, *, spread: bool = False) -> Tree:
-    """Read what stands between brackets, up to the one that closes it: a group, a set, a tuple or an interval."""
+    """Read what is between brackets, up to the one that closes it: a group, a set, a tuple or an interval."""
     if opening == "{":
         inner, _ = parser.bracketed(("}",))
         return ("set", *inner[1:]) if inner[0] == "list" else inner

@@ -27,7 +27,7 @@ def match_brace(text: str, start: int) -> int | None:
 
 
 def split_top_level(text: str, separators: str = ",") -> list[str]:
-    """Split at the separators (single characters) that stand outside every bracket; (0,1] counts as bracketed."""
+    """Split at the separators (single characters) outside every bracket; (0,1] counts as bracketed."""
     parts, depth, start, index = [], 0, 0, 0
     while index < len(text):
         char = text[index]
@@ -192,6 +192,6 @@ def strip_stops(text: str) -> str:
     text = text.strip()
     text = text.rstrip("\\") if text.endswith("\\") else text  # a row's end, a space that lost what followed it
     text = text.strip(" ,;:")
-    if text.endswith(".."):  # "2, 5, ...": a list that goes on is not the list that stops
+    if text.endswith(".."):  # "2, 5, ...": a list with more to come is not the list that stops
         return text
     return text.rstrip(".").strip().strip(",;:").strip()

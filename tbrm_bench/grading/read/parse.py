@@ -257,7 +257,7 @@ class Parser:
         return ("^", base, exponent)
 
     def script(self) -> Tree:
-        """Read what stands in an exponent: a group, or one signed atom."""
+        """Read an exponent: a group, or one signed atom."""
         if self.cursor.accept("OP", "{"):
             with self.cursor.deeper():
                 inner = self.items(closers=("}",))

@@ -3,7 +3,7 @@ r"""What follows a function and says only which numbers it is about, or that its
     f(x) = 2x \text{ for all } x \in \mathbb{R}     f(x) = 2x
     f(x) = cx, \text{ where } c \text{ is a constant}    f(x) = cx
 
-A condition that narrows, `x > 1` or `c \neq 0`, is no such thing and stays.
+A condition that narrows, `x > 1` or `c \neq 0`, is not such a remark and stays.
 """
 
 import re

@@ -6,7 +6,7 @@ r"""Other ways to write the same thing, rewritten before an answer is read; each
     1101 \text{ base } 2   1101_{2}                4\ \Omega           4\text{ ohm}
     \textcolor{red}{5}    {5}                      22^\circ 30'        (22 + 30/60)^\circ
 
-A pattern is tried only where one of its cues, pieces of plain text, stands in the answer: most answers pay for a few
+A pattern is tried only where one of its cues, pieces of plain text, is in the answer: most answers pay for a few
 searches.
 """
 

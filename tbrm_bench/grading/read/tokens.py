@@ -3,7 +3,7 @@
 Example: `12.5\\text{ km}/h` gives NUMBER 12.5, TEXT "km", OP "/", WORD "h". A token is a pair (kind, value).
 
 Kinds: NUMBER (the digits as written), WORD (a run of letters), COMMAND (`\\frac` without its backslash), TEXT (what
-stands in `\\text{}` and its relatives), BEGIN and END (an environment's name), ROW (`\\\\`), OP (one other character,
+is in `\\text{}` and its relatives), BEGIN and END (an environment's name), ROW (`\\\\`), OP (one other character,
 or `\\{`, `\\}`), SPACE never: spaces only separate.
 """
 
@@ -14,11 +14,11 @@ from tbrm_bench.grading.limits import MAX_ANSWER_CHARS, MAX_DIGITS, MAX_TOKENS
 
 
 class Unreadable(Exception):
-    """The text is no answer that this grammar knows, or is beyond a limit."""
+    """The text is not an answer that this grammar knows, or is beyond a limit."""
 
 
 class Token(NamedTuple):
-    """One token; `spaced` tells whether a space stands before it."""
+    """One token; `spaced` tells whether a space precedes it."""
 
     kind: str
     value: str

@@ -1,10 +1,10 @@
-"""Every format of checkpoint that is recognised, one module each: `find` tells it by names of files, `load` reads it.
+"""Every format of checkpoint that is recognised, one module each: `find` recognises it by file names, `load` reads it.
 
 A new format is a module here and its name in the tuple below:
 
     NAME = "fsdp"                               as reports and manifests have it
     TITLE = "FSDP (verl and others)"            who writes it, for people
-    FILES = "model_world_size_*_rank_*.pt"      by what a folder is known; empty for a format that is refused
+    FILES = "model_world_size_*_rank_*.pt"      by which a folder is recognised; empty for a format that is refused
     find(folder)                    the checkpoint in this very folder, or None; opens nothing but small text files, and
                                     raises UserError for one that is of the format but not whole
     load(checkpoint, wanted)        its tensors, lazily; `wanted` is the type that floats are going to be written in

@@ -1,7 +1,7 @@
 """Distributed checkpoints of torch (DCP), also as accelerate writes them.
 
     pytorch_model_fsdp_0/.metadata       a pickle: shapes and chunks of every tensor, where each chunk lies
-    pytorch_model_fsdp_0/__0_0.distcp    one torch.save after the other, one a chunk
+    pytorch_model_fsdp_0/__0_0.distcp    one torch.save after the other, one per chunk
 
 A state dict of several parts (model, optimizer, counters) is flattened into names with dots; `.metadata` keeps the path
 of each. The model is the part called model, module, state_dict or app.model, or all tensors if there are no parts.
@@ -166,7 +166,7 @@ def _open(checkpoint: Checkpoint, files: dict[str, SourceFile], chunk: Chunk) ->
 def _chunk_tensor(archive: Archive, fqn: str, sizes: tuple[int, ...]) -> LazyTensor:
     tensor = archive.value
     if not isinstance(tensor, LazyTensor):
-        raise DamagedFile(archive.file.path, f"a chunk of {fqn} is no tensor")
+        raise DamagedFile(archive.file.path, f"a chunk of {fqn} is not a tensor")
     if tensor.shape != sizes:
         raise DamagedFile(archive.file.path, f"a chunk of {fqn} has the shape {tensor.shape}, not {sizes}")
     return tensor

@@ -5,9 +5,9 @@
     global_step100/zero_pp_rank_1_mp_rank_00_model_states.pt          stage 3: shapes, buffers, parts of frozen weights
 
 Stages 1 and 2 lay the parameters of a group one after the other (with the paddings that the file tells) and cut the row
-into one part a rank. Stage 3 cuts every parameter by itself into ceil(numel / ranks), the last ranks' parts padded, and
-lays a rank's parts one after the other. Where a model was trained in 16 bits, its fp32 masters are what is merged; if
-that very 16-bit type is asked for, the stored 16-bit weights are the same numbers and half the bytes.
+into one part per rank. Stage 3 cuts every parameter by itself into ceil(numel / ranks), the last ranks' parts padded,
+and lays a rank's parts one after the other. Where a model was trained in 16 bits, its fp32 masters are what is
+merged; if that very 16-bit type is asked for, the stored 16-bit weights are the same numbers and half the bytes.
 """
 
 import math
@@ -92,7 +92,7 @@ def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
     else:
         loaded.tensors = {name: whole(tensor) for name, tensor in module.items()}
         if wanted is None and not masters and any(tensor.dtype.itemsize == 2 for tensor in module.values()):
-            loaded.warnings.append("no fp32 masters lie in the checkpoint: its 16-bit weights are merged")
+            loaded.warnings.append("the checkpoint has no fp32 masters: its 16-bit weights are merged")
     loaded.shared = shared_names(state, module)
     return loaded
 
@@ -220,7 +220,7 @@ def _check_partitions(optims: list[Archive], masters: list[dict[str, Any]]) -> N
         count = master.get("partition_count")
         if count != len(masters):
             raise UserError(
-                f"{archive.file.path} is one of {count} partitions, {len(masters)} files are there; copy all ranks'"
+                f"{archive.file.path} is one of {count} partitions, but {len(masters)} files exist; copy all ranks'"
             )
         for group in master.get("ds_zero_partition_groups") or []:
             if isinstance(group, dict) and group.get("partition_count", count) != count:
@@ -262,7 +262,7 @@ def _cut_each(
     for archive, row in zip(optims, rows, strict=True):
         if sum(part.numel for part in row) != at:
             raise UserError(
-                f"{archive.file.path} holds {sum(part.numel for part in row)} elements, its share of the parameters is "
+                f"{archive.file.path} holds {sum(part.numel for part in row)} elements, its part of the parameters is "
                 f"{at}; are all ranks' files of one run?"
             )
     return found

@@ -1,4 +1,4 @@
-"""Checkpoints of FSDP, one file a rank, as verl and others write them.
+"""Checkpoints of FSDP, one file per rank, as verl and others write them.
 
     actor/model_world_size_4_rank_0.pt     torch.save of {name: DTensor | ShardedTensor | tensor}
     actor/fsdp_config.json                 {"FSDP_version": 2, "world_size": 4}; not always there
@@ -136,7 +136,7 @@ def _from_dtensors(archives: list[Archive], name: str, held: Mapping[int, Stub],
         local, spec = value.get("_local_tensor"), value.get("_spec")
         shape = _global_shape(value)
         if not isinstance(local, LazyTensor) or not isinstance(spec, Stub) or shape is None:
-            raise DamagedFile(file, f"tensor {name} is no DTensor that can be read")
+            raise DamagedFile(file, f"tensor {name} is not a DTensor that can be read")
         place = place_of(file, name, spec, shape, rank)
         if local.shape != place.sizes and local.numel + _numel(place.sizes) > 0:
             raise DamagedFile(file, f"tensor {name} has a local shape of {local.shape}, its mesh says {place.sizes}")
@@ -175,7 +175,7 @@ def _from_sharded_tensors(archives: list[Archive], name: str, held: Mapping[int,
         state = value.get("state")
         shape = _global_shape(value)
         if not isinstance(state, tuple) or not state or not isinstance(state[0], list) or shape is None:
-            raise DamagedFile(file, f"tensor {name} is no ShardedTensor that can be read")
+            raise DamagedFile(file, f"tensor {name} is not a ShardedTensor that can be read")
         shapes.add(shape)
         pieces += [_sharded_piece(archives[rank], name, rank, shard) for shard in state[0]]
     if len(shapes) > 1:
@@ -205,7 +205,7 @@ def _sharded_piece(archive: Archive, name: str, rank: int, shard: Any) -> Piece:
 
 
 def _compare_replicas(name: str, copies: list[tuple[LazyTensor, int]], loaded: Loaded) -> None:
-    """Say where ranks that should hold the same do not, as far as the stored checksums tell."""
+    """Warn where ranks that should hold the same do not, as far as the stored checksums show."""
     first, first_rank = copies[0]
     for other, rank in copies[1:]:
         if other.dtype is not first.dtype:

@@ -155,7 +155,7 @@ def parse(name: str) -> Part:
         return Part(name, "unused")
     if "modules_to_save" in parts:
         at = parts.index("modules_to_save")
-        # In shards the adapter's name stands after it, in an adapter's file only the parameter's.
+        # In shards the adapter's name follows it, in an adapter's file only the parameter's.
         skip = 2 if len(parts) - at > 2 else 1
         return Part(".".join(parts[:at] + parts[at + skip :]), "saved", parts[at + 1] if skip == 2 else "")
     return Part(_clean(name), "base")
@@ -198,7 +198,9 @@ def _add(loaded: Loaded, module: str, pair: dict[str, Parts], scale: float, tran
     name = f"{module}.weight"
     target = loaded.tensors.get(name)
     if target is None:
-        raise UserError(f"the adapter changes {module}, which the base has not; is it the base that was trained on?")
+        raise UserError(
+            f"the adapter changes {module}, which the base does not have; is it the base that was trained on?"
+        )
     is_embedding = "lora_embedding_A" in pair
     first, second = (
         (pair["lora_embedding_A"], pair["lora_embedding_B"]) if is_embedding else (pair["lora_A"], pair["lora_B"])

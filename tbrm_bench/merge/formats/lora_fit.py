@@ -73,7 +73,7 @@ def check_targets(
 def check_saved(settings: AdapterSettings, saved: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
     """Raise UserError if a module of modules_to_save is not in the file, or a tensor has another shape than the base's.
 
-    `saved` are the tensors of the file that stand in for the base's.
+    `saved` are the tensors of the file that replace the base's.
     """
     for module in settings.config.get("modules_to_save") or []:
         if any(_is_of(module, name) for name in base) and not any(_is_of(module, name) for name in saved):

@@ -82,7 +82,7 @@ def local_base(folder: Path) -> Path | None:
     if path.is_dir():
         return path
     raise UserError(
-        f"{folder} holds an adapter whose base is {name}, which is no folder here; merge the two: "
+        f"{folder} holds an adapter whose base is {name}, which is not a local folder; merge the two: "
         f"tbench merge {folder} OUTPUT --base {name}"
     )
 

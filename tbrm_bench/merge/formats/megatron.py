@@ -1,4 +1,4 @@
-"""Megatron's own formats, told apart to say that they are not read."""
+"""Megatron's own formats, recognised only to refuse them."""
 
 from pathlib import Path
 

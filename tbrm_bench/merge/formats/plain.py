@@ -42,7 +42,7 @@ def load(checkpoint: Checkpoint, wanted: DType | None) -> Loaded:
     for path in files:
         for name, parts in load_file(path, loaded).items():
             if name in homes:
-                raise UserError(f"tensor {name} stands in {homes[name].name} and in {path.name}; remove one of them")
+                raise UserError(f"tensor {name} is in both {homes[name].name} and {path.name}; remove one of them")
             homes[name], loaded.tensors[name] = path, parts
     if index is not None:
         _compare(index, homes)

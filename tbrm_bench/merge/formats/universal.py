@@ -1,4 +1,4 @@
-"""Universal checkpoints of DeepSpeed: one folder a parameter, whatever the stage and the ranks were.
+"""Universal checkpoints of DeepSpeed: one folder per parameter, whatever the stage and the ranks were.
 
 global_step100_universal/zero/model.norm.weight/fp32.pt     {"param": the fp32 master}, or the bare tensor
 global_step100_universal/mp_rank_00_model_states.pt         shapes, buffers, frozen weights, 16-bit weights

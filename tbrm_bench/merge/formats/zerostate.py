@@ -63,7 +63,7 @@ def shared_names(state: dict[str, Any], module: dict[str, LazyTensor]) -> dict[s
 
 
 def param_shapes(archive: Archive, state: dict[str, Any]) -> list[dict[str, tuple[int, ...]]]:
-    """Return the shapes of the trained parameters, one table a group, in the order in which they are laid."""
+    """Return the shapes of the trained parameters, one table per group, in the order in which they are laid."""
     groups = state.get("param_shapes")
     if not isinstance(groups, list):
         raise DamagedFile(archive.file.path, "it holds no param_shapes")
@@ -73,7 +73,7 @@ def param_shapes(archive: Archive, state: dict[str, Any]) -> list[dict[str, tupl
 def shape_table(archive: Archive, group: Any) -> dict[str, tuple[int, ...]]:
     """Return the table of shapes; raises DamagedFile if it is none."""
     if not isinstance(group, dict):
-        raise DamagedFile(archive.file.path, "its param_shapes are no table")
+        raise DamagedFile(archive.file.path, "its param_shapes are not a table")
     for name, shape in group.items():
         if not isinstance(name, str) or not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
             raise DamagedFile(archive.file.path, f"its param_shapes have no shape for {name!r}")

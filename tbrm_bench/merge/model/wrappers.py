@@ -17,7 +17,7 @@ LEADING = ("module.", "pretrained_model.")
 VALUE_HEADS = ("v_head.", "value_head.", "value_model.", "critic.", "critic_head.", "reward_head.")
 POLICIES, CRITICS = {"policy", "actor"}, {"value_model", "value", "critic", "score"}
 PEFT_TOP = "base_model"
-INNER = {"model", "transformer", "lm_head", "gpt_neox", "embed_out"}  # what stands first in a causal model's names
+INNER = {"model", "transformer", "lm_head", "gpt_neox", "embed_out"}  # the first part of a causal model's names
 SCORE_HEADS = ("score.", "classifier.")
 COMPUTED = ".rotary_emb.inv_freq"
 
@@ -49,7 +49,7 @@ def drop_matching(loaded: Loaded, patterns: Iterable[str]) -> None:
         names = [name for name in loaded.tensors if fnmatchcase(name, pattern)]
         if not names:
             near = difflib.get_close_matches(pattern, loaded.tensors, n=1)
-            raise UserError(f"no tensor is named {pattern}" + (f"; there is {near[0]}" if near else ""))
+            raise UserError(f"no tensor is named {pattern}" + (f"; did you mean {near[0]}?" if near else ""))
         for name in names:
             loaded.drop(name, "asked for")
 
@@ -61,7 +61,9 @@ def clean_name(name: str, outer: str = "") -> str:
 
 
 def wrapped_name(names: Iterable[str], architecture: str) -> str | None:
-    """Return a name that a wrapper has put something into, or of a head that the class has not; None if none has."""
+    """Return a name that a wrapper has put something into, or of a head that the class does not have; None if none
+    has.
+    """
     for name in names:
         if name.startswith(f"{PEFT_TOP}.") or "lora_A" in name or clean_name(name) != name:
             return name
@@ -97,9 +99,9 @@ def _outer_prefix(names: Iterable[str]) -> str:
 
 def _why_dropped(name: str, architecture: str) -> str | None:
     if name.startswith(VALUE_HEADS):
-        return "a value head or critic, which a language model has not"
+        return "a value head or critic, which a language model does not have"
     if name.startswith(SCORE_HEADS) and architecture.endswith("ForCausalLM"):
-        return f"a scoring head, which {architecture} has not"
+        return f"a scoring head, which {architecture} does not have"
     if name.endswith(COMPUTED):
         return "computed from the config"
     return None

@@ -5,7 +5,7 @@
     bytes     the tensors, one after the other
 
 Format: https://huggingface.co/docs/safetensors. As every place is known before the first byte is written, workers need
-nothing of each other, and memory holds one chunk a worker, whatever the size of a model, a shard or a tensor.
+nothing of each other, and memory holds one chunk per worker, whatever the size of a model, a shard or a tensor.
 """
 
 import json
@@ -145,7 +145,7 @@ def _written_back(descriptors: Sequence[int]) -> Iterator[None]:
             yield
         finally:
             ended.set()
-    flushing.result()  # the system tells a failed write once, perhaps here
+    flushing.result()  # the system reports a failed write once, perhaps here
     for descriptor in descriptors:
         os.fsync(descriptor)
 

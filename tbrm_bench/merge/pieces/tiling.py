@@ -6,8 +6,8 @@ the pieces are laid on a grid of rows x width, so that reading the rows in order
     shape (10, 6), Shard(0) on 2 ranks      grid 60 x 1:  rows 0-29, rows 30-59
     shape (10, 6), Shard(1) on 2 ranks      grid 10 x 6:  columns 0-2, columns 3-5
 
-and it is checked that they cover every element exactly once. Who is a replica of whom is told by the format, never by
-equal values.
+and it is checked that they cover every element exactly once. Which pieces are replicas is known from the format,
+never from equal values.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tbrm_bench.merge.source.tensors import LazyTensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """A part of a tensor that begins at `start`, one index a dimension."""
+    """A part of a tensor that begins at `start`, one index per dimension."""
 
     tensor: LazyTensor
     start: tuple[int, ...]

@@ -5,7 +5,7 @@ even, as torch and the hardware do: add 0x7fff plus the lowest kept bit, keep th
 
     0x3f808000 (1.00390625) lies between bfloat16's 0x3f80 and 0x3f81, exactly in the middle: the even 0x3f80 it is
 
-Sign aside, the bits of floats order like integers and the largest finite one stands just below infinity, so one maximum
+Sign aside, the bits of floats order like integers and the largest finite one is just below infinity, so one maximum
 over a chunk tells at once whether a NaN or an infinity is in it.
 """
 
@@ -35,7 +35,7 @@ class DType:
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element."""
+        """Bytes per element."""
         return np.dtype(self.bits).itemsize
 
     @property
@@ -90,7 +90,7 @@ def parse_dtype(text: str | None) -> DType | None:
         return None
     name = TARGETS.get(dtype_name(text))
     if name is None:
-        raise UserError(f"dtype {text!r} is none of float32, bfloat16, float16; leave it out to keep the stored one")
+        raise UserError(f"dtype {text!r} is not one of float32, bfloat16, float16; leave it out to keep the stored one")
     return BY_NAME[name]
 
 

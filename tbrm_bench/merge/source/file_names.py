@@ -1,4 +1,4 @@
-"""What a folder holds, for the formats that tell a checkpoint by the names of its files."""
+"""What a folder holds, for the formats that recognise a checkpoint by the names of its files."""
 
 from pathlib import Path
 

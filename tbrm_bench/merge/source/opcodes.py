@@ -40,7 +40,7 @@ def check_opcodes(data: bytes) -> None:
         code = data[at]
         entry = _TABLE.get(code)
         if entry is None:
-            raise ValueError(f"byte {at} is no opcode")
+            raise ValueError(f"byte {at} is not an opcode")
         if code == _STOP:
             return
         fixed, counter, lines = entry

@@ -32,7 +32,7 @@ Options = Mapping[str, Mapping[str, Any]]
 
 
 class Keys(NamedTuple):
-    """What errors call where a person has written the source, the datasets' options, the seed and the number."""
+    """How errors name where a person has written the source, the datasets' options, the seed and the number."""
 
     source: str
     options: str
@@ -121,7 +121,7 @@ def _dataset(name: str, options: Mapping[str, Any], *, seed: int, size: int, key
     known = [field.name for field in fields(DATASETS[name][1])]
     for option in options:
         if option in ours:
-            raise UserError(f"[{keys.options}.{name}] has the key {option!r}; give {ours[option]} in its place")
+            raise UserError(f"[{keys.options}.{name}] has the key {option!r}; use {ours[option]} instead")
         if option not in known:
             raise UserError(f"[{keys.options}.{name}] has no key {option!r}; {did_you_mean(option, known)}")
     try:

@@ -59,7 +59,7 @@ def test_two_builds_of_vllm_are_broken_and_the_exit_code_says_so(tmp_path: Path)
 
 def test_a_token_is_told_of_and_never_shown(tmp_path: Path) -> None:
     _, out = doctor(tmp_path, hidden=NO_ENGINE, HF_TOKEN="hf_verysecret")
-    assert "a token is there" in " ".join(out.split())
+    assert "a token is set" in " ".join(out.split())
     assert "verysecret" not in out
 
 

@@ -41,8 +41,8 @@ def tbench(hub: HubServer, folder: Path, *words: str, token: str | None = TOKEN)
     ("repo", "token", "code", "said"),
     [
         ("ann/run", None, ExitCode.MISSING, "no Hub token found"),
-        ("run", TOKEN, ExitCode.USAGE, "names no owner"),
-        ("ann/a b", TOKEN, ExitCode.USAGE, "no Hub id"),
+        ("run", TOKEN, ExitCode.USAGE, "has no owner"),
+        ("ann/a b", TOKEN, ExitCode.USAGE, "not a Hub id"),
     ],
 )
 def test_what_stops_the_push_is_said_first(
@@ -60,7 +60,7 @@ def test_the_run_is_kept_when_the_push_fails_and_pushed_by_the_same_command(hub:
     words = (*WORDS, "--out", "run", "--push", "ann/run")
     refused = tbench(hub, tmp_path, *words, token=READ_TOKEN)
     assert refused.returncode == ExitCode.USAGE, refused.stderr
-    assert "push it again: tbench push run ann/run" in refused.stderr
+    assert "to push it, run: tbench push run ann/run" in refused.stderr
     assert (tmp_path / "run" / "results.json").is_file()
     assert ("datasets", "ann/run") not in hub.store.repos
 

@@ -117,7 +117,7 @@ def test_a_protocol_may_have_a_table_for_the_task(cli: Cli, tmp_path: Path) -> N
         (lambda f: write(f, "a\x1b[31m"), "a\x1b[31m.toml", 2, "rename the file"),
         (lambda f: write(f).with_suffix(".jsonl").unlink(), "mine.toml", 3, "no mine.jsonl or mine.parquet beside"),
         (lambda f: write(f, rows=ROWS[:2]), "mine.toml", 2, "task mine: 2 rows found, 3 expected"),
-        (lambda f: write(f, rows=[*ROWS[:2], ROWS[0]]), "mine.toml", 2, "id '7' stands at mine.jsonl:1 and again"),
+        (lambda f: write(f, rows=[*ROWS[:2], ROWS[0]]), "mine.toml", 2, "id '7' is at mine.jsonl:1 and again"),
         (
             lambda f: rewrite(f, '"a": -3', '"a": -3, "a": 4'),
             "mine.toml",

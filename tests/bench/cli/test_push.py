@@ -79,8 +79,8 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(hub: HubServer, tmp_path: Pa
     run = make_run(tmp_path / "run")
     for words, token, code, message in [
         (("push", run, "ann/x"), None, ExitCode.MISSING, "no Hub token found; log in with `hf auth login`"),
-        (("push", run, "ann/x"), READ_TOKEN, ExitCode.USAGE, "may not write to ann/x (403)"),
-        (("pull", "ann/nothing", tmp_path / "y"), TOKEN, ExitCode.USAGE, "is no dataset on the Hub, or is private"),
+        (("push", run, "ann/x"), READ_TOKEN, ExitCode.USAGE, "not allowed to write to ann/x (403)"),
+        (("pull", "ann/nothing", tmp_path / "y"), TOKEN, ExitCode.USAGE, "is not a dataset on the Hub, or is private"),
     ]:
         done = tbench(hub, tmp_path, *words, token=token)
         assert done.returncode == code

@@ -159,9 +159,9 @@ def test_each_refusal_has_its_line_and_its_way_out(hub: HubServer, monkeypatch: 
     hub.store.create("models", "ann/gated", gated=True)
     assert "no revision 'v9'" in failure(UserError, revision="v9")
     assert "no revision" in failure(UserError, revision="0" * 40)
-    assert "'ann/nothing' is no model on the Hub" in failure(UserError, "ann/nothing")
+    assert "'ann/nothing' is not a model on the Hub" in failure(UserError, "ann/nothing")
     assert "--repo-type" in failure(UserError, repo_type="dataset")
-    assert "neither a folder nor a Hub id" in failure(UserError, "a/b/c")
+    assert "'a/b/c' is not a Hub id; write owner/name" in failure(UserError, "a/b/c")
     monkeypatch.setenv("HF_TOKEN", OTHER_TOKEN)
     assert "is private: check the name and --repo-type, or log in" in failure(UserError)
     assert "gated: accept its terms" in failure(UserError, "ann/gated")
@@ -208,9 +208,9 @@ def test_a_read_token_cannot_write(hub: HubServer, monkeypatch: pytest.MonkeyPat
     head = remote.head()
     assert head is not None
     monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
-    with pytest.raises(UserError, match="the token may not write to ann/model"):
+    with pytest.raises(UserError, match="the token is not allowed to write to ann/model"):
         remote.commit(head, uploads=[Upload("a", b"1")], deletions=[], message="x")
-    with pytest.raises(UserError, match="the token may not write to ann/new"):
+    with pytest.raises(UserError, match="the token is not allowed to write to ann/new"):
         HubRepo("ann/new", repo_type="dataset", backoff=BACKOFF).ensure(private=True)
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(MissingPrerequisite, match="no Hub token found; log in"):

@@ -89,7 +89,7 @@ def test_one_of_several_at_an_older_revision(hub: HubServer, board: Board, tmp_p
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ({"k": 1}, "one in ann/results has 1 samples a problem of arithmetic, board toy asks for 2"),
+        ({"k": 1}, "one in ann/results has 1 samples per problem of arithmetic, board toy asks for 2"),
         ({"num_problems": 7}, "one in ann/results has 7 problems of arithmetic"),
         ({"skip": 1}, "one in ann/results: .* have a verdict; finish the run"),
     ],
@@ -124,11 +124,11 @@ def test_a_run_of_another_schema_version_is_refused(hub: HubServer, board: Board
 
 def test_names_that_lead_nowhere_are_one_line(hub: HubServer, board: Board, tmp_path: Path) -> None:
     for run, said in [
-        ("ann/nothing", "'ann/nothing' is no dataset on the Hub, or is private"),
+        ("ann/nothing", "'ann/nothing' is not a dataset on the Hub, or is private"),
         ("ann/re sults", "neither a run directory nor a dataset"),
         ("runs/2026/one", "neither a run directory nor a dataset"),
         ("one", "neither a run directory nor a dataset"),
-        ("ann/a--b", "'ann/a--b' is no Hub id"),
+        ("ann/a--b", "'ann/a--b' is not a Hub id"),
     ]:
         with pytest.raises(UserError, match=said) as caught:
             add_run(board, run, backoff=BACKOFF)
@@ -149,7 +149,7 @@ def test_a_private_repository_is_not_there_for_others(
             monkeypatch.delenv("HF_TOKEN")
         else:
             monkeypatch.setenv("HF_TOKEN", token)
-        with pytest.raises(UserError, match="is no dataset on the Hub, or is private: check the name, or log in"):
+        with pytest.raises(UserError, match="is not a dataset on the Hub, or is private: check the name, or log in"):
             add_run(board, REPO, backoff=BACKOFF)
 
 

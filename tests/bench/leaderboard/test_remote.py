@@ -76,7 +76,7 @@ def test_what_differs_is_refused_by_name_and_replaced_on_demand(hub: HubServer, 
     ann, bob = make_board(tmp_path / "ann", "one"), make_board(tmp_path / "bob", "one", correct=2)
     push_boards(ann, REPO, backoff=BACKOFF)
     before = remote_files(hub)
-    with pytest.raises(UserError, match=r"rows/toy/one\.json in ann/board is not what it is here"):
+    with pytest.raises(UserError, match=r"rows/toy/one\.json in ann/board differs from the local file"):
         push_boards(bob, REPO, backoff=BACKOFF)
     with pytest.raises(UserError, match="--replace"):
         pull_boards(REPO, bob, backoff=BACKOFF)
@@ -103,7 +103,7 @@ def test_rows_are_checked_together_with_those_that_are_there(hub: HubServer, tmp
     ("change", "said"),
     [
         ({"grader": "other"}, "one has verdicts by other, board toy asks for tbrm-"),
-        ({"k": 1, "correct": {}}, "one has 1 samples a problem of aime24, board toy asks for 2"),
+        ({"k": 1, "correct": {}}, "one has 1 samples per problem of aime24, board toy asks for 2"),
         ({"correct": {"0": 1}}, "one has 1 problems of aime24, the task has 30"),
         ({"scores": {"metric": "avg@k", "mean": {"score": 1.0}}}, "states scores that its counts do not make"),
     ],
@@ -144,7 +144,7 @@ def test_pushes_at_the_same_time_all_land(hub: HubServer, tmp_path: Path) -> Non
 
 
 def test_what_is_missing_is_said(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="is no dataset on the Hub, or is private"):
+    with pytest.raises(UserError, match="is not a dataset on the Hub, or is private"):
         pull_boards("ann/nothing", tmp_path / "x", backoff=BACKOFF)
     with pytest.raises(UserError, match="holds no board"):
         push_boards(tmp_path, REPO, backoff=BACKOFF)

@@ -277,7 +277,7 @@ def test_a_field_that_no_lock_has_is_a_mistake_of_the_board(board: Board, tmp_pa
     [
         ('metric = "avg@kk"', r"toy\.toml: metric is 'avg@kk', not avg@k or pass@N; did you mean 'avg@k'\?"),
         ('metric = "pass@0"', "metric is 'pass@0'"),
-        ('metric = "pass@3"', "pass@3 needs 3 samples a problem, min_samples of arithmetic is 2"),
+        ('metric = "pass@3"', "pass@3 needs 3 samples per problem, min_samples of arithmetic is 2"),
         ("metric = 3", "metric: 3 is not a string"),
         ('order = "men"', r"order is 'men', .* did you mean 'mean'\?"),
         ('order = "arithmetik"', r"did you mean 'arithmetic'\?"),

@@ -162,4 +162,4 @@ def test_what_is_not_in_the_cache_says_what_to_do_offline(tmp_path: Path) -> Non
         for words in (f"{spec} is not in the local cache", "HF_HUB_OFFLINE is set", "unset it", "give a local folder"):
             assert words in str(said)
     assert invalid[0] == UserError.__name__
-    assert "'ow ner/na me' is neither a folder nor a Hub id" in str(invalid[1])
+    assert "'ow ner/na me' is not a Hub id" in str(invalid[1])

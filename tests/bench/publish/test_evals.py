@@ -67,7 +67,7 @@ def test_it_comes_as_one_pull_request(hub: HubServer, tmp_path: Path) -> None:
     # Merged, there is nothing left to propose.
     repo.branches["main"] = proposed.oid
     repo.pull_requests.clear()
-    with pytest.raises(UserError, match=r"holds these results already, in \.eval_results/run\.yaml"):
+    with pytest.raises(UserError, match=r"already holds these results, in \.eval_results/run\.yaml"):
         propose_results(results, MODEL, backoff=BACKOFF)
 
 
@@ -105,7 +105,7 @@ def test_a_model_of_others_can_be_proposed_to(hub: HubServer, tmp_path: Path) ->
     hub.store.create("models", "bob/model")
     results = results_of(make_run(tmp_path / "run", tasks=("aime24",)))
     assert propose_results(results, "bob/model", backoff=BACKOFF).endswith("/bob/model/discussions/1")
-    with pytest.raises(UserError, match="'ann/nothing' is no model on the Hub"):
+    with pytest.raises(UserError, match="'ann/nothing' is not a model on the Hub"):
         propose_results(results, "ann/nothing", backoff=BACKOFF)
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_stand_there_is_refused_before_anything_is_opened(hub: HubSe
         (make_run(tmp_path / "c", tasks=("toy",)), "no task of this run"),
         (make_run(tmp_path / "d", tasks=("aime24",), results=False), "no results.json"),
         (make_run(tmp_path / "e", tasks=("aime24",), about=measured), "measured lab/other@main, but"),
-        (make_run(tmp_path / "f", tasks=("aime24",), about={"created": "yesterday"}), "'yesterday', which is no date"),
+        (make_run(tmp_path / "f", tasks=("aime24",), about={"created": "yesterday"}), "'yesterday', which is not"),
     ]:
         with pytest.raises(UserError, match=message):
             results_of(run)
@@ -138,8 +138,8 @@ def test_any_text_survives_the_format() -> None:
     [
         ("value", math.nan, "is undefined"),
         ("value", 100.5, "not between 0 and 100"),
-        ("dataset_id", "no owner", "no Hub id"),
-        ("source_url", "javascript:alert(1)", "is no address"),
+        ("dataset_id", "no owner", "not a Hub id"),
+        ("source_url", "javascript:alert(1)", "is not a URL"),
         ("date", "31.1.2026", "not ISO 8601"),
     ],
 )

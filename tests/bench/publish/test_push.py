@@ -256,8 +256,8 @@ def test_what_cannot_be_pushed_is_said_before_anything_is_sent(hub: HubServer, t
         with pytest.raises(UserError, match=message) as error:
             push(run)
         assert TOKEN not in str(error.value)
-    bad_names = [("results", "names no owner"), ("a/b/c", "no Hub id"), ("a/b c", "no Hub id")]
-    for repo, message in [*bad_names, ("bob/x", r"may not write to bob/x \(403\)")]:
+    bad_names = [("results", "has no owner"), ("a/b/c", "not a Hub id"), ("a/b c", "not a Hub id")]
+    for repo, message in [*bad_names, ("bob/x", r"not allowed to write to bob/x \(403\)")]:
         with pytest.raises(UserError, match=message):
             push(make_run(tmp_path / "run"), repo)
     assert hub.uploads() == []
@@ -305,7 +305,7 @@ def test_a_manifest_cannot_name_files_of_others(hub: HubServer, tmp_path: Path) 
         manifest["problems"]["path"] = path
         blob = hub.store.put(json.dumps(manifest).encode())
         repo.commit("main", [("add", "runs/run/manifest.json", blob)], message="", parent=None)
-        with pytest.raises(UserError, match="which is no file of run"):
+        with pytest.raises(UserError, match="which is not a file of run"):
             pull(tmp_path / "back")
 
 

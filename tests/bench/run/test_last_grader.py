@@ -149,7 +149,7 @@ def test_a_run_of_an_earlier_version_keeps_the_order_of_its_rows(tmp_path: Path)
 def test_a_board_takes_the_last_grader_or_none(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", grader="tbrm-0")
     judge_all(folder, "other-1")
-    with pytest.raises(UserError, match=r"was graded by other-1 last, board b asks for tbrm-0\*"):
+    with pytest.raises(UserError, match=r"was last graded by other-1, board b asks for tbrm-0\*"):
         row_of_run(Board("b", tmp_path, "t", "", ("toy",), (), "tbrm-0"), folder)
 
 

@@ -81,7 +81,7 @@ def test_without_the_package_the_install_line_is_told(monkeypatch: pytest.Monkey
     [
         ("reasoning_gym:shortest_pth", {}, "no dataset 'shortest_pth'; did you mean 'shortest_path'?"),
         ("reasoning_gym:shortest_path", {"max_row": 6}, "no key 'max_row'; did you mean"),
-        ("reasoning_gym:shortest_path", {"size": 6}, "give prompts.num_prompts in its place"),
+        ("reasoning_gym:shortest_path", {"size": 6}, "use prompts.num_prompts instead"),
         ("reasoning_gym:shortest_path", {"max_rows": 1}, "cannot work"),
         ("reasoning_gym:shortest_path", {"max_rows": "many"}, "cannot work"),
     ],
@@ -195,8 +195,8 @@ def test_the_scorer_is_in_the_rows_hash_and_the_check_grades_by_it(ways: Path) -
     [
         ("reasoning-gym:shortest_path", "reasoning-gym:shortest_path,shortest_pth", "did you mean 'shortest_path'?"),
         ("p_blocked", "p_blockd", "[generator.options.shortest_path] has no key 'p_blockd'; did you mean"),
-        ("p_blocked = 0.0", "size = 3", "give num_rows in its place"),
-        ("p_blocked = 0.0", "seed = 3", "give generator.seed in its place"),
+        ("p_blocked = 0.0", "size = 3", "use num_rows instead"),
+        ("p_blocked = 0.0", "seed = 3", "use generator.seed instead"),
         ("p_blocked = 0.0", "max_rows = 1", "cannot work"),
         ("options.shortest_path", "options.maze", "[generator.options.maze] belongs to no dataset"),
         ("reasoning-gym:shortest_path", "reasoning-gym:shortest_path,shortest_path", "'shortest_path' twice"),

@@ -155,8 +155,8 @@ NO_ANSWER = {"id": 9, "problem": "What is 9 * 9?"}
         ([*ROWS[:2], {**ROWS[2], "id": 5}], ["sums.jsonl:3", "'5'", "'9'"]),
         ([*ROWS[:2], {**ROWS[2], "problem": " "}], ["question of 9", "sums.jsonl:3", "empty"]),
         ([*ROWS[:2], {**ROWS[2], "problem": None}], ["question of 9", "empty"]),
-        ([*ROWS[:2], {**NO_ANSWER, "answer": None}], ["sums.jsonl:3", "there is no answer"]),
-        ([*ROWS[:2], {**NO_ANSWER, "answer": ""}], ["sums.jsonl:3", "there is no answer"]),
+        ([*ROWS[:2], {**NO_ANSWER, "answer": None}], ["sums.jsonl:3", ": no answer"]),
+        ([*ROWS[:2], {**NO_ANSWER, "answer": ""}], ["sums.jsonl:3", ": no answer"]),
         ([*ROWS[:2], {**NO_ANSWER, "solution": "\\boxed{81"}], ["sums.jsonl:3", "no closed \\boxed{}"]),
         ([*ROWS[:2], {**NO_ANSWER, "reply": 81}], ["answer or gold or solution expected", "id, problem, reply"]),
         ([*ROWS[:2], {"id": 9, "prompt": "?", "answer": 81}], ["problem or question expected", "id, prompt, answer"]),
@@ -301,9 +301,9 @@ def test_joined_tables_are_read_by_the_column_that_has_the_value(load: Load, gap
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("id", "sums.jsonl:3: there is no id: id is empty (null or NaN)"),
-        ("problem", "sums.jsonl:3: there is no question of 9: problem is empty (null or NaN)"),
-        ("answer", "sums.jsonl:3: there is no answer: answer is empty (null or NaN)"),
+        ("id", "sums.jsonl:3: no id: id is empty (null or NaN)"),
+        ("problem", "sums.jsonl:3: no question of 9: problem is empty (null or NaN)"),
+        ("answer", "sums.jsonl:3: no answer: answer is empty (null or NaN)"),
     ],
 )
 def test_a_row_without_what_it_needs_is_named_with_its_column(load: Load, name: str, said: str, gap: Any) -> None:
