@@ -110,7 +110,7 @@ def test_a_protocol_may_have_a_table_for_the_task(cli: Cli, tmp_path: Path) -> N
         (lambda f: write(f, "aime24"), "aime24.toml", 2, "'aime24' is the name of a task that is shipped"),
         (lambda f: write(f), "gone.toml", 2, "gone.toml cannot be read: No such file"),
         (lambda f: (f / "d.toml").mkdir(), "d.toml", 2, "d.toml cannot be read: Is a directory"),
-        (lambda f: write(f), "mine.jsonl", 2, "the file of a task ends in .toml"),
+        (lambda f: write(f), "mine.jsonl", 2, "its name must end in .toml"),
         (lambda f: write(f), "mine", 2, "give mine.toml"),
         (lambda f: write(f, text="[[["), "mine.toml", 2, "mine.toml is not valid TOML"),
         (lambda f: write(f, text='[project]\nname = "x"'), "mine.toml", 2, "mine.toml has no key 'project'"),
