@@ -29,7 +29,7 @@ TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 # The client itself waits for ever on a server that has stopped answering. Putting the parts of a large file together
 # takes a server tens of seconds.
 TIMEOUT_S = 180.0
-NOT_AN_ID = "not a Hub id; write owner/name, of letters, digits and single - . _ (at most 96 characters)"
+NOT_AN_ID = "not a Hub id; write owner/name, of letters, digits and - . _, without -- or .. (at most 96 characters)"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 

@@ -250,7 +250,8 @@ class Training:
 def test_a_range_holds_what_python_says_it_holds(value: Any) -> None:
     def holds(key: str, inside: bool) -> None:
         if inside:
-            assert getattr(from_table({key: value}, Rates, place="x.toml"), key) == value
+            wanted = value if key in ("seed", "stage") else float(value)  # which rounds 2**53 + 1
+            assert getattr(from_table({key: value}, Rates, place="x.toml"), key) == wanted
             return
         with pytest.raises(UserError, match=f"x.toml: {key}"):
             from_table({key: value}, Rates, place="x.toml")

@@ -145,7 +145,7 @@ def test_only_the_first_process_pushes_and_only_when_asked(hub: HubServer, recip
 def test_what_cannot_work_is_told_before_training(
     hub: HubServer, recipe: RlRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="names no owner"):
+    with pytest.raises(UserError, match="has no owner"):
         load_rl_recipe(TINY, ["checkpoints.push_to=policy"])
     leaky = load_rl_recipe(TINY, [f"checkpoints.push_to={REPO}", f"logging.wandb_project={TOKEN}"])
     with pytest.raises(UserError, match="contains what looks like a token"), pushing(leaky, pytest.fail):
