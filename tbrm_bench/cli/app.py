@@ -1,6 +1,6 @@
 """`tbench`: the commands, and how every one of them ends.
 
-A command parses, calls one function and renders. Data go to stdout, talk goes to stderr. Whatever a person can mend
+A command parses, calls one function and renders. Data go to stdout, talk goes to stderr. Whatever a person can fix
 arrives here as a UserError and leaves as one line and an exit code (see `errors`).
 """
 

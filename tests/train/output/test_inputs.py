@@ -268,7 +268,7 @@ def test_a_finished_training_is_not_called_done_with_other_inputs(killed: Killed
     shutil.rmtree(given.model)
     done = runs.train("tiny-tbrm", *given.words(output))
     assert done.codes == [0], done.err
-    assert "is finished, but its inputs ca" in done.err
+    assert "is finished, but its inputs cannot be checked" in done.err
 
 
 def test_every_process_refuses(runs: Runs, tmp_path: Path) -> None:
