@@ -62,7 +62,7 @@ def test_a_question_beyond_the_memory_limit_is_typed_and_the_next_is_answered() 
 FAULTS = r"""
 import ctypes, os, signal, sys, time
 if "tbrm_bench.grading.workers.worker" in " ".join(sys.orig_argv):
-    from tbrm_bench.grading import equivalence
+    from tbrm_bench.grading.equal import equivalence
     once = os.path.dirname(__file__) + "/once"
     whole = equivalence.decide_fully
     def act(answer):
