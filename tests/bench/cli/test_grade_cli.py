@@ -80,7 +80,7 @@ def test_a_line_is_answered_while_the_next_is_awaited() -> None:
         ('{"gold": "3", "prediction": null}', "no 'prediction'"),
         ('{"gold": "None", "prediction": "\\\\boxed{None}"}', "'None', as a missing value is written"),
         ('{"gold": "nan", "prediction": "nan"}', "'nan', as a missing value is written"),
-        ('{"gold": Infinity, "prediction": "Infinity"}', "no number"),
+        ('{"gold": Infinity, "prediction": "Infinity"}', "not a number"),
         ('{"gold": "7 + 7 = 14\\n#### 14", "prediction": "14"}', "a solution"),
         ('{"gold": "3", "prediction": "3", "finish_reason": "banana"}', "the finish_reason is 'banana'"),
         ('{"gold": "3", "prediction": "3", "finish_reason": 2}', "the finish_reason is '2'"),

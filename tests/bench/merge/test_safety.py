@@ -200,7 +200,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
         (folder / file).write_text(text)
         with pytest.raises(UserError, match=word):
             detect(folder)
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="does not exist"):
         detect(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is a file"):
         detect(tmp_path / "5" / "notes.txt")

@@ -75,7 +75,7 @@ def test_undefined_below_two_clusters() -> None:
     assert np.isnan(standard_error([]))
     assert np.isnan(clustered_standard_error([0.5, 0.7], ["a", "a"]))
     assert np.isnan(clustered_standard_error([[0.5, 1.0]], ["a"])).all()
-    with pytest.raises(ValueError, match="one cluster label a question"):
+    with pytest.raises(ValueError, match="one cluster label per question"):
         clustered_standard_error([0.5, 0.7], ["a"])
 
 
