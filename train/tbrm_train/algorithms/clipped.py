@@ -59,6 +59,16 @@ def clipped_needs(settings: Clipped, *, critic: bool = False, groups: bool = Fal
     )
 
 
+def loss_coefficients(settings: Clipped) -> dict[str, float]:
+    """Return the coefficients that all three losses take, by their names."""
+    return {
+        "clip_low": settings.clip_low,
+        "clip_high": settings.clip_high,
+        "kl_coefficient": settings.kl_coefficient,
+        "entropy_coefficient": settings.entropy_coefficient,
+    }
+
+
 def tokens_of(batch: MicroBatch) -> Tokens:
     """Return the tokens of a micro-batch; before the first update the policy is the one that sampled."""
     logprobs = batch.scores.logprobs

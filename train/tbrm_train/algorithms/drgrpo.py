@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
+from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, loss_coefficients, tokens_of
 from tbrm_train.algorithms.shard import BatchShard, Metrics
 from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, group_signals
 
@@ -72,10 +72,7 @@ def _loss(batch: MicroBatch, settings: DrGrpo) -> tuple[Tensor, Metrics]:
         advantages=batch.signals.advantages,
         shard=batch.shard,
         max_tokens=batch.max_tokens,
-        clip_low=settings.clip_low,
-        clip_high=settings.clip_high,
-        kl_coefficient=settings.kl_coefficient,
-        entropy_coefficient=settings.entropy_coefficient,
+        **loss_coefficients(settings),
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
+from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, loss_coefficients, tokens_of
 from tbrm_train.algorithms.shard import BatchShard, Metrics
 from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals, group_signals
 
@@ -66,10 +66,7 @@ def _loss(batch: MicroBatch, settings: Grpo) -> tuple[Tensor, Metrics]:
         tokens_of(batch),
         advantages=batch.signals.advantages,
         shard=batch.shard,
-        clip_low=settings.clip_low,
-        clip_high=settings.clip_high,
-        kl_coefficient=settings.kl_coefficient,
-        entropy_coefficient=settings.entropy_coefficient,
+        **loss_coefficients(settings),
     )
 
 

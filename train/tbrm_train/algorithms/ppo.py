@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, tokens_of
+from tbrm_train.algorithms.clipped import Clipped, Tokens, clipped_loss, clipped_needs, loss_coefficients, tokens_of
 from tbrm_train.algorithms.shard import BatchShard, Metrics, as_loss, mean
 from tbrm_train.algorithms.signals import Algorithm, Batch, MicroBatch, Needs, Signals
 
@@ -96,10 +96,7 @@ def _loss(batch: MicroBatch, settings: Ppo) -> tuple[Tensor, Metrics]:
         tokens_of(batch),
         advantages=batch.signals.token_advantages,
         shard=batch.shard,
-        clip_low=settings.clip_low,
-        clip_high=settings.clip_high,
-        kl_coefficient=settings.kl_coefficient,
-        entropy_coefficient=settings.entropy_coefficient,
+        **loss_coefficients(settings),
     )
 
 
