@@ -1,13 +1,15 @@
 """Fixtures that several test files share: the engines are loaded once."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from chromium import BROWSER, Chromium
 from hypothesis import settings
 
+from tbrm_bench.cli.app import main
 from tbrm_bench.engines.base import Engine, EngineConfig
 from tbrm_bench.engines.hf import HfEngine
 from tbrm_bench.engines.vllm import VllmEngine
@@ -22,6 +24,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave `own_process` to test_own_process.py: leaving a vLLM engine ends the process group of the shared one."""
     is_alone = "TBENCH_OWN_PROCESS" in os.environ
     items[:] = [item for item in items if (item.get_closest_marker("own_process") is not None) == is_alone]
+
+
+@pytest.fixture
+def tbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `tbench WORDS` in this process; return exit code, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tbench", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return int(left.value.code or 0), captured.out, captured.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

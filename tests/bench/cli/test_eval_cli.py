@@ -10,25 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.resources import builtin_model_dir
 
 Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run `tbench WORDS` in this process; return exit code, stdout, stderr."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["tbench", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+def cli(tbench: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """Run `tbench WORDS` in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tbench
 
 
 def write_rows(folder: Path, rows: list[str]) -> Path:

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.resources import data_dir
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -18,18 +16,10 @@ ROWS = [{"id": 7, "q": "What is 20 + 3?", "a": "023"}, {"id": 8, "q": "2 - 5?", 
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run `tbench WORDS` in this process, in a folder of its own; return exit code, stdout, stderr."""
+def cli(tbench: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """Run `tbench WORDS` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tbench", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return tbench
 
 
 def write(folder: Path, name: str = "mine", text: str = TASK, rows: list[dict[str, Any]] | None = None) -> Path:

@@ -1,13 +1,12 @@
 """`tbench tasks`: every subcommand as a user types it; what a mistake, wrong rows and a wrong grader look like."""
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.grading import selftest
 from tbrm_bench.records import Gold
 from tbrm_bench.tasks.problems import load_problems, rows_hash
@@ -17,19 +16,11 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run `tbench tasks WORDS` in this process; return exit code, stdout, stderr."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.setattr(sys, "argv", ["tbench", "tasks", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+def cli(tbench: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """Run `tbench tasks WORDS` in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    return partial(tbench, "tasks")
 
 
 def test_list_names_everything_there_is(cli: Cli) -> None:

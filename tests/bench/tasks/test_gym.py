@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.errors import MissingExtra, UserError
 from tbrm_bench.grading import GraderPool, explain, grade
 from tbrm_bench.grading.selftest import unearnable_golds
@@ -123,18 +122,10 @@ def test_every_process_makes_the_same_problems() -> None:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run `tbench WORDS` in this process, in a folder of its own; return exit code, stdout, stderr."""
+def cli(tbench: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """Run `tbench WORDS` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tbench", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+    return tbench
 
 
 @pytest.fixture

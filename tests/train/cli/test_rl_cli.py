@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tiny_models import TENSORS, copy_of_tiny, save
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,17 +19,9 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run `tbench train WORDS` in this process; return exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tbench", "train", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+def cli(tbench: Cli) -> Cli:
+    """Run `tbench train WORDS`."""
+    return partial(tbench, "train")
 
 
 @pytest.mark.parametrize(

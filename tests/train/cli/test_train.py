@@ -4,28 +4,19 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-from tbrm_bench.cli.app import main
 
 TINY = Path(__file__).resolve().parents[3] / "train" / "recipes" / "tiny-sft.toml"
 Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run `tbench train WORDS` in this process; return exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tbench", "train", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+def cli(tbench: Cli) -> Cli:
+    """Run `tbench train WORDS`."""
+    return partial(tbench, "train")
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tbrm_bench.cli.app import main
 from tbrm_bench.errors import UserError
 from tbrm_bench.metrics.training_seeds import seeded_difference
 from tbrm_bench.run.comparison import read_run
@@ -68,18 +68,10 @@ def forks(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Forks:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run `tbench train compare WORDS` in this process; return exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tbench", "train", "compare", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "150")
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return call
+def cli(tbench: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run `tbench train compare WORDS`."""
+    monkeypatch.setenv("COLUMNS", "150")
+    return partial(tbench, "train", "compare")
 
 
 def command(out: Path, *words: str) -> list[str]:
