@@ -27,7 +27,9 @@ def parse_json(text: str | bytes, *, place: str, fix: str, schema: int | None = 
 
 def checked_schema(data: Any, schema: int, *, place: str, fix: str) -> dict[str, Any]:
     """Return a JSON object without its schema; raises UserError if it has another one, or is not an object."""
-    found = data.get("schema") if isinstance(data, dict) else data
+    if not isinstance(data, dict):
+        raise UserError(f"{place} cannot be read: it is {shown(data)} and not a JSON object; {fix}")
+    found = data.get("schema")
     if type(found) is not int or found != schema:
         raise UserError(f"{place} has schema {shown(found)}, this version reads {schema}; {fix}")
     return {key: value for key, value in data.items() if key != "schema"}

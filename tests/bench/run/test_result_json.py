@@ -127,7 +127,7 @@ def test_what_does_not_belong_is_named(path: str, value: Any, message: str) -> N
     ("text", "message"),
     [
         ("", "cannot be read as JSON"),
-        ("[]", "has schema []"),
+        ("[]", "it is [] and not a JSON object"),
         ('{"schema": 1, "schema": 1}', "'schema' is in one object twice"),
         ('{"schema": NaN}', "NaN is not JSON"),
         ("[" * 100_000, "cannot be read as JSON"),

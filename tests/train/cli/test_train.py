@@ -1,5 +1,6 @@
 """`tbench train`: the real command at toy size, and what a mistake looks like."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -41,6 +42,27 @@ def test_the_command_writes_a_model_and_says_where_and_what_next(tmp_path: Path)
     assert last == f"next: tbench eval {output}"
     bundled = {"chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
     assert {file.name for file in output.iterdir()} == bundled | {"tokenizer_config.json"}
+
+
+def test_the_tab_key_offers_commands_shipped_recipes_and_recipes_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("mine/a.toml", "mine/rows.jsonl", "my.toml", "notes.md"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def offered(word: str) -> set[str]:
+        asked = {"_TBENCH_COMPLETE": "complete_bash", "COMP_WORDS": f"tbench train {word}", "COMP_CWORD": "2"}
+        command = [sys.executable, "-m", "tbrm_bench"]
+        done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+        return set(done.stdout.split())
+
+    shipped = {file.stem for file in TINY.parent.glob("*.toml")}
+    assert offered("") == {"compare", "mine/", "my.toml"} | shipped
+    assert offered("m") == {"mine/", "my.toml"}
+    assert offered("mine/") == {"mine/a.toml"}
+    assert offered("co") == {"compare"}
 
 
 @pytest.mark.usefixtures("small_disk")

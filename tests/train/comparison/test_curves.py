@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tbrm_bench.errors import UserError
 from tbrm_train.comparison.curves import MeanCurve, Point, curves_csv, mean_curve, read_curve
 from tbrm_train.comparison.figure import BOTTOM, LEFT, RIGHT, TOP, learning_curves_svg, ticks
+from tbrm_train.output.metrics_log import METRICS, TIMINGS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -35,6 +37,21 @@ def test_a_curve_counts_what_all_steps_before_have_cost(tmp_path: Path) -> None:
     for name, lines in (("metrics", metrics), ("timings", timings)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_curve(tmp_path) == [Point(0, 0, 0.0, 0.25), Point(2, 150, 3.0, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"step": 1, "tokens/gen', "cannot be read as JSON"),
+        ('{"step": 1, "validation/avg": NaN}', "NaN is not JSON"),
+        ('{"step": 1, "step": 2}', "the key 'step' is in one object twice"),
+    ],
+)
+def test_a_damaged_line_is_named(line: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / TIMINGS).write_text('{"step": 1}\n')
+    (tmp_path / METRICS).write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(UserError, match=rf"metrics.jsonl, line 2, .*{why}"):
+        read_curve(tmp_path)
 
 
 def test_the_mean_is_taken_at_equal_tokens() -> None:

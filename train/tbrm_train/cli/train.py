@@ -22,6 +22,16 @@ ONE_TRAINING = "RECIPE"
 SHOWN = ("reward", "validation/avg", "loss", "grad_norm", "entropy", "tokens/mean", "cap_rate")
 
 
+def _first_words(incomplete: str) -> list[str]:
+    """Return what the Tab key offers behind `tbench train`: a command, shipped recipes, TOML files and folders."""
+    from tbrm_train.recipes.shipped import shipped_recipes
+
+    names = [word for word in ("compare", *shipped_recipes()) if word.startswith(incomplete)]
+    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    paths = [f"{path}/" if path.is_dir() else str(path) for path in sorted(folder.glob("[!.]*"))]
+    return names + [path for path in paths if path.startswith(incomplete) and path.endswith(("/", ".toml"))]
+
+
 class RecipeOrCommand(TyperGroup):
     """A group whose first word may also be a recipe, which runs the hidden command RECIPE."""
 
@@ -45,7 +55,12 @@ train.command("compare")(compare)
     context_settings={"ignore_unknown_options": True},
 )
 def train_recipe(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML, or the name of a shipped one.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe in TOML, or the name of a shipped one.", autocompletion=_first_words
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that override the recipe.")
     ] = None,

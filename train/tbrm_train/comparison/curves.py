@@ -9,7 +9,6 @@ point of any of them, as far as all reach. The band is ± one standard deviation
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tbrm_train.output.metrics_log import METRICS, TIMINGS
+from tbrm_train.output.metrics_log import METRICS, TIMINGS, read_lines
 
 SCORE = "validation/avg"
 PAID = ("seconds/rollout", "seconds/update", "seconds/sync")
@@ -44,13 +43,9 @@ class MeanCurve:
 
 def read_curve(output: Path) -> list[Point]:
     """Return the validations of a training, in order."""
-    seconds = {
-        line["step"]: sum(line.get(name) or 0.0 for name in PAID)
-        for line in map(json.loads, (output / TIMINGS).read_text(encoding="utf-8").splitlines())
-    }
+    seconds = {line["step"]: sum(line.get(name) or 0.0 for name in PAID) for line in read_lines(output / TIMINGS)}
     points, tokens, spent = [], 0.0, 0.0
-    for text in (output / METRICS).read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
+    for line in read_lines(output / METRICS):
         tokens += line.get("tokens/generated") or 0
         spent += seconds.get(line["step"], 0.0)
         if line.get(SCORE) is not None:

@@ -7,7 +7,6 @@ Arms with the same seed sample the answers to a question with the same sample se
 for all seeds. Only seeds that both arms have finished are compared.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from tbrm_bench.metrics.training_seeds import SeededDifference, SeededMean, seed
 from tbrm_bench.run.comparison import TaskScores, lock_differences, read_run
 from tbrm_train.comparison.plan import ComparisonPlan, Run
 from tbrm_train.output.checkpoint import last_checkpoint
-from tbrm_train.output.metrics_log import VALIDATION
+from tbrm_train.output.metrics_log import VALIDATION, read_lines
 from tbrm_train.run.task_scores import is_scored
 
 VALIDATION_TASK = "validation"
@@ -85,8 +84,7 @@ def read_scores(plan: ComparisonPlan, finished: Sequence[Run]) -> Scores:
 
 
 def _validation(run: Run, step: int) -> TaskScores:
-    for text in (run.output / VALIDATION).read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
+    for line in read_lines(run.output / VALIDATION):
         if line["step"] == step:
             clusters = dict(zip(line["ids"], map(str, line["clusters"]), strict=True))
             scores = dict(zip(line["ids"], line["scores"], strict=True))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tbrm_bench.weights import read_header
-from tbrm_train.output.metrics_log import METRICS, TIMINGS
+from tbrm_train.output.metrics_log import METRICS, TIMINGS, read_lines
 from tbrm_train.recipes.rl_recipe import RlRecipe
 
 
@@ -142,7 +142,7 @@ def step_flops(shape: Shape, passes: Passes, recipe: RlRecipe, line: Mapping[str
 
 def read_ledger(output: Path, recipe: RlRecipe, shape: Shape) -> Ledger:
     """Return the costs of the run in a folder, as far as it has logged."""
-    metrics, timings, passes = _lines(output / METRICS), _lines(output / TIMINGS), passes_of(recipe)
+    metrics, timings, passes = read_lines(output / METRICS), read_lines(output / TIMINGS), passes_of(recipe)
     flops = [step_flops(shape, passes, recipe, line) for line in metrics]
     trained = _total(metrics, "tokens/trained")
     return Ledger(
@@ -170,10 +170,6 @@ def mean_ledger(ledgers: Sequence[Ledger]) -> Ledger:
         combined = max(found, default=math.nan) if "memory" in field.name else sum(found) / (len(found) or math.nan)
         values[field.name] = combined
     return Ledger(**values)
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _total(lines: Iterable[Mapping[str, Any]], name: str) -> float:

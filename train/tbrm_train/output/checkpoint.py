@@ -21,6 +21,7 @@ from typing import Any
 from tbrm_bench.disk import shown
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import FileLock, check_free, read_text, settle, write_files, write_text
+from tbrm_bench.strict_json import parse_json
 from tbrm_train.output.budget import Meter
 from tbrm_train.recipes.rl_recipe import RlRecipe
 from tbrm_train.recipes.rl_rules import read_stored_recipe, recipe_changes, recipe_toml
@@ -185,7 +186,7 @@ def prune(output: Path, *, keep_last: int) -> None:
 
 def _read(path: Path) -> StepCheckpoint:
     try:
-        meta = json.loads(read_text(path / META))
+        meta = parse_json(read_text(path / META), place=META, fix="remove it")
         score = float("nan") if meta["score"] is None else float(meta["score"])
         spent = {name: float(value) for name, value in meta.get("spent", {}).items()}
         return StepCheckpoint(path, int(meta["step"]), int(meta["world_size"]), score, spent)

@@ -21,8 +21,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import read_text
 from tbrm_bench.hub import Head, HubRepo, Upload, push_changes
 from tbrm_bench.hub.client import Backoff, holds_token, require_token
+from tbrm_bench.strict_json import parse_json
 from tbrm_train.recipes.rl_recipe import RlRecipe
 from tbrm_train.recipes.rl_rules import recipe_toml
 
@@ -119,7 +121,7 @@ def _push_waiting(outbox: Path, remote: HubRepo, recipe: RlRecipe, warn: Warn) -
 
 
 def _push(folder: Path, remote: HubRepo, recipe: RlRecipe) -> None:
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = parse_json(read_text(folder / "meta.json"), place=f"{folder}/meta.json", fix="remove that folder")
     uploads = [Upload(file.name, file) for file in sorted(folder.iterdir())]
     uploads.append(Upload("README.md", card(recipe, meta).encode()))
     remote.ensure(private=True)

@@ -12,19 +12,21 @@ training started before this file existed.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.files import write_text
+from tbrm_bench.files import read_text, write_text
 from tbrm_bench.grading import GRADER
 from tbrm_bench.prompts.render import prompts_hash
 from tbrm_bench.provenance import config_fingerprint, digest, versions
 from tbrm_bench.records import Sampling
 from tbrm_bench.run.plan import Plan
 from tbrm_bench.store import diff_locks
+from tbrm_bench.strict_json import checked_schema, parse_json
 from tbrm_bench.tasks.problems import golds_hash, rows_hash
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train.data.prompts import PromptSet, TrainingPrompt
@@ -112,15 +114,16 @@ def write_inputs(output: Path, inputs: Inputs) -> None:
 def read_inputs(output: Path) -> Inputs | None:
     """Return the stored inputs of a training, None without the file; raises RunFailed if it is damaged."""
     file = output / INPUTS
+    if not os.path.lexists(file):
+        return None
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["schema"] != SCHEMA:
-            raise RunFailed(f"{file} has schema {stored['schema']!r:.20}, this version reads {SCHEMA}; use a newer one")
+        stored = parse_json(read_text(file), place=str(file), fix="restore it or give output=DIR")
+        stored = checked_schema(stored, SCHEMA, place=str(file), fix="use the version that wrote it")
         facts, about = ({**stored[name]} for name in ("facts", "about"))
         return Inputs(facts, about, int(stored["from_step"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except UserError as error:
+        raise RunFailed(str(error)) from None
+    except (ValueError, KeyError, TypeError) as error:
         raise RunFailed(f"{file} cannot be read ({type(error).__name__}); restore it or give output=DIR") from None
 
 

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tbrm_bench.disk import disk_errors
-from tbrm_bench.files import write_text
+from tbrm_bench.files import read_text, write_text
 from tbrm_bench.report.loggers import Logger, open_loggers
+from tbrm_bench.strict_json import parse_json
 from tbrm_train.recipes.rl_recipe import Logging, RlRecipe
 
 METRICS, TIMINGS, VALIDATION = "metrics.jsonl", "timings.jsonl", "validation.jsonl"
@@ -75,6 +76,13 @@ class MetricsLog:
 def json_line(values: Mapping[str, float]) -> str:
     """Return the values as one line of JSON; NaN and infinities, which JSON does not have, as null."""
     return json.dumps({key: value if math.isfinite(value) else None for key, value in values.items()}) + "\n"
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log, in order; raises UserError for a file that is missing or a line that is damaged."""
+    fix = "resume the training, which writes the lines of its last steps again"
+    lines = read_text(file).splitlines()
+    return [parse_json(line, place=f"{file}, line {row},", fix=fix) for row, line in enumerate(lines, 1)]
 
 
 def keep_lines(file: Path, *, before: int) -> None:

@@ -7,6 +7,11 @@ from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.resources import data_dir
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """Return the file of each shipped recipe, by its name."""
+    return {path.stem: path for path in sorted(data_dir("recipes").glob("*.toml"))}
+
+
 def find_recipe(given: Path) -> Path:
     """Return the file of a recipe: a path as it is, a bare name where no such file is as the shipped recipe's.
 
@@ -15,7 +20,7 @@ def find_recipe(given: Path) -> Path:
     name = str(given)
     if name != given.name or name.endswith(".toml") or (given.exists() and not given.is_dir()):
         return given
-    shipped = {path.stem: path for path in data_dir("recipes").glob("*.toml")}
+    shipped = shipped_recipes()
     if name not in shipped:
         raise UserError(f"{name!r} is neither a file nor a shipped recipe; {did_you_mean(name, shipped)}")
     return shipped[name]

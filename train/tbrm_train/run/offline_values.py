@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from tbrm_bench.errors import RunFailed, UserError
-from tbrm_bench.files import write_text
+from tbrm_bench.files import read_text, write_text
+from tbrm_bench.strict_json import parse_json
 from tbrm_train.algorithms import ALGORITHMS
 from tbrm_train.data.prompts import TrainingPrompt, step_prompts
 from tbrm_train.learner.ranks import barrier
@@ -57,11 +58,11 @@ def value_table(
 def read_values(output: Path) -> Stored:
     """Return what is stored; raises RunFailed if the file is missing or damaged."""
     try:
-        stored = json.loads((output / VALUES).read_text(encoding="utf-8"))
+        stored = parse_json(read_text(output / VALUES), place=VALUES, fix="restore it")
         values = {str(name): float(value) for name, value in stored["values"].items()}
         questions = {str(name): str(text) for name, text in stored.get("questions", {}).items()}
         return Stored(int(stored["prompts"]), int(stored["tokens"]), values, questions)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(
             f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can "
             "reproduce it; restore it or start in a new folder, output=DIR"
