@@ -1,8 +1,8 @@
 """No gold with a changed digit, sign, relation, bracket, function or letter is right for the gold as it was.
 
-`tests/golden/mutations_accepted.txt` lists the changes that are accepted, each looked at, with the reason: minus zero, a value
-within the task's tolerance, a bound letter. `python tests/support/gold_mutations.py --data FOLDER` prints what
-differs from the list, with the texts, which may not enter the project.
+`tests/golden/mutations_accepted.txt` lists the changes that are accepted, each looked at, with the reason: minus zero,
+a value within the tolerance of the task, a bound letter. `python tests/support/gold_mutations.py --data FOLDER` prints
+what differs from the list, with the texts, which may not enter the project.
 """
 
 import random
