@@ -20,13 +20,17 @@ MAX_ENTRIES = 4096
 
 
 def score(given: Mapping[str, Any]) -> float:
-    """Return what the dataset's own scorer gives an answer, in [0, 1]; raises ValueError for another question."""
+    """Return what the dataset's own scorer gives an answer, in [0, 1]; raises ValueError for another question.
+
+    The answer None is the problem's own.
+    """
     problem = json.loads(given["problem"])
     name, options = problem["dataset"], json.dumps(problem["options"])
     entry = _entry(name, options, problem["index"])
     if fingerprint(entry["question"]) != problem["fingerprint"]:
         raise ValueError("the generator made another question")
-    found = _dataset(name, options).score_answer(given["answer"], entry)
+    answer = given["answer"] if given["answer"] is not None else entry["answer"]
+    found = _dataset(name, options).score_answer(answer, entry)
     return min(1.0, max(0.0, float(found)))
 
 

@@ -117,10 +117,6 @@ CHANGES: dict[str, tuple[Callable[[Given], None], str]] = {
         lambda given: edit(given.folder / "own.toml", "reason step by step", "think step by step"),
         "prompts.train.tokens is ",
     ),
-    "what the protocol accepts": (
-        lambda given: edit(given.folder / "own.toml", "strict_boxed = false", "strict_boxed = true"),
-        "prompts.strict_boxed is true, it was false",
-    ),
     "golds": (lambda given: edit_rows(given, lambda n, row: {**row, "a": "7"}), "prompts.train.golds is "),
     "questions": (ask_reversed, "prompts.train.tokens is "),
     "one row fewer": (
