@@ -8,6 +8,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 
 import re
 
+from tbrm_bench.grading.find.concluded import MATH, is_concluded, is_cut_off, is_retracted, last_sentence
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.units import names_a_unit
@@ -24,6 +25,7 @@ _ANSWER = {
     "####": re.compile("####"),
     "答案": re.compile(r"答案[^.:\n$\\]{0,8}?(?:是|为|：|:)"),  # noqa: RUF001
 }
+_LEADING = re.compile(r"(?:[A-Za-z']{2,}[, ]+)*")
 _REVERSED = re.compile(
     r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
     r" is (?:indeed )?(?:the|our|my)(?: \w{1,20}){0,2} answer\b"
@@ -45,11 +47,6 @@ _ASIDE = re.compile(
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 _CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
-_MATH = re.compile(
-    r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
-    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
-    re.DOTALL,
-)
 _JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
 _SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IGNORECASE)
 # What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
@@ -92,6 +89,8 @@ _MARKUP = "*_` \t\n"
 def tagged(text: str) -> str | None:
     """Return what is between the last `<answer>` tags, if there are any."""
     found = list(_TAGS.finditer(text)) if "</answer>" in text.lower() else []
+    if found and (_DENIED.match(text, found[-1].end()) or is_retracted(text[found[-1].end() :])):
+        return None
     return found[-1][1].strip().strip("$").strip() or None if found else None
 
 
@@ -101,16 +100,31 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     if not stripped:
         return None, "none"
     for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
-        ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
-        if ends:
-            answer = _after_anchor(stripped, max(ends))
-            return answer, source if answer else "none"
+        found = [last for word, pattern in anchors.items() if (last := _last_announced(stripped, word, pattern))]
+        if found:
+            end, answer = max(found)
+            return (answer, source) if answer and not is_retracted(stripped[end:]) else (None, "none")
     if "answer" in stripped[-400:].lower() and (found := _REVERSED.search(stripped[-400:])) is not None:
         value = found["answer"].strip("$")
+        if not _is_last_concluded(stripped, value):
+            return None, "none"
         if _DIGIT_OR_COMMAND.search(value) or _CHOICE.fullmatch(value):
             return value, "fallback"
+    if is_cut_off(stripped):
+        return None, "none"
+    stripped = stripped[: last_sentence(stripped)[1]].rstrip()
     answer = _last_value(stripped, is_whole=is_whole)
-    return answer, "fallback" if answer else "none"
+    return (answer, "fallback") if answer and _is_last_concluded(stripped, answer) else (None, "none")
+
+
+def _is_last_concluded(text: str, answer: str) -> bool:
+    """Return whether the last sentence holds an answer, or the first of several, and concludes it."""
+    first = split_top_level(answer, ",")
+    start = last_sentence(text)[0]
+    position, size = text.rfind(answer, start), len(answer)
+    if position < 0 and first:
+        position, size = text.rfind(first[0].strip(), start), len(first[0].strip())
+    return position >= 0 and is_concluded(text, position, position + size)
 
 
 def _without_proved(text: str) -> str:
@@ -119,8 +133,11 @@ def _without_proved(text: str) -> str:
     return text[: len(text) - len(found.group())].rstrip() if found and len(found.group()) < len(text) else text
 
 
-def _last_end(text: str, word: str, pattern: re.Pattern[str]) -> int | None:
-    """Return the end of the last match of a pattern that begins with a word; a few hundred are tried."""
+def _last_announced(text: str, word: str, pattern: re.Pattern[str]) -> tuple[int, str | None] | None:
+    """Return the answer behind the last match of a pattern that begins with a word and concludes, and where it ends.
+
+    A few hundred are tried. The answer is None where nothing readable follows.
+    """
     lowered = text.lower()
     lowered = lowered if len(lowered) == len(text) else text
     position = len(text)
@@ -130,8 +147,20 @@ def _last_end(text: str, word: str, pattern: re.Pattern[str]) -> int | None:
             return None
         match = pattern.match(text, position)
         if match is not None and _begins(text, position, heading=word == "answer" and match.group().endswith("\n")):
-            return match.end()
+            answer = _after_anchor(text, match.end())
+            start, end = _place(text, match.end(), answer)
+            if is_concluded(text, start, end) and not (is_cut_off(text) and last_sentence(text)[0] <= position):
+                return end, answer
     return None
+
+
+def _place(text: str, start: int, answer: str | None) -> tuple[int, int]:
+    """Return where an answer that follows is written, without the words that lead to it; `start` twice if nowhere."""
+    position = text.find(answer, start, start + MAX_AFTER_CHARS) if answer else -1
+    if answer is None or position < 0:
+        return start, start
+    words = _LEADING.match(answer)
+    return position + (words.end() if words and words.end() < len(answer) else 0), position + len(answer)
 
 
 def _begins(text: str, position: int, *, heading: bool) -> bool:
@@ -150,14 +179,14 @@ def _after_anchor(text: str, start: int) -> str | None:
     hope = _HOPE.search(rest)
     if hope:
         rest = rest[: hope.start()]
-    formula = _MATH.match(rest)
+    formula = MATH.match(rest)
     if formula:
         return None if _DENIED.match(rest, formula.end()) else _joined_formulas(rest, formula)
     end = _SENTENCE_END.search(rest)
     rest = rest[: end.start()] if end else rest
-    inner = _MATH.search(rest)
+    inner = MATH.search(rest)
     if inner and re.fullmatch(r"[A-Za-z ,'-]*", rest[: inner.start()]):
-        return _joined_formulas(rest[inner.start() :], _MATH.match(rest[inner.start() :]))
+        return _joined_formulas(rest[inner.start() :], MATH.match(rest[inner.start() :]))
     return _ASIDE.sub("", rest.strip(_MARKUP)).rstrip(".").strip(_MARKUP) or None
 
 
@@ -169,7 +198,7 @@ def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
         values.append(_inside(formula))
         position = formula.end()
         joint = _JOINT.match(rest, position)
-        formula = _MATH.match(rest, joint.end()) if joint else None
+        formula = MATH.match(rest, joint.end()) if joint else None
     if len(values) == 1 and (percent := re.match(r"\s*\\?%", rest[position:])):
         values[0] += percent.group().strip()
     return ", ".join(values) or None
@@ -196,7 +225,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
         if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
-    formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
+    formulas = list(MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         behind = tail[formulas[-1].end() :]
         return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
@@ -266,7 +295,7 @@ def _has_prose(value: str) -> bool:
 
 def _looks_like_prose(text: str) -> bool:
     if "$" in text or r"\(" in text:
-        return not _MATH.fullmatch(text.rstrip("."))
+        return not MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
     return len(words) >= 3 or (
         len(words) == 2 and words[0].lower() in ("we", "it", "this", "that", "so", "thus", "hence")

@@ -102,7 +102,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("faulty")
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_whatever_happens_to_a_worker_costs_the_verdict_that_is_to_blame(num_workers: int) -> None:
-    """Crashes, endless loops and bombs cost the answer its reward; kills and hangs do not. All around them is judged."""
+    """Crashes, endless loops and bombs cost the answer its reward, kills and hangs do not; all around is judged."""
     pairs = []
     for fault in OUTCOMES:
         roots = [f"{20 + int(fault)}", f"{30 + int(fault)}", f"{40 + int(fault)}", "21", fault]

@@ -1,0 +1,199 @@
+r"""Is a value concluded where it is written? Without a box only that counts as an answer.
+
+    So there are 12 apples.                 concluded
+    Suppose the answer is 12.               supposed; and so are questions, denials, guesses, plans, examples, quotes
+    The answer is 12. Wait, that is wrong.  retracted
+    so $a_5 = 33$. Next                     the text goes on
+
+A sentence is judged by its words before and behind the value, never by the value. What opens as a step or a reason may
+still conclude: "Let $2x = 34$, so $x = 17$".
+"""
+
+import re
+
+WINDOW = 400  # characters of a sentence on either side of its value
+MATH = re.compile(
+    r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
+    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
+    re.DOTALL,
+)
+_BOUNDARY = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\bvs)(?<!^\d)(?<!\n\d)[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
+_OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gives|equals|obtain|find))[\s*_]*$")
+_THEN = r"\b(?:so|thus|hence|therefore|consequently)\b|\\(?:implies|Rightarrow|therefore)\b|=>|[⇒∴→]"
+_GET = (
+    r"\b(?:then|giv(?:es|ing)|yield(?:s|ing)|(?:to|we|us|i) (?:get|find|obtain|conclude|see|have)|which (?:is|gives|equals|means)|"
+    r"it follows|must be|mak(?:es|ing))\b"
+)
+_START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*"
+# Words before a value, each with what behind them makes the value a conclusion all the same.
+_SUPPOSED = re.compile(
+    r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test|check)"
+    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|would imply|were to)\b",
+    re.IGNORECASE,
+)
+_IF = re.compile(r"(?<!only )(?<!even )\b(?:if|unless|provided)\b(?! and only| any\b)", re.IGNORECASE)
+_GUESSED = re.compile(
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|likely|plausibl[ey]|might|may be|may well be|could(?: well)? be|unsure"
+    r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought|at first|previously"
+    r"|tempting|naive(?:ly)?|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?|mistaken(?:ly)?)\b",
+    re.IGNORECASE,
+)
+_EXAMPLE = re.compile(
+    r"\b(?:for (?:example|instance)|as an? (?:example|illustration)|e\.g\.|such as|examples? (?:is|are|of|with)|example:)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(
+    r"\b(?:(?:problem|question|exercise|task|statement|puzzle|prompt)(?:'s)?(?: \w+){0,2} (?:says?|said|states?|stated|asks?|asked|gives|gave|tells?|wants?|mentions?|reads?|claims?)"
+    r"|according to the (?:problem|question|statement)|(?:is|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
+    re.IGNORECASE,
+)
+_STEP = re.compile(
+    _START
+    + r"(?:first(?:ly)?|second(?:ly)?|initially|to (?:begin|start)|begin|start|step (?:1|one)\b|case\s+\w+|next)\b",
+    re.IGNORECASE,
+)
+_NEXT = re.compile(r"^[\W_]*(?:next|first(?:ly)?|second(?:ly)?)\b", re.IGNORECASE)
+_PLAN = re.compile(
+    _START
+    + r"(?:(?:we|i|you|one)(?:'ll| will| shall|'d like| want| wish| aim| plan| hope| are going| are looking| are trying"
+    r"| (?:need|have|must|should|can|could)(?: to| now| first)* (?:find|show|prove|compute|check|verify|determine|solve|evaluate|count"
+    r"|calculate|consider|look|use|try))|let(?:'s| us| me|ting)?|denote|define|recall|remember|note|notice|observe|consider"
+    r"|given|we (?:are given|know)|it (?:remains|suffices)|(?:the|our|my) (?:goal|plan|aim|idea|strategy|approach|task)|goal|plan|idea"
+    r"|to (?:find|show|prove|compute|check|verify|determine|solve|evaluate|count|calculate|answer)"
+    r"|find|compute|determine|evaluate|calculate|show|prove|solve|verify|check|what|how|when|where|which|why|who|does|do|did|is|are"
+    r"|can|could|problem|question|q)\b(?!'s)",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r"^\W*(?:since|because|as|where|when|whenever|while|assum(?:e|es|ing)|given|with|for|using)\b", re.IGNORECASE
+)
+_DENIED = re.compile(
+    r"\b(?:cannot|can ?not|never|neither|nor|not|no longer|impossible|\w+n['’]t|excludes?|excluded|rules? out|ruled out|except|other than|instead of"  # noqa: RUF001
+    r"|rather than|contradict(?:s|ing|ion)?|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
+    re.IGNORECASE,
+)
+_NOT_ONLY = re.compile(
+    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b|\bnot\b[^,;.]{1,40}\bbut\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}", re.IGNORECASE)  # noqa: RUF001
+# Words behind a value.
+_UNSAID = re.compile(
+    r"^[\s$*_.,;:)\\\]–—-]*(?:(?:which|that|this|and|but|it|solution|value|answer|the answer)\s+)*"  # noqa: RUF001
+    r"(?:(?:is|was|are|were|would be|can|could|does|do|did|gives?|yields?|leads? to|seems?|looks)\s?)*"
+    r"(?:(?:a|an|clearly|also|of course|obviously|too)\s+)*"
+    r"(?:not\b|n['’]t\b|cannot\b|never\b|contradict|impossib|absurd|wrong|incorrect|false\b|fails?\b|invalid|mistake|excluded|ruled out"  # noqa: RUF001
+    r"|(?:one|just one|only one) (?:example|possibility|candidate|option)|an? (?:example|candidate|guess|possibility)|tempting"
+    r"|unlikely|possible\b|plausible|likely\b|too (?:big|large|small|high|low|many|few))",
+    re.IGNORECASE,
+)
+_NOT_BUT_THIS = re.compile(r"^\W*not\b", re.IGNORECASE)  # "17, not 18"
+_HEDGED = re.compile(
+    r"\b(?:or|but|and) (?:\w+ )?(?:maybe|perhaps|possibly|probably)\b|\b(?:maybe|perhaps|possibly|probably|i guess|i suppose|not (?:\w+ )?(?:sure|certain)|unsure|for example"
+    r"|for instance|if i\b|wait\b|hmm+|oops|a contradiction)|\b(?:a|my|just|only a|first|rough|wild) guess\b",
+    re.IGNORECASE,
+)
+_RETRACTED = re.compile(
+    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\bscratch that\b|\bon second thoughts?\b|\bcorrection\s*:"  # noqa: RUF001
+    r"|\b(?:that|this|it|which|the above|my answer|that answer|this answer)(?:'s| is| was| seems| must be| looks| cannot be| can't be)"
+    r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible|it)|impossible|a mistake|an error|false)\b"
+    r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b|\b(?:i am|i'm|we are) not (?:\w+ )?(?:sure|certain)\b"
+    r"|\bactually,? (?:no|that|this|it)\b|(?:^|[.!?]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do|check|calculate|compute|consider|think|examine|visit|start)|try again|start over)"
+    r"|\b(?:that|this|it|which) (?:does not|doesn't|cannot|can't|did not|didn't) (?:work|fit|hold|satisfy|match|be)\b|\bnot the (?:final |right |correct )?answer\b)",
+    re.IGNORECASE,
+)
+_CUT = re.compile(
+    r"(?:(?<![\\$])\b(?:and|then|so|next|thus|hence|therefore|but|or|we|the|an|to|of|which|is|are|be|now|because|since|where"
+    r"|with|for|by|from|that|if|let|also|first|finally|this|has|have|into|than|let's)|[,:;(+=*×·])$",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_CLOSING = re.compile(
+    r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
+    r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
+    re.IGNORECASE,
+)
+
+
+def is_concluded(text: str, start: int, end: int) -> bool:
+    """Return whether the value at text[start:end], or announced there, is what its sentence concludes."""
+    masked = _masked(text[max(0, start - WINDOW) : start])
+    before = text[start - len(masked) + _sentence_start(masked) : start]
+    ahead = text[end : end + WINDOW]
+    stop = _BOUNDARY.search(_masked(ahead))
+    behind = ahead[: stop.start()] if stop else ahead
+    if stop and stop.group()[:1] in "?？" or ahead[len(behind) :].lstrip()[:1] == "?":  # noqa: RUF001
+        return False
+    return _may_follow(before) and not _takes_back(behind)
+
+
+def is_retracted(later: str) -> bool:
+    """Return whether the text behind a conclusion takes it back."""
+    return _RETRACTED.search(later) is not None
+
+
+def last_sentence(text: str) -> tuple[int, int]:
+    """Return where the last sentence begins and ends, closing words such as "I hope it is correct." left aside."""
+    end = len(text)
+    for _ in range(3):
+        masked = _masked(text[max(0, end - 2 * WINDOW) : end].rstrip())
+        start = end - len(text[max(0, end - 2 * WINDOW) : end]) + _sentence_start(masked)
+        if not start or not _CLOSING.fullmatch(text[start:end].strip()):
+            break
+        end = start
+    return start, end
+
+
+def is_cut_off(text: str) -> bool:
+    """Return whether a text ends in the middle of a sentence."""
+    return _CUT.search(text[-WINDOW:].rstrip(" \t\n*_`")) is not None
+
+
+def _may_follow(before: str) -> bool:
+    """Return whether these words of a sentence lead to a conclusion."""
+    for pattern, excuse in (
+        (_SUPPOSED, None), (_EXAMPLE, None), (_QUOTED, _THEN), (_GUESSED, r"\bbut\b|" + _THEN), (_IF, _THEN), (_STEP, _THEN),
+        (_NEXT, _THEN), (_PLAN, f"{_THEN}|{_GET}"),
+    ):  # fmt: skip
+        found = pattern.search(before)
+        if found and not (excuse and re.search(excuse, before[found.end() :], re.IGNORECASE)):
+            return False
+    clause = _clause(before)
+    if _REASON.match(clause):
+        return False
+    return _DENIED.search(_NOT_ONLY.sub("", clause)) is None
+
+
+def _clause(before: str) -> str:
+    """Return the last clause; all where it only ends a verb: "cannot, by symmetry, be"."""
+    start = 0
+    for found in _CLAUSE.finditer(before):
+        start = found.end()
+    clause = before[start:]
+    return before if re.fullmatch(r"\W*(?:be|equal|have)?\W*", clause) and not re.search(_THEN, before) else clause
+
+
+def _takes_back(behind: str) -> bool:
+    if _HEDGED.search(behind) or _RETRACTED.search(behind):
+        return True
+    found = _UNSAID.match(behind)
+    return found is not None and not (behind.lstrip()[:1] == "," and _NOT_BUT_THIS.match(behind))
+
+
+def _masked(text: str) -> str:
+    """Return a text of the same length without the marks inside its formulas."""
+    return MATH.sub(lambda found: "x" * len(found.group()), text) if "$" in text or "\\" in text else text
+
+
+def _sentence_start(masked: str) -> int:
+    """Return where the last sentence begins; a line that leads to the next one belongs to it."""
+    start = 0
+    bare_end = len(masked.rstrip())
+    for found in _BOUNDARY.finditer(masked):
+        if found.end() >= bare_end:
+            break
+        if found.group() == "\n" and (
+            _OPEN_LINE.search(masked[start : found.start()]) or not masked[start : found.start()].strip()
+        ):
+            continue
+        start = found.end()
+    return start
