@@ -21,19 +21,19 @@ _BOUNDARY = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\bvs)(?<!^\d)(?<!\n\
 _OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gives|equals|obtain|find))[\s*_]*$")
 _THEN = r"\b(?:so|thus|hence|therefore|consequently)\b|\\(?:implies|Rightarrow|therefore)\b|=>|[⇒∴→]"
 _GET = (
-    r"\b(?:then|giv(?:es|ing)|yield(?:s|ing)|(?:to|we|us|i) (?:get|find|obtain|conclude|see|have)|which (?:is|gives|equals|means)|"
-    r"it follows|must be|mak(?:es|ing))\b"
+    r"\b(?:then|giv(?:es|ing)|yield(?:s|ing)|(?:we|us|i|and|to) (?:get|obtain)|(?:we|us|i) (?:find|conclude|see|have)"
+    r"|which (?:is|gives|equals|means)|it follows|must be|mak(?:es|ing))\b"
 )
 _START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*"
 # Words before a value, each with what behind them makes the value a conclusion all the same.
 _SUPPOSED = re.compile(
     r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test|check)"
-    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|would imply|were to)\b",
+    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on|by) (?:the |this |our )?(?:assumption|hypothesis)|would imply|were to)\b",
     re.IGNORECASE,
 )
 _IF = re.compile(r"(?<!only )(?<!even )\b(?:if|unless|provided)\b(?! and only| any\b)", re.IGNORECASE)
 _GUESSED = re.compile(
-    r"\b(?:maybe|perhaps|possibly|probably|presumably|likely|plausibl[ey]|might|may be|may well be|could(?: well)? be|unsure"
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|plausibl[ey]|(?:is|are) (?:most |very |quite )?likely(?! (?:number|value|outcome))|likely (?:that|the answer)|might|may be|may well be|could(?: well)? be|unsure"
     r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought|at first|previously"
     r"|tempting|naive(?:ly)?|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?|mistaken(?:ly)?)\b",
     re.IGNORECASE,
@@ -44,7 +44,7 @@ _EXAMPLE = re.compile(
 )
 _QUOTED = re.compile(
     r"\b(?:(?:problem|question|exercise|task|statement|puzzle|prompt)(?:'s)?(?: \w+){0,2} (?:says?|said|states?|stated|asks?|asked|gives|gave|tells?|wants?|mentions?|reads?|claims?)"
-    r"|according to the (?:problem|question|statement)|(?:is|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
+    r"|(?:according to|in|from|by|per) the (?:problem|question|statement|exercise)\b|as given\b|(?:is|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
     re.IGNORECASE,
 )
 _STEP = re.compile(
@@ -55,13 +55,20 @@ _STEP = re.compile(
 _NEXT = re.compile(r"^[\W_]*(?:next|first(?:ly)?|second(?:ly)?)\b", re.IGNORECASE)
 _PLAN = re.compile(
     _START
-    + r"(?:(?:we|i|you|one)(?:'ll| will| shall|'d like| want| wish| aim| plan| hope| are going| are looking| are trying"
-    r"| (?:need|have|must|should|can|could)(?: to| now| first)* (?:find|show|prove|compute|check|verify|determine|solve|evaluate|count"
-    r"|calculate|consider|look|use|try))|let(?:'s| us| me|ting)?|denote|define|recall|remember|note|notice|observe|consider"
-    r"|given|we (?:are given|know)|it (?:remains|suffices)|(?:the|our|my) (?:goal|plan|aim|idea|strategy|approach|task)|goal|plan|idea"
-    r"|to (?:find|show|prove|compute|check|verify|determine|solve|evaluate|count|calculate|answer)"
-    r"|find|compute|determine|evaluate|calculate|show|prove|solve|verify|check|what|how|when|where|which|why|who|does|do|did|is|are"
-    r"|can|could|problem|question|q)\b(?!'s)",
+    + r"(?:(?:we|i|you|one)(?: now| then| first| next| also| still| only| just)?(?:'ll| will| shall|'d like| want| wish| aim"
+    r"| plan| hope| are going| are looking| are trying| (?:need|have|must|should|can|could)(?: to| now| first)* (?:find|show|prove"
+    r"|compute|check|verify|determine|solve|evaluate|count|calculate|consider|look|use|try))"
+    r"|it (?:remains|suffices)|(?:the|our|my) (?:goal|plan|aim|idea|strategy|approach|task)|goal|plan|idea"
+    r"|to (?:show|prove|check|verify)|problem|question|q)\b(?!'s)",
+    re.IGNORECASE,
+)
+_ORDER = re.compile(
+    _START + r"(?:let(?:'s| us| me|ting)?|denote|define|recall|remember|note|notice|observe|consider"
+    r"|given|we (?:are given|know)|to (?:find|compute|determine|solve|evaluate|count|calculate|answer|get|see)"
+    r"|find|compute|determine|evaluate|calculate|show|prove|solve|verify|check|what|how|when|where|which|why|who|does|do|did|is"
+    r"|are|can|could|were|say)\b(?!'s)|(?:^|,)\W*let\b"
+    r"|^\W*(?:\w+ )?(?:set(?:ting)?|put(?:ting)?|take|taking|pick|choos(?:e|ing)|substitut(?:e|ing)|writ(?:e|ing)|fix|plug)\s+"
+    r"(?:in )?(?=\$|\\\(|[a-zA-Z]\w?\s*=)",
     re.IGNORECASE,
 )
 _REASON = re.compile(
@@ -69,11 +76,17 @@ _REASON = re.compile(
 )
 _DENIED = re.compile(
     r"\b(?:cannot|can ?not|never|neither|nor|not|no longer|impossible|\w+n['’]t|excludes?|excluded|rules? out|ruled out|except|other than|instead of"  # noqa: RUF001
-    r"|rather than|contradict(?:s|ing|ion)?|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
+    r"|no (?:\w+ ){1,3}(?:with|for|where|when|has|have|is|exists?)|rather than|contradict(?:s|ing|ion)?|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
+    re.IGNORECASE,
+)
+# A bound is no value.
+_BOUND = re.compile(
+    r"(?:(?:greater|less|more|fewer|larger|smaller|bigger|higher|lower|other) than|at (?:most|least)|exceeds?|different from"
+    r"|bounded (?:above |below )?by|up to|not)[\s$*(\\]*(?:[a-zA-Z]\w?\s*=\s*)?$",
     re.IGNORECASE,
 )
 _NOT_ONLY = re.compile(
-    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b|\bnot\b[^,;.]{1,40}\bbut\b",
+    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b|\bnot\b[^,;.]{1,40}\bbut\b|\b(?:who|which|that|whose)\s+(?:\w+\s+){0,3}?(?:not|never|cannot|\w+n['’]t)\b(?=[^,;]*(?:\bis\b|\bare\b|=|\bequals?\b))",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}", re.IGNORECASE)  # noqa: RUF001
@@ -87,14 +100,14 @@ _UNSAID = re.compile(
     r"|unlikely|possible\b|plausible|likely\b|too (?:big|large|small|high|low|many|few))",
     re.IGNORECASE,
 )
-_NOT_BUT_THIS = re.compile(r"^\W*not\b", re.IGNORECASE)  # "17, not 18"
+_NOT_BUT_THIS = re.compile(r"^[\s$)\\\]*_]*,\s*(?:and )?not\b", re.IGNORECASE)  # "17, not 18"
 _HEDGED = re.compile(
     r"\b(?:or|but|and) (?:\w+ )?(?:maybe|perhaps|possibly|probably)\b|\b(?:maybe|perhaps|possibly|probably|i guess|i suppose|not (?:\w+ )?(?:sure|certain)|unsure|for example"
     r"|for instance|if i\b|wait\b|hmm+|oops|a contradiction)|\b(?:a|my|just|only a|first|rough|wild) guess\b",
     re.IGNORECASE,
 )
 _RETRACTED = re.compile(
-    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\bscratch that\b|\bon second thoughts?\b|\bcorrection\s*:"  # noqa: RUF001
+    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\b(?:scratch|strike|ignore|disregard|forget) that\b|\bnever ?mind\b|\bsorry\b|\bon second thoughts?\b|\bcorrection\s*:"  # noqa: RUF001
     r"|\b(?:that|this|it|which|the above|my answer|that answer|this answer)(?:'s| is| was| seems| must be| looks| cannot be| can't be)"
     r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible|it)|impossible|a mistake|an error|false)\b"
     r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b|\b(?:i am|i'm|we are) not (?:\w+ )?(?:sure|certain)\b"
@@ -104,9 +117,10 @@ _RETRACTED = re.compile(
 )
 _CUT = re.compile(
     r"(?:(?<![\\$])\b(?:and|then|so|next|thus|hence|therefore|but|or|we|the|an|to|of|which|is|are|be|now|because|since|where"
-    r"|with|for|by|from|that|if|let|also|first|finally|this|has|have|into|than|let's)|[,:;(+=*×·])$",  # noqa: RUF001
+    r"|with|for|by|from|that|if|let|also|first|finally|this|has|have|into|than|let's|plus|minus|times)|[,:;(+=*×·])$",  # noqa: RUF001
     re.IGNORECASE,
 )
+_OPEN_FORMULA = re.compile(r"\$[a-zA-Z\\][^$]*$|\\[(\[][^$)\]]*$")
 _CLOSING = re.compile(
     r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
     r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
@@ -145,20 +159,21 @@ def last_sentence(text: str) -> tuple[int, int]:
 
 def is_cut_off(text: str) -> bool:
     """Return whether a text ends in the middle of a sentence."""
-    return _CUT.search(text[-WINDOW:].rstrip(" \t\n*_`")) is not None
+    tail = text[-WINDOW:].rstrip(" \t\n*_`")
+    return _CUT.search(tail) is not None or _OPEN_FORMULA.search(_masked(tail)) is not None
 
 
 def _may_follow(before: str) -> bool:
     """Return whether these words of a sentence lead to a conclusion."""
     for pattern, excuse in (
         (_SUPPOSED, None), (_EXAMPLE, None), (_QUOTED, _THEN), (_GUESSED, r"\bbut\b|" + _THEN), (_IF, _THEN), (_STEP, _THEN),
-        (_NEXT, _THEN), (_PLAN, f"{_THEN}|{_GET}"),
+        (_NEXT, _THEN), (_PLAN, _THEN), (_ORDER, f"{_THEN}|{_GET}"),
     ):  # fmt: skip
-        found = pattern.search(before)
-        if found and not (excuse and re.search(excuse, before[found.end() :], re.IGNORECASE)):
-            return False
+        for found in pattern.finditer(before):
+            if not (excuse and re.search(excuse, before[found.end() :], re.IGNORECASE)):
+                return False
     clause = _clause(before)
-    if _REASON.match(clause):
+    if _REASON.match(clause) or _BOUND.search(before):
         return False
     return _DENIED.search(_NOT_ONLY.sub("", clause)) is None
 
@@ -176,7 +191,7 @@ def _takes_back(behind: str) -> bool:
     if _HEDGED.search(behind) or _RETRACTED.search(behind):
         return True
     found = _UNSAID.match(behind)
-    return found is not None and not (behind.lstrip()[:1] == "," and _NOT_BUT_THIS.match(behind))
+    return found is not None and _NOT_BUT_THIS.match(behind) is None
 
 
 def _masked(text: str) -> str:

@@ -47,12 +47,13 @@ _ASIDE = re.compile(
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 _CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
+_ATTAINED = re.compile(r"\b(?:achieved|attained|reached|obtained|occurring|when|since|because)\b[^.$\\]*$")
 _JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
 _SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IGNORECASE)
 # What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
 _CONNECTORS = re.compile(
     r"=|:|\b(?:is|are|be|was|were|equals?|gives?|gives us|gets?|got|have|has|find|obtain|total(?:s|ling)?"
-    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|yields?|requires?|becomes?)\b|'s\b"
+    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|sells?|ran|runs|made|ate|buys|bought|yields?|requires?|becomes?)\b|'s\b"
 )
 _LABEL = re.compile(
     r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|a|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$",
@@ -119,12 +120,12 @@ def stated(text: str, *, is_whole: bool) -> Stated:
 
 def _is_last_concluded(text: str, answer: str) -> bool:
     """Return whether the last sentence holds an answer, or the first of several, and concludes it."""
-    first = split_top_level(answer, ",")
     start = last_sentence(text)[0]
-    position, size = text.rfind(answer, start), len(answer)
-    if position < 0 and first:
-        position, size = text.rfind(first[0].strip(), start), len(first[0].strip())
-    return position >= 0 and is_concluded(text, position, position + size)
+    for value in (answer, *(item.strip() for item in split_top_level(answer, ",")[:1])):
+        position = text.rfind(value, start)
+        if position >= 0:
+            return is_concluded(text, *_place(text, position, value))
+    return False
 
 
 def _without_proved(text: str) -> str:
@@ -214,6 +215,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     if not is_whole and not _DIGIT_OR_COMMAND.search(text) and not _CHOICE.fullmatch(text.strip(_MARKUP + ".")):
         return None
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
+    sentence = line[-(len(text) - last_sentence(text)[0]) :]
     label = _LABEL.match(line)
     if label and "$" not in line and "\\(" not in line:
         return label["answer"].strip(_MARKUP).rstrip(".")
@@ -235,7 +237,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     counted = _BOLD_COUNT.fullmatch(line)
     if counted:
         return counted[1].strip()
-    return _stated_by(line)
+    return _stated_by(sentence)
 
 
 def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
@@ -258,6 +260,8 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
         _FOR_ALL.search(tail, 0, formulas[-1].start())
         or _LETTERS_OF.search(tail, formulas[-2].end(), formulas[-1].end())
     ):
+        formulas = formulas[:-1]
+    while len(formulas) > 1 and _ATTAINED.search(tail, formulas[-2].end(), formulas[-1].start()):
         formulas = formulas[:-1]
     values = [_right_side(_inside(formulas[-1]))]
     start = formulas[-1].start()
