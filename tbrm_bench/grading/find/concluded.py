@@ -14,7 +14,8 @@ import re
 WINDOW = 400  # characters of a sentence on either side of its value
 MATH = re.compile(
     r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
-    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
+    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation"
+    r"|gather|eqnarray)",
     re.DOTALL,
 )
 _BOUNDARY = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\bvs)(?<!^\d)(?<!\n\d)[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
@@ -28,23 +29,31 @@ _START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*"
 # Words before a value, each with what behind them makes the value a conclusion all the same.
 _SUPPOSED = re.compile(
     r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test|check)"
-    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on|by) (?:the |this |our )?(?:assumption|hypothesis)|would imply|were to)\b",
+    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on"
+    r"|by) (?:the |this |our )?(?:assumption|hypothesis)|would imply|were to)\b",
     re.IGNORECASE,
 )
 _IF = re.compile(r"(?<!only )(?<!even )\b(?:if|unless|provided)\b(?! and only| any\b)", re.IGNORECASE)
 _GUESSED = re.compile(
-    r"\b(?:maybe|perhaps|possibly|probably|presumably|plausibl[ey]|(?:is|are) (?:most |very |quite )?likely(?! (?:number|value|outcome))|likely (?:that|the answer)|might|may be|may well be|could(?: well)? be|unsure"
-    r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought|at first|previously"
-    r"|tempting|naive(?:ly)?|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?|mistaken(?:ly)?)\b",
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|plausibl[ey]|(?:is|are) (?:most |very "
+    r"|quite )?likely(?! (?:number|value|outcome))|likely (?:that|the answer)|might|may be|may well be"
+    r"|could(?: well)? be|unsure"
+    r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought"
+    r"|at first|previously"
+    r"|tempting|naive(?:ly)?|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?"
+    r"|mistaken(?:ly)?)\b",
     re.IGNORECASE,
 )
 _EXAMPLE = re.compile(
-    r"\b(?:for (?:example|instance)|as an? (?:example|illustration)|e\.g\.|such as|examples? (?:is|are|of|with)|example:)",
+    r"\b(?:for (?:example|instance)|as an? (?:example|illustration)|e\.g\.|such as|examples? (?:is|are"
+    r"|of|with)|example:)",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(
-    r"\b(?:(?:problem|question|exercise|task|statement|puzzle|prompt)(?:'s)?(?: \w+){0,2} (?:says?|said|states?|stated|asks?|asked|gives|gave|tells?|wants?|mentions?|reads?|claims?)"
-    r"|(?:according to|in|from|by|per) the (?:problem|question|statement|exercise)\b|as given\b|(?:is|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
+    r"\b(?:(?:problem|question|exercise|task|statement|puzzle|prompt)(?:'s)?(?: \w+){0,2} (?:says?|said"
+    r"|states?|stated|asks?|asked|gives|gave|tells?|wants?|mentions?|reads?|claims?)"
+    r"|(?:according to|in|from|by|per) the (?:problem|question|statement|exercise)\b|as given\b|(?:is"
+    r"|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
     re.IGNORECASE,
 )
 _STEP = re.compile(
@@ -54,9 +63,10 @@ _STEP = re.compile(
 )
 _NEXT = re.compile(r"^[\W_]*(?:next|first(?:ly)?|second(?:ly)?)\b", re.IGNORECASE)
 _PLAN = re.compile(
-    _START
-    + r"(?:(?:we|i|you|one)(?: now| then| first| next| also| still| only| just)?(?:'ll| will| shall|'d like| want| wish| aim"
-    r"| plan| hope| are going| are looking| are trying| (?:need|have|must|should|can|could)(?: to| now| first)* (?:find|show|prove"
+    _START + r"(?:(?:we|i|you|one)(?: now| then| first| next| also| still| only| just)?(?:'ll| will| shall"
+    r"|'d like| want| wish| aim"
+    r"| plan| hope| are going| are looking| are trying| (?:need|have|must|should|can|could)(?: to| now"
+    r"| first)* (?:find|show|prove"
     r"|compute|check|verify|determine|solve|evaluate|count|calculate|consider|look|use|try))"
     r"|it (?:remains|suffices)|(?:the|our|my) (?:goal|plan|aim|idea|strategy|approach|task)|goal|plan|idea"
     r"|to (?:show|prove|check|verify)|problem|question|q)\b(?!'s)",
@@ -65,9 +75,11 @@ _PLAN = re.compile(
 _ORDER = re.compile(
     _START + r"(?:let(?:'s| us| me|ting)?|denote|define|recall|remember|note|notice|observe|consider"
     r"|given|we (?:are given|know)|to (?:find|compute|determine|solve|evaluate|count|calculate|answer|get|see)"
-    r"|find|compute|determine|evaluate|calculate|show|prove|solve|verify|check|what|how|when|where|which|why|who|does|do|did|is"
+    r"|find|compute|determine|evaluate|calculate|show|prove|solve|verify|check|what|how|when|where|which"
+    r"|why|who|does|do|did|is"
     r"|are|can|could|were|say)\b(?!'s)|(?:^|,)\W*let\b"
-    r"|^\W*(?:\w+ )?(?:set(?:ting)?|put(?:ting)?|take|taking|pick|choos(?:e|ing)|substitut(?:e|ing)|writ(?:e|ing)|fix|plug)\s+"
+    r"|^\W*(?:\w+ )?(?:set(?:ting)?|put(?:ting)?|take|taking|pick|choos(?:e|ing)|substitut(?:e|ing)"
+    r"|writ(?:e|ing)|fix|plug)\s+"
     r"(?:in )?(?=\$|\\\(|[a-zA-Z]\w?\s*=)",
     re.IGNORECASE,
 )
@@ -75,55 +87,83 @@ _REASON = re.compile(
     r"^\W*(?:since|because|as|where|when|whenever|while|assum(?:e|es|ing)|given|with|for|using)\b", re.IGNORECASE
 )
 _DENIED = re.compile(
-    r"\b(?:cannot|can ?not|never|neither|nor|not|no longer|impossible|\w+n['’]t|excludes?|excluded|rules? out|ruled out|except|other than|instead of"  # noqa: RUF001
-    r"|no (?:\w+ ){1,3}(?:with|for|where|when|has|have|is|exists?)|rather than|contradict(?:s|ing|ion)?|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
+    r"\b(?:cannot|can ?not|never|neither|nor|not|no longer|impossible|\w+n['’]t|excludes?|excluded"  # noqa: RUF001
+    r"|rules? out|ruled out|except|other than|instead of"
+    r"|no (?:\w+ ){1,3}(?:with|for|where|when|has|have|is|exists?)|rather than|contradict(?:s|ing|ion)?"
+    r"|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
     re.IGNORECASE,
 )
 # A bound is no value.
 _BOUND = re.compile(
-    r"(?:(?:greater|less|more|fewer|larger|smaller|bigger|higher|lower|other) than|at (?:most|least)|exceeds?|different from"
+    r"(?:(?:greater|less|more|fewer|larger|smaller|bigger|higher|lower|other) than|at (?:most|least)"
+    r"|exceeds?|different from"
     r"|bounded (?:above |below )?by|up to|not)[\s$*(\\]*(?:[a-zA-Z]\w?\s*=\s*)?$",
     re.IGNORECASE,
 )
 _NOT_ONLY = re.compile(
-    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b|\bnot\b[^,;.]{1,40}\bbut\b|\b(?:who|which|that|whose)\s+(?:\w+\s+){0,3}?(?:not|never|cannot|\w+n['’]t)\b(?=[^,;]*(?:\bis\b|\bare\b|=|\bequals?\b))",
+    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b"
+    r"|\bnot\b[^,;.]{1,40}\bbut\b|\b(?:who|which|that|whose)\s+(?:\w+\s+){0,3}?(?:not|never|cannot"
+    r"|\w+n['’]t)\b(?=[^,;]*(?:\bis\b|\bare\b|=|\bequals?\b))",  # noqa: RUF001
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}", re.IGNORECASE)  # noqa: RUF001
+_CLAUSE = re.compile(
+    rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_OPENINGS = (
+    *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_QUOTED, _IF, _STEP, _NEXT, _PLAN)),
+    (_GUESSED, re.compile(rf"\bbut\b|{_THEN}", re.IGNORECASE)),
+    (_ORDER, re.compile(f"{_THEN}|{_GET}", re.IGNORECASE)),
+)
 # Words behind a value.
 _UNSAID = re.compile(
     r"^[\s$*_.,;:)\\\]–—-]*(?:(?:which|that|this|and|but|it|solution|value|answer|the answer)\s+)*"  # noqa: RUF001
     r"(?:(?:is|was|are|were|would be|can|could|does|do|did|gives?|yields?|leads? to|seems?|looks)\s?)*"
     r"(?:(?:a|an|clearly|also|of course|obviously|too)\s+)*"
-    r"(?:not\b|n['’]t\b|cannot\b|never\b|contradict|impossib|absurd|wrong|incorrect|false\b|fails?\b|invalid|mistake|excluded|ruled out"  # noqa: RUF001
-    r"|(?:one|just one|only one) (?:example|possibility|candidate|option)|an? (?:example|candidate|guess|possibility)|tempting"
+    r"(?:not\b|n['’]t\b|cannot\b|never\b|contradict|impossib|absurd|wrong|incorrect|false\b|fails?\b"  # noqa: RUF001
+    r"|invalid|mistake|excluded|ruled out"
+    r"|(?:one|just one|only one) (?:example|possibility|candidate|option)|an? (?:example|candidate|guess"
+    r"|possibility)|tempting"
     r"|unlikely|possible\b|plausible|likely\b|too (?:big|large|small|high|low|many|few))",
     re.IGNORECASE,
 )
 _NOT_BUT_THIS = re.compile(r"^[\s$)\\\]*_]*,\s*(?:and )?not\b", re.IGNORECASE)  # "17, not 18"
 _HEDGED = re.compile(
-    r"\b(?:or|but|and) (?:\w+ )?(?:maybe|perhaps|possibly|probably)\b|\b(?:maybe|perhaps|possibly|probably|i guess|i suppose|not (?:\w+ )?(?:sure|certain)|unsure|for example"
+    r"\b(?:or|but|and) (?:\w+ )?(?:maybe|perhaps|possibly|probably)\b|\b(?:maybe|perhaps|possibly"
+    r"|probably|i guess|i suppose|not (?:\w+ )?(?:sure|certain)|unsure|for example"
     r"|for instance|if i\b|wait\b|hmm+|oops|a contradiction)|\b(?:a|my|just|only a|first|rough|wild) guess\b",
     re.IGNORECASE,
 )
 _RETRACTED = re.compile(
-    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\b(?:scratch|strike|ignore|disregard|forget) that\b|\bnever ?mind\b|\bsorry\b|\bon second thoughts?\b|\bcorrection\s*:"  # noqa: RUF001
-    r"|\b(?:that|this|it|which|the above|my answer|that answer|this answer)(?:'s| is| was| seems| must be| looks| cannot be| can't be)"
-    r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible|it)|impossible|a mistake|an error|false)\b"
-    r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b|\b(?:i am|i'm|we are) not (?:\w+ )?(?:sure|certain)\b"
-    r"|\bactually,? (?:no|that|this|it)\b|(?:^|[.!?]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do|check|calculate|compute|consider|think|examine|visit|start)|try again|start over)"
-    r"|\b(?:that|this|it|which) (?:does not|doesn't|cannot|can't|did not|didn't) (?:work|fit|hold|satisfy|match|be)\b|\bnot the (?:final |right |correct )?answer\b)",
+    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\b(?:scratch"  # noqa: RUF001
+    r"|strike|ignore|disregard|forget) that\b|\bnever ?mind\b|\bsorry\b|\bon second thoughts?\b"
+    r"|\bcorrection\s*:"
+    r"|\b(?:that|this|it|which|the above|my answer|that answer|this answer)(?:'s| is| was| seems"
+    r"| must be| looks| cannot be| can't be)"
+    r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible|it)|impossible"
+    r"|a mistake|an error|false)\b"
+    r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b|\b(?:i am"
+    r"|i'm|we are) not (?:\w+ )?(?:sure|certain)\b"
+    r"|\bactually,? (?:no|that|this|it)\b|(?:^|[.!?]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do"
+    r"|check|calculate|compute|consider|think|examine|visit|start)|try again|start over)"
+    r"|\b(?:that|this|it|which) (?:does not|doesn't|cannot|can't|did not|didn't) (?:work|fit|hold"
+    r"|satisfy|match|be)\b|\bnot the (?:final |right |correct )?answer\b)",
     re.IGNORECASE,
 )
 _CUT = re.compile(
-    r"(?:(?<![\\$])\b(?:and|then|so|next|thus|hence|therefore|but|or|we|the|an|to|of|which|is|are|be|now|because|since|where"
-    r"|with|for|by|from|that|if|let|also|first|finally|this|has|have|into|than|let's|plus|minus|times)|[,:;(+=*×·])$",  # noqa: RUF001
+    r"(?:(?<![\\$])\b(?:and|then|so|next|thus|hence|therefore|but|or|we|the|an|to|of|which|is|are|be|now"
+    r"|because|since|where"
+    r"|with|for|by|from|that|if|let|also|first|finally|this|has|have|into|than|let's|plus|minus|times)"
+    r"|[,:;(+=*×·])$",  # noqa: RUF001
     re.IGNORECASE,
 )
 _OPEN_FORMULA = re.compile(r"\$[a-zA-Z\\][^$]*$|\\[(\[][^$)\]]*$")
 _CLOSING = re.compile(
-    r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
-    r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
+    r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was"
+    r"|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
+    r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b"
+    r"|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
     re.IGNORECASE,
 )
 
@@ -135,7 +175,7 @@ def is_concluded(text: str, start: int, end: int) -> bool:
     ahead = text[end : end + WINDOW]
     stop = _BOUNDARY.search(_masked(ahead))
     behind = ahead[: stop.start()] if stop else ahead
-    if stop and stop.group()[:1] in "?？" or ahead[len(behind) :].lstrip()[:1] == "?":  # noqa: RUF001
+    if (stop and stop.group()[:1] in "?？") or ahead[len(behind) :].lstrip()[:1] == "?":  # noqa: RUF001
         return False
     return _may_follow(before) and not _takes_back(behind)
 
@@ -165,12 +205,9 @@ def is_cut_off(text: str) -> bool:
 
 def _may_follow(before: str) -> bool:
     """Return whether these words of a sentence lead to a conclusion."""
-    for pattern, excuse in (
-        (_SUPPOSED, None), (_EXAMPLE, None), (_QUOTED, _THEN), (_GUESSED, r"\bbut\b|" + _THEN), (_IF, _THEN), (_STEP, _THEN),
-        (_NEXT, _THEN), (_PLAN, _THEN), (_ORDER, f"{_THEN}|{_GET}"),
-    ):  # fmt: skip
+    for pattern, excuse in _OPENINGS:
         for found in pattern.finditer(before):
-            if not (excuse and re.search(excuse, before[found.end() :], re.IGNORECASE)):
+            if excuse is None or excuse.search(before, found.end()) is None:
                 return False
     clause = _clause(before)
     if _REASON.match(clause) or _BOUND.search(before):
