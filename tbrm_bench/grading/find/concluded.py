@@ -40,7 +40,8 @@ _GUESSED = re.compile(
     r"|could(?: well)? be|unsure"
     r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought"
     r"|at first|previously"
-    r"|tempting|naive(?:ly)?|forgot(?:ten)?|overlooked|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?"
+    r"|tempting|naive(?:ly)?|forgot(?:ten)?|overlooked"
+    r"|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?"
     r"|mistaken(?:ly)?)\b",
     re.IGNORECASE,
 )

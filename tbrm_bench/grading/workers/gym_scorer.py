@@ -3,8 +3,8 @@
     score({"problem": '{"dataset": "shortest_path", "options": {"seed": 1, "size": 8}, "index": 0,
                         "fingerprint": "0d4c..."}', "answer": "up up right up"})  ->  1.0
 
-The problem is made again from its dataset, options and index; if another question comes of it than the one that was
-asked (a generator that hangs on a process's hash seed), that is an error and no score.
+The problem is generated again from its dataset, options and index; if that gives another question than the one that was
+asked (a generator that depends on the hash seed of a process), that is an error and no score.
 """
 
 import functools

@@ -5,7 +5,7 @@
         pool.drain(wait=True)    # [(key, Grade(Status.CORRECT, "\\\\sqrt{12}", "numeric"))]
 
 Extraction and the fast rules run in the calling thread, in time linear in the text; the first answer that they leave
-open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: telling one
+open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: sending one
 costs as much as deciding.) Verdicts are cached by (gold, answer); the rules do not change while a process lives.
 """
 
@@ -75,7 +75,7 @@ class GraderPool:
             verdict.when_kept(lambda kept: self._done.put((key, kept.wait())))
 
     def drain(self, *, wait: bool = False) -> list[tuple[SampleKey, Grade]]:
-        """Return the verdicts that are there, in the order in which they were reached; with `wait`, all of them."""
+        """Return the available verdicts, in the order in which they were reached; with `wait`, all of them."""
         verdicts: list[tuple[SampleKey, Grade]] = []
         while self.num_pending:
             try:

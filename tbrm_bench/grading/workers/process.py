@@ -1,9 +1,9 @@
-"""The caller's side of one worker process: start it, ask it, kill it when it is late, start the next one.
+"""The caller's side of one worker process: start it, ask it, kill it when it is late, start another one.
 
     worker = WorkerProcess(time_limit_s=5.0, memory_limit_mb=1024)
     worker.ask({"op": "grade", "answer": "\\\\sqrt{12}", "gold": {...}})   -> Answer(verdict=True, rule="numeric")
 
-A late or dead worker costs one verdict, that of the first question it has not answered. What was asked behind it goes
+A late or dead worker costs one verdict, that of the first request it has not answered. What was asked behind it goes
 to a fresh process.
 
     time_limit           it used its processor seconds
@@ -46,10 +46,10 @@ os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release,
 
 
 class WorkerProcess:
-    """One process at a time, started at the first question."""
+    """One process at a time, started by the first request."""
 
     def __init__(self, *, time_limit_s: float, memory_limit_mb: int) -> None:
-        """Remember the limits of one question: processor seconds, and megabytes of the whole process."""
+        """Store the limits per request: processor seconds, and megabytes of the whole process."""
         self.time_limit_s = time_limit_s
         self.memory_limit_mb = memory_limit_mb
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,7 +69,7 @@ class WorkerProcess:
         return next(self.ask_all([request]))
 
     def ask_all(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
-        """Yield one verdict a request, in order; each has the whole limit for itself."""
+        """Yield one verdict per request, in order; the limits are per request."""
         num_done, is_retry = 0, False
         while num_done < len(requests):
             for answer in self._exchange(requests[num_done:]):
@@ -90,13 +90,13 @@ class WorkerProcess:
             process.kill()
 
     def kill(self) -> None:
-        """End the process, if there is one, and wait for its end; the next question starts a fresh one."""
+        """End the process, if there is one, and wait for its end; the next request starts a new one."""
         if self._process is not None:
             self._process.kill()
             self._bury()
 
     def _exchange(self, requests: Sequence[Mapping[str, Any]]) -> Iterator[Answer]:
-        """Yield the answers up to the last one or to the death of the process, which the last answer then tells."""
+        """Yield the answers up to the last one or to the death of the process, which is then the last answer."""
         if self._process is None:
             started = self._start()
             if started.rule != "ready":
@@ -109,7 +109,7 @@ class WorkerProcess:
         try:
             while unsent:
                 unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
-        except OSError:  # it is dead; the first question is the one to say so
+        except OSError:  # it is dead, which is the answer to the first request
             yield self._bury()
             return
         for _ in requests:
@@ -124,7 +124,7 @@ class WorkerProcess:
         command = [sys.executable, *module, str(os.getpid()), str(self.memory_limit_mb)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:
-            # Unbuffered: a fork of the caller must hold no half-written question that it would send once more.
+            # Unbuffered: a fork of the caller must not hold a half-written request that it would send again.
             with _starting:
                 self._process = subprocess.Popen(
                     command,
@@ -145,7 +145,7 @@ class WorkerProcess:
         return started
 
     def _read(self, wall_limit_s: float) -> Answer:
-        """Return the next answer; the limit starts anew when the worker says that it loads a library."""
+        """Return the next answer; the limit starts again when the worker reports that it loads a library."""
         self._asked_at = time.monotonic()
         line = self._read_line(self._asked_at + wall_limit_s)
         if isinstance(line, Answer):
@@ -176,7 +176,7 @@ class WorkerProcess:
         return line
 
     def _bury(self) -> Answer:
-        """Collect the dead process and say why it died."""
+        """Reap the dead process and return why it died."""
         process = self._process
         assert process is not None
         code = process.wait()

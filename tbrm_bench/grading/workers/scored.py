@@ -50,5 +50,5 @@ def plain(answer: str) -> str:
 
 
 def fingerprint(question: str) -> str:
-    """Return what tells whether a problem that was made again is the one that was asked."""
+    """Return a digest by which a problem that is generated again is recognised."""
     return hashlib.blake2b(question.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The process in which a hard verdict is reached: it reads JSON requests and writes JSON replies, one a line.
+"""The process in which a hard verdict is reached: it reads JSON requests and writes JSON replies, one per line.
 
 It is started as `python -m tbrm_bench.grading.workers.worker`, not by multiprocessing: it never imports the caller's
 main module, and with it torch or vLLM; it needs no `if __name__ == "__main__"` there, and starts without copying the
@@ -13,7 +13,7 @@ vote together; "second", what does another grader say; "score", what does a scor
 its reply at once, so that the caller knows which one it was when this process ends. A request over its processor
 seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that moment. Memory beyond
 the limit raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no limit, however cold the disk:
-while that lasts the caller is told `loading`.
+meanwhile the caller gets `loading`.
 """
 
 import contextlib
