@@ -36,6 +36,7 @@ WALL_FACTOR = 4  # wall seconds a request may take for each processor second: th
 # Of its processor seconds, which a late process has used in the second half of its wall seconds; else it was kept from
 # working.
 MIN_SHARE = 0.05
+LOADING = ("loading", "loaded")
 RETRIED = ("worker_died", "worker_crashed", "worker_starved", "memory_limit")
 ENDED_BY_OTHERS = (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)  # exit codes
 
@@ -145,13 +146,15 @@ class WorkerProcess:
         return started
 
     def _read(self, wall_limit_s: float) -> Answer:
-        """Return the next answer; the limit starts again when the worker reports that it loads a library."""
-        self._asked_at = time.monotonic()
-        line = self._read_line(self._asked_at + wall_limit_s)
-        if isinstance(line, Answer):
-            return line
-        answer = Answer(*json.loads(line))
-        return self._read(START_LIMIT_S + wall_limit_s) if answer.rule == "loading" else answer
+        """Return the next answer; while the worker loads a library, which it reports, another limit holds."""
+        limit_s = wall_limit_s
+        while True:
+            self._asked_at = time.monotonic()
+            line = self._read_line(self._asked_at + limit_s)
+            answer = line if isinstance(line, Answer) else Answer(*json.loads(line))
+            if answer.rule not in LOADING:
+                return answer
+            limit_s = START_LIMIT_S if answer.rule == "loading" else wall_limit_s
 
     def _read_line(self, deadline: float) -> bytes | Answer:
         process = self._process

@@ -13,7 +13,7 @@ vote together; "second", what does another grader say; "score", what does a scor
 its reply at once, so that the caller knows which one it was when this process ends. A request over its processor
 seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that moment. Memory beyond
 the limit raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no limit, however cold the disk:
-meanwhile the caller gets `loading`.
+meanwhile the caller is sent `loading`, then `loaded`.
 """
 
 import contextlib
@@ -44,9 +44,7 @@ def main() -> None:
     for line in sys.stdin:
         message = json.loads(line)
         for request in message["requests"]:
-            if _library(request) not in sys.modules:
-                _reply(replies, None, "loading")
-            reply = _guarded(request, message["time_limit_s"])
+            reply = _guarded(request, message["time_limit_s"], replies)
             _start_clock(0)
             _reply(replies, *reply)
 
@@ -56,9 +54,12 @@ def _start_clock(limit_s: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, limit_s)
 
 
-def _guarded(request: dict[str, Any], time_limit_s: float) -> Reply:
+def _guarded(request: dict[str, Any], time_limit_s: float, replies: TextIO) -> Reply:
     try:
-        importlib.import_module(_library(request))
+        if (library := _library(request)) not in sys.modules:
+            _reply(replies, None, "loading")
+            importlib.import_module(library)
+            _reply(replies, None, "loaded")
         _start_clock(time_limit_s)
         return _decide(request)
     except MemoryError:
