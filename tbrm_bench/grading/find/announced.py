@@ -32,14 +32,16 @@ ASIDE = re.compile(
 )
 JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
 DENIED = re.compile(r"\s{0,9}(?:is|was) (?:wrong|incorrect|false|not\b)")
+MAX_UNCONCLUDED = 20
 MARKUP = "*_` \t\n"
 
 
 def announced(text: str, word: str, pattern: re.Pattern[str]) -> tuple[int, str | None] | None:
     """Return the answer behind the last match of a pattern that begins with a word and concludes, and where it ends.
 
-    A few hundred are tried. The answer is None where nothing readable follows.
+    A few hundred are tried, and fewer that conclude nothing. The answer is None where nothing readable follows.
     """
+    num_unconcluded = 0
     lowered = text.lower()
     lowered = lowered if len(lowered) == len(text) else text
     position = len(text)
@@ -53,6 +55,9 @@ def announced(text: str, word: str, pattern: re.Pattern[str]) -> tuple[int, str 
             start, end = place(text, match.end(), answer)
             if is_concluded(text, start, end) and not (is_cut_off(text) and last_sentence(text)[0] <= position):
                 return end, answer
+            num_unconcluded += 1
+            if num_unconcluded == MAX_UNCONCLUDED:
+                return None
     return None
 
 

@@ -10,7 +10,10 @@ still conclude: "Let $2x = 34$, so $x = 17$".
 """
 
 import re
+from functools import lru_cache
 
+_CUT_CHARS = 12  # more than the longest word that a text is cut off at
+MAX_CLOSINGS = 3
 WINDOW = 400  # characters of a sentence on either side of its value
 MATH = re.compile(
     r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
@@ -25,7 +28,7 @@ _GET = (
     r"\b(?:then|giv(?:es|ing)|yield(?:s|ing)|(?:we|us|i|and|to) (?:get|obtain)|(?:we|us|i) (?:find|conclude|see|have)"
     r"|which (?:is|gives|equals|means)|it follows|must be|mak(?:es|ing))\b"
 )
-_START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*"
+_START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*(?<!\\)"
 # Words before a value, each with what behind them makes the value a conclusion all the same.
 _SUPPOSED = re.compile(
     r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test|check)"
@@ -171,12 +174,12 @@ _CLOSING = re.compile(
 
 def is_concluded(text: str, start: int, end: int) -> bool:
     """Return whether the value at text[start:end], or announced there, is what its sentence concludes."""
-    masked = _masked(text[max(0, start - WINDOW) : start])
-    before = text[start - len(masked) + _sentence_start(masked) : start]
-    ahead = text[end : end + WINDOW]
-    stop = _BOUNDARY.search(_masked(ahead))
-    behind = ahead[: stop.start()] if stop else ahead
-    if (stop and stop.group()[:1] in "?？") or ahead[len(behind) :].lstrip()[:1] == "?":  # noqa: RUF001
+    low = _line_start(text, start - WINDOW)
+    masked = _masked(text[low : end + WINDOW])
+    before = text[low + _sentence_start(masked[: start - low]) : start]
+    stop = _BOUNDARY.search(masked, end - low)
+    behind = text[end : low + stop.start() if stop else end + WINDOW]
+    if (stop and stop.group()[:1] in "?？") or text[end + len(behind) : end + len(behind) + 2].lstrip()[:1] == "?":  # noqa: RUF001
         return False
     return _may_follow(before) and not _takes_back(behind)
 
@@ -186,12 +189,13 @@ def is_retracted(later: str) -> bool:
     return _RETRACTED.search(later) is not None
 
 
+@lru_cache(maxsize=8)
 def last_sentence(text: str) -> tuple[int, int]:
     """Return where the last sentence begins and ends, closing words such as "I hope it is correct." left aside."""
     end = len(text)
-    for _ in range(3):
-        masked = _masked(text[max(0, end - 2 * WINDOW) : end].rstrip())
-        start = end - len(text[max(0, end - 2 * WINDOW) : end]) + _sentence_start(masked)
+    for _ in range(MAX_CLOSINGS):
+        low = _line_start(text, end - 2 * WINDOW)
+        start = low + _sentence_start(_masked(text[low:end].rstrip()))
         if not start or not _CLOSING.fullmatch(text[start:end].strip()):
             break
         end = start
@@ -201,7 +205,10 @@ def last_sentence(text: str) -> tuple[int, int]:
 def is_cut_off(text: str) -> bool:
     """Return whether a text ends in the middle of a sentence."""
     tail = text[-WINDOW:].rstrip(" \t\n*_`")
-    return _CUT.search(tail) is not None or _OPEN_FORMULA.search(_masked(tail)) is not None
+    if _CUT.search(tail, max(0, len(tail) - _CUT_CHARS)):
+        return True
+    may_be_open = tail.count("$") % 2 or tail.count("\\(") + tail.count("\\[") > tail.count("\\)") + tail.count("\\]")
+    return may_be_open and _OPEN_FORMULA.search(_masked(tail)) is not None
 
 
 def _may_follow(before: str) -> bool:
@@ -232,6 +239,17 @@ def _takes_back(behind: str) -> bool:
     return found is not None and _NOT_BUT_THIS.match(behind) is None
 
 
+def _line_start(text: str, position: int) -> int:
+    """Return where a line begins, not far before a position, so that no formula is read from its middle."""
+    if position <= WINDOW:
+        return 0
+    line = text.rfind("\n", position - WINDOW, position) + 1
+    if line or text.count("$", 0, position) % 2 == 0:
+        return line or position
+    return text.find("$", position) + 1 or position
+
+
+@lru_cache(maxsize=8)
 def _masked(text: str) -> str:
     """Return a text of the same length without the marks inside its formulas."""
     return MATH.sub(lambda found: "x" * len(found.group()), text) if "$" in text or "\\" in text else text
