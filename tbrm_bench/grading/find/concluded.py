@@ -10,6 +10,7 @@ still conclude: "Let $2x = 34$, so $x = 17$".
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 _CUT_CHARS = 12  # more than the longest word that a text is cut off at
@@ -21,7 +22,8 @@ MATH = re.compile(
     r"|gather|eqnarray)",
     re.DOTALL,
 )
-_BOUNDARY = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\bvs)(?<!^\d)(?<!\n\d)[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
+_BOUNDARY = re.compile(r"[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
+_ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs)|(?:^|\n)\d)$")
 _OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gives|equals|obtain|find))[\s*_]*$")
 _THEN = r"\b(?:so|thus|hence|therefore|consequently)\b|\\(?:implies|Rightarrow|therefore)\b|=>|[⇒∴→]"
 _GET = (
@@ -177,7 +179,7 @@ def is_concluded(text: str, start: int, end: int) -> bool:
     low = _line_start(text, start - WINDOW)
     masked = _masked(text[low : end + WINDOW])
     before = text[low + _sentence_start(masked[: start - low]) : start]
-    stop = _BOUNDARY.search(masked, end - low)
+    stop = next(_boundaries(masked, end - low), None)
     behind = text[end : low + stop.start() if stop else end + WINDOW]
     if (stop and stop.group()[:1] in "?？") or text[end + len(behind) : end + len(behind) + 2].lstrip()[:1] == "?":  # noqa: RUF001
         return False
@@ -208,7 +210,7 @@ def is_cut_off(text: str) -> bool:
     if _CUT.search(tail, max(0, len(tail) - _CUT_CHARS)):
         return True
     may_be_open = tail.count("$") % 2 or tail.count("\\(") + tail.count("\\[") > tail.count("\\)") + tail.count("\\]")
-    return may_be_open and _OPEN_FORMULA.search(_masked(tail)) is not None
+    return bool(may_be_open) and _OPEN_FORMULA.search(_masked(tail)) is not None
 
 
 def _may_follow(before: str) -> bool:
@@ -255,11 +257,18 @@ def _masked(text: str) -> str:
     return MATH.sub(lambda found: "x" * len(found.group()), text) if "$" in text or "\\" in text else text
 
 
+def _boundaries(masked: str, start: int) -> "Iterator[re.Match[str]]":
+    for found in _BOUNDARY.finditer(masked, start):
+        position = found.start()
+        if masked[position] != "." or not _ABBREVIATED.search(masked, max(0, position - 5), position):
+            yield found
+
+
 def _sentence_start(masked: str) -> int:
     """Return where the last sentence begins; a line that leads to the next one belongs to it."""
     start = 0
     bare_end = len(masked.rstrip())
-    for found in _BOUNDARY.finditer(masked):
+    for found in _boundaries(masked, 0):
         if found.end() >= bare_end:
             break
         if found.group() == "\n" and (
