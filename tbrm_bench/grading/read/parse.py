@@ -21,6 +21,7 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
+from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
@@ -68,7 +69,8 @@ class Parser:
         """Read everything."""
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
-        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+        lead = self.cursor.peek()
+        if lead.kind == "TEXT" and lead.value.endswith(("is", "are", ":", "=")) and not takes_back(lead.value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():

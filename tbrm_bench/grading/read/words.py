@@ -43,7 +43,15 @@ NUMBER_WORDS = {word: value for value, word in enumerate(_ONES)} | {
 
 
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_OTHER_CHOICE = re.compile(r"(?:\bor\b|\band\b|,|/|&)\s*\(?[A-J]\)?(?![\w^])")
+_OTHER_CHOICE = re.compile(
+    r"(?:\b(?:or|and|is|be|answer|option|choice|not|but)\b|[,/&;|])\s*\(?[A-J]\)?(?![\w^])"  # or C, the answer is C
+    r"|(?<![\w)\]}])[(\[][A-J][)\]]|(?<=\))\([A-J]\)|(?:^|\s)[A-J][.):](?=\s|$)"  # (C) 2; C. 2
+    r"|(?<=[\d.])\s+[A-J]\s+-?\d"
+)
+_DENIED_CHOICE = re.compile(
+    r"\s*(?:(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
+    r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)"
+)
 _JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 
 
@@ -80,7 +88,10 @@ def choice(text: str, *, with_text: bool) -> str | None:
     if match:
         return match[1].upper()
     match = _CHOICE_WITH_TEXT.fullmatch(words) if with_text else None
-    if match is None or _OTHER_CHOICE.search(words, match.end(1 if match[1] else 2)):
+    if match is None:
+        return None
+    end = match.end(1 if match[1] else 2) + 1
+    if _OTHER_CHOICE.search(words, end) or _DENIED_CHOICE.match(words, end):
         return None
     return match[1] or match[2]
 
