@@ -35,7 +35,7 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
+from tbrm_bench.grading.read.whole import in_words, letter_digits, prose, ratio
 
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
@@ -44,7 +44,7 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
-    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+    if (special := letter_digits(text) or in_words(text) or ratio(text, readings) or prose(text)) is not None:
         return (special,)
     for grouped in (True, False) if "," in text else (False,):
         try:
