@@ -40,6 +40,7 @@ _BARE_UNIT = re.compile(
 )
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
+_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
@@ -152,6 +153,8 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
 def _cleaned(answer: str, known: ReadGold) -> str:
     """Return the answer without typography, and without a modulus that the gold does not ask for."""
     cleaned = clean(answer)
+    if known.policy.dotted_thousands:
+        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
     modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
     return cleaned[: modulus.start()] if modulus else cleaned
 
