@@ -41,7 +41,7 @@ _SENTENCE_END = re.compile(
 )
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$"
+    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.)[^()\n]*\)\s*$"
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 _CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
@@ -86,6 +86,12 @@ _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
 )
 _PROVED_CHARS = 60
+MAX_BARE_CHARS = 200
+_NEXT_SENTENCE = re.compile(r"[a-z\d)][.!?]\s+[A-Z\\$]")
+# What a formula may hold and prose is not made of: words in \text, a price, the name of an environment.
+_NO_PROSE = re.compile(
+    r"\\(?:text\w*|mathrm|mbox|hbox|emph)\s*\{[^{}]*\}|\\\$|\\(?:begin|end)\s*\{\w+\*?\}(?:\{[lcr|]*\})?|\\\\\[[^\]]{1,9}\]"
+)
 _MARKUP = "*_` \t\n"
 
 
@@ -100,6 +106,8 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
+    if is_whole and "\\text" in stripped and bare_answer(stripped) and not _looks_like_prose(stripped):
+        return _unmarked(stripped), "fallback"  # words in \\text are part of an answer
     for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
         ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
         if ends:
@@ -186,13 +194,13 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
         return None
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
     label = _LABEL.match(line)
-    if label and "$" not in line and "\\(" not in line:
+    if label and "$" not in line and "\\(" not in line and "=" not in label["answer"]:
         return label["answer"].strip(_MARKUP).rstrip(".")
     if chosen := _CHOSEN.search(line):
         return chosen[1]
     if "\n" not in text and len(text) <= 200:
         if not _looks_like_prose(text):
-            return _without_aside(text.strip(_MARKUP))  # a bare answer
+            return _unmarked(text)  # a bare answer, as it would be in a box
         if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
@@ -218,9 +226,18 @@ def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
     return predicate[1] if predicate else None
 
 
-def _without_aside(answer: str) -> str:
-    aside = _ASIDE.search(answer.rstrip("."))
-    return answer[: aside.start()] if aside and aside.start() else answer
+def _unmarked(text: str) -> str:
+    """Return a text without markup around it; an underscore before it may be an index: _{10}C_3."""
+    text = text.strip("*` \t\n")
+    return text.strip("_") if text.endswith("_") else text
+
+
+def bare_answer(text: str) -> str | None:
+    """Return a text that is one line without an end of a sentence in it: all of it may be the answer, as in a box."""
+    line = text.strip().strip("*`").strip()
+    if not line or len(line) > MAX_BARE_CHARS or "\n" in line or _NEXT_SENTENCE.search(line):
+        return None
+    return line
 
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
@@ -265,6 +282,7 @@ def _has_prose(value: str) -> bool:
 
 
 def _looks_like_prose(text: str) -> bool:
+    text = _NO_PROSE.sub(" ", text)
     if "$" in text or r"\(" in text:
         return not _MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)

@@ -66,10 +66,11 @@ def as_mathematics(text: str) -> str:
 
 
 def _without_asides(text: str) -> str:
-    found = _ASIDE.fullmatch(text) or _RESTATED.fullmatch(text)
+    ended = text.rstrip(" .")
+    found = _ASIDE.fullmatch(ended) or _RESTATED.fullmatch(ended)
     if found:
         return f"{found['value']}{'=' if found['same'] else chr(92) + 'approx '}{found['again']}"
-    spelt = _SPELT.fullmatch(text) or _SPELT_FIRST.fullmatch(text)
+    spelt = _SPELT.fullmatch(ended) or _SPELT_FIRST.fullmatch(ended)
     if spelt and (value := spelt_number(spelt["words"])) is not None:
         return f"{spelt['value']}={value}"
     return text
