@@ -52,7 +52,7 @@ _VERBS = _words(
     "she there here these those which answer answers"
 )
 _NEVER = (
-    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _VERBS | frozenset(NUMBER_WORDS) - {"one"}
+    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _VERBS | frozenset(NUMBER_WORDS) | {f"{name}s" for name in NUMBER_WORDS} - {"one", "ones"}
 ) - _words("square cube non third quarter half answers work works lies min")
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
 _NEVER_ALONE = _words("square cube non third quarter half min work works lies")

@@ -18,7 +18,7 @@ DEGREE: Unit = ((("angle", 1),), Fraction(1))
 RADIAN: Unit = ((("radians", 1),), Fraction(1))
 PERCENT: Unit = ((("percent", 1),), Fraction(1, 100))
 COUNT = "count"  # the dimension of words that multiply: a dozen is 12 of what is counted
-_SINGULAR, _NO_MEASURE = "~", "("  # marks in a name: one thing that is counted; words that are no unit at all
+_SINGULAR, _NO_MEASURE = "~", "? "  # marks in a name: one thing that is counted; words that are no unit at all
 
 # Words that describe and measure nothing.
 _EMPTY_WORDS = frozenset(
@@ -100,6 +100,7 @@ _NAMED = frozenset(
         "furlong cc btu pm am bc ad bce ce clock point"
     ).split()
 )
+_LOOSE = str.maketrans(".()", "   ")
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
 _AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
@@ -136,7 +137,7 @@ def word_unit(text: str) -> Unit:
     text = _AMPERE.sub("amp", text)
     phrase = text
     text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", _DEGREES.sub("", text.lower())))
-    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
+    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").translate(_LOOSE))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
         if match := _POWER.fullmatch(word):

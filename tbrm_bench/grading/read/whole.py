@@ -15,6 +15,7 @@ from tbrm_bench.grading.read.words import spelt_number
 _LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]*|[A-F]+(?=\)?_\{?16))\)?_\{?(\d\d)\}?")
 _REMAINDER = re.compile(r"([^=<>,;]+?)\s*\\bmod(?![a-zA-Z])\s*(\{?\s*\d{1,9}\s*\}?)")
 _VALUES = ("n", "+", "-", "*", "/", "^", "f")
+_WRAPPED = re.compile(r"\\text\s*\{([A-Za-z\s-]+)\}")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 # A word: no name of a function behind which its argument stands, no command.
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
@@ -56,8 +57,12 @@ def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None
 
 def in_words(text: str) -> Tree | None:
     """Return "forty-two" and "forty percent" as numbers; None for any other text."""
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[1].strip()
     if not text[:3].isalpha() or "\\" in text:
         return None
+    if text.startswith(("minus ", "negative ")) and (inner := in_words(text.partition(" ")[2])) is not None:
+        return ("-", inner)
     if (value := spelt_number(text)) is not None:
         return number(value)
     head, _, unit = text.rpartition(" ")
