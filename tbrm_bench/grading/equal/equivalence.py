@@ -266,4 +266,3 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
-

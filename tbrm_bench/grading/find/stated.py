@@ -8,6 +8,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 
 import re
 
+from tbrm_bench.grading.find.bare import bare_answer, unmarked, without_inner_words
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.units import names_a_unit
@@ -86,12 +87,6 @@ _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
 )
 _PROVED_CHARS = 60
-MAX_BARE_CHARS = 200
-_NEXT_SENTENCE = re.compile(r"[a-z\d)][.!?]\s+[A-Z\\$]")
-# What a formula may hold and prose is not made of: words in \text, a price, the name of an environment.
-_NO_PROSE = re.compile(
-    r"\\(?:text\w*|mathrm|mbox|hbox|emph)\s*\{[^{}]*\}|\\\$|\\(?:begin|end)\s*\{\w+\*?\}(?:\{[lcr|]*\})?|\\\\\[[^\]]{1,9}\]"
-)
 _MARKUP = "*_` \t\n"
 
 
@@ -107,7 +102,7 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     if not stripped:
         return None, "none"
     if is_whole and "\\text" in stripped and bare_answer(stripped) and not _looks_like_prose(stripped):
-        return _unmarked(stripped), "fallback"  # words in \\text are part of an answer
+        return unmarked(stripped), "fallback"  # words in \text are part of an answer
     for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
         ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
         if ends:
@@ -200,7 +195,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
         return chosen[1]
     if "\n" not in text and len(text) <= 200:
         if not _looks_like_prose(text):
-            return _unmarked(text)  # a bare answer, as it would be in a box
+            return unmarked(text)  # a bare answer, as it would be in a box
         if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
@@ -224,20 +219,6 @@ def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
         return sentence
     predicate = _PREDICATE.fullmatch(sentence) if is_whole else None
     return predicate[1] if predicate else None
-
-
-def _unmarked(text: str) -> str:
-    """Return a text without markup around it; an underscore before it may be an index: _{10}C_3."""
-    text = text.strip("*` \t\n")
-    return text.strip("_") if text.endswith("_") else text
-
-
-def bare_answer(text: str) -> str | None:
-    """Return a text that is one line without an end of a sentence in it: all of it may be the answer, as in a box."""
-    line = text.strip().strip("*`").strip()
-    if not line or len(line) > MAX_BARE_CHARS or "\n" in line or _NEXT_SENTENCE.search(line):
-        return None
-    return line
 
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
@@ -282,7 +263,7 @@ def _has_prose(value: str) -> bool:
 
 
 def _looks_like_prose(text: str) -> bool:
-    text = _NO_PROSE.sub(" ", text)
+    text = without_inner_words(text)
     if "$" in text or r"\(" in text:
         return not _MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)

@@ -93,12 +93,14 @@ _WORDS: dict[str, Unit] = {
 }
 # Units that convert into none of the others here: each is a dimension of its own.
 _NAMED = frozenset(
-    (
-        "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt pint cup tsp "
-        "tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar stone carat ly light century "
-        "decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble franc baht ppm ppb sr torr gpa mpa wh mah "
-        "furlong cc btu pm am bc ad bce ce clock point"
-    ).split()
+    word
+    for words in (
+        "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt",
+        "pint cup tsp tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar",
+        "stone carat ly light century decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble",
+        "franc baht ppm ppb sr torr gpa mpa wh mah furlong cc btu pm am bc ad bce ce clock point",
+    )
+    for word in words.split()
 )
 _LOOSE = str.maketrans(".()", "   ")
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}

@@ -22,6 +22,20 @@ _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
 _FIRST_WORD = re.compile(r"[A-Za-z]{2,}")
 _SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "red", "tie"))  # answers that could be products of letters
 _NAMES = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | SYMBOLS
+# 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
+_GROUPED_LIST = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+, |, \d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+def as_a_whole(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
+    """Return the tree of an answer that no grammar reads; `read` is what reads its parts."""
+    return letter_digits(text) or in_words(text) or ratio(text, read) or remainder(text, read) or prose(text)
+
+
+def groupings(text: str) -> tuple[bool, ...]:
+    """Return how the commas between digits may be read, most likely first: True as thousands marks, False as a list."""
+    if "," not in text:
+        return (False,)
+    return (True,) if _GROUPED_LIST.search(text) else (True, False)
 
 
 def letter_digits(text: str) -> Tree | None:

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.grading.equal.equivalence import Answer, Undecided, decide_fast
+from tbrm_bench.grading.find.bare import bare_answer
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.find.specials import without_specials
-from tbrm_bench.grading.find.stated import bare_answer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS, MAX_SCAN_CHARS
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers.promise import Promise
@@ -91,7 +91,8 @@ class GraderPool:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
-        if found.source != "boxed" and not strict and finish_reason == "stop" and (whole := _right_as_a_whole(text, gold)):
+        may_be_bare = found.source != "boxed" and not strict and finish_reason == "stop"
+        if may_be_bare and (whole := _right_as_a_whole(text, gold)):
             return whole
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
