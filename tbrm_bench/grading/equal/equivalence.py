@@ -41,6 +41,7 @@ _BARE_UNIT = re.compile(
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
+EMPTY: Tree = ("c", "empty")
 _DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
@@ -189,6 +190,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         return True, "choice"
     if known.words is not None:
         if words.meaning(cleaned) == known.words:
+            return True, "text"
+        if known.words == words.NONE and readings(cleaned)[:1] == (EMPTY,):
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"

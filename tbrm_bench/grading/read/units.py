@@ -122,7 +122,7 @@ def is_unit_word(word: str) -> bool:
     """Whether a bare word after a value is a unit: `5 cm`, but not `5 m`, in which m may be a symbol."""
     if len(word) > 3 and word.islower() and word not in ("sqrt", "alpha", "beta", "gamma", "theta", "delta", "lambda"):
         return word not in ("where", "otherwise")
-    return len(word) > 1 and _singular(word.lower()) in _WORDS and word not in _ALSO_SYMBOLS
+    return len(word) > 1 and (_singular(word.lower()) in _WORDS or word in _COMPOUND) and word not in _ALSO_SYMBOLS
 
 
 def names_a_unit(text: str) -> bool:
