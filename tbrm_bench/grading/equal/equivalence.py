@@ -30,6 +30,7 @@ from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import Gold
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
@@ -42,7 +43,6 @@ _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
 EMPTY: Tree = ("c", "empty")
-_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
@@ -156,7 +156,7 @@ def _cleaned(answer: str, known: ReadGold) -> str:
     """Return the answer without typography, and without a modulus that the gold does not ask for."""
     cleaned = clean(answer)
     if known.policy.dotted_thousands:
-        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
+        cleaned = without_dots(cleaned)
     modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
     return cleaned[: modulus.start()] if modulus else cleaned
 

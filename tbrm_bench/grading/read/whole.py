@@ -16,6 +16,7 @@ _LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]
 _REMAINDER = re.compile(r"([^=<>,;]+?)\s*\\bmod(?![a-zA-Z])\s*(\{?\s*\d{1,9}\s*\}?)")
 _VALUES = ("n", "+", "-", "*", "/", "^", "f")
 _WRAPPED = re.compile(r"\\text\s*\{([A-Za-z\s-]+)\}")
+_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 # A word: no name of a function behind which its argument stands, no command.
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
@@ -36,6 +37,11 @@ def groupings(text: str) -> tuple[bool, ...]:
     if "," not in text:
         return (False,)
     return (True,) if _GROUPED_LIST.search(text) else (True, False)
+
+
+def without_dots(text: str) -> str:
+    """Return a text whose numbers have no points as thousands marks: 1234567 for 1.234.567; 1.234 stays."""
+    return _DOTTED.sub(lambda number: number.group().replace(".", ""), text)
 
 
 def letter_digits(text: str) -> Tree | None:
