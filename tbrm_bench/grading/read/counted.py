@@ -33,10 +33,10 @@ _DOUBTS = _words(
 )
 _BOUNDS = _words(
     "than least most max min maximum minimum over under above below up down beyond almost nearly greater bigger "
-    "larger smaller higher lower until upwards"
+    "larger smaller higher lower until upwards onwards tops"
 )
 _CONDITIONS = _words(
-    "if when whenever unless where while because since so then therefore thus hence although though however case cases"
+    "if when whenever unless where while because since so then therefore thus hence although though however case"
 )
 _OPERATIONS = _words(
     "plus minus mod modulo modulus base squared cubed square cube root factorial inverse reciprocal negative "
@@ -66,7 +66,7 @@ _NEVER = (
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
 _NEVER_ALONE = _words("square cube non third quarter half min work works lies")
 _PREPOSITIONS = _words(
-    "of in on at for with from to between among into per by inside within who whose that during after before each every"
+    "of in on at for with from to between among into per by inside within who whose that during after before past each every"
 )
 # "of them", "in total", "per day", where the noun is left out.
 _REST = re.compile(
@@ -77,6 +77,13 @@ _COMPARED = _words("more fewer less additional extra")  # "18 more apples", neve
 _PEOPLE = _words("people children mice geese feet teeth dice oxen sheep deer fish aircraft species series data")
 _PLURALS = _PEOPLE | _words(
     "criteria phenomena radii foci loci nuclei cacti fungi bacteria media pence cattle police staff offspring dozenal"
+)
+_TRAILING = _words("total left later ago remaining altogether away apart old early late overall each")
+_EXPONENT = re.compile(r"\^\{?-?\d\}?|[\u00b2\u00b3]")
+# "two-digit numbers": a number that describes the noun.
+_COMPOUND = re.compile(
+    r"\b[a-z\d]+-(?=(?:digit|side|element|letter|person|dimension|tuple|term|step|point|card|colou?r|year|day|hour)"
+    r"[a-z]{0,4}\b)"
 )
 _ORDINALS = _words("th st nd rd")
 _ANNOUNCE = _words("is are equals exactly approximately about roughly only just be")
@@ -101,14 +108,14 @@ def counted(text: str, is_unit: Callable[[str], bool]) -> Counted | None:
 
     `is_unit` knows the units of measure, which need no plural.
     """
-    text = _REMARK.sub(" ", text.lower())
+    text = _COMPOUND.sub("", _EXPONENT.sub("", _REMARK.sub(" ", text.lower())))
     if _PLAIN.fullmatch(text) is None:
         return None
     words = _WORD.findall(text)
     if any(word in _NEVER for word in words) or _is_elliptic(words):
         return None
     if not words or words[0] in _ORDINALS:
-        return "many"
+        return None if not words and text.strip() else "many"
     if words[0] in _COMPARED and len(words) > 1:
         words = words[1:]
     if "times" in words[:-1] and words[words.index("times") + 1] not in ("per", "a", "each", "in"):
@@ -129,6 +136,8 @@ def _is_elliptic(words: list[str]) -> bool:
 def _kind(head: list[str], is_unit: Callable[[str], bool]) -> Counted | None:
     if not head:
         return None
+    while len(head) > 1 and head[-1] in _TRAILING:
+        head = head[:-1]
     noun = head[-1]
     if len(head) == 1 and noun in _NEVER_ALONE:
         return None
