@@ -66,7 +66,8 @@ _NEVER = (
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
 _NEVER_ALONE = _words("square cube non third quarter half min work works lies")
 _PREPOSITIONS = _words(
-    "of in on at for with from to between among into per by inside within who whose that during after before past each every"
+    "of in on at for with from to between among into per by inside within who whose that during after before past "
+    "each every"
 )
 # "of them", "in total", "per day", where the noun is left out.
 _REST = re.compile(

@@ -59,10 +59,12 @@ def ratio(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
     if text.count(":") < 2:
         return None
     if "=" in text:  # V_1:V_2 = 11:21
-        sides = [read(side) for side in split_top_level(text, "=")]
-        return ("rel", "=", sides[0][0], sides[1][0]) if len(sides) == 2 and all(sides) else None
-    parts = [read(part) for part in split_top_level(text, ":")]
-    return ("ratio", *(part[0] for part in parts)) if len(parts) > 2 and all(parts) else None
+        sides = split_top_level(text, "=")
+        trees = list(map(read, sides)) if len(sides) == 2 else []
+        return ("rel", "=", trees[0][0], trees[1][0]) if trees and all(trees) else None
+    texts = split_top_level(text, ":")
+    parts = list(map(read, texts)) if len(texts) > 2 else []  # one part would be the text itself again
+    return ("ratio", *(part[0] for part in parts)) if parts and all(parts) else None
 
 
 def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
