@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tbrm_bench.grading.equal.comparing import Compares
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
-from tbrm_bench.grading.equal.shapes import is_curve, is_implicit, may_rename, same_letter
+from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, may_rename, same_letter
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -39,6 +39,8 @@ def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
     sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
+    if any(map(has_no_value, sides)):
+        return False, "kind"
     return numeric.proportional(sides[0], sides[1], precise=comparer.precise)
 
 

@@ -18,8 +18,11 @@ _BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
 _SIGNED_WORD = re.compile(r"[A-Za-z]+|[^\sA-Za-z]")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
 _THERE_IS = re.compile(r"^there\s+(?:is|are)\s+", re.IGNORECASE)
-_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
-_CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
+_CHOSEN = r"(?:(?:[Tt]he )?(?:(?:correct|final|right) )?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*(?:is\b|:)?\s+)?"
+_CHOICE = re.compile(
+    rf"{_CHOSEN}\(?([A-Ja-j])\)?[.:]?(?: is (?:the )?(?:correct|right)(?: (?:answer|option|choice))?\.?)?"
+)
+_CHOICE_WITH_TEXT = re.compile(rf"{_CHOSEN}(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
 _ONES = [
     "zero",
     "one",
@@ -58,7 +61,7 @@ _PHRASES = {
         "|nosuch[a-z]{1,20}|(?:the)?emptyset|varnothing"
     ),
     "undefined": re.compile(_SUBJECT + "(?:dne|doenotexist|undefined|notdefined)"),
-    "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?"),
+    "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?|infty|infinity"),
     "impossible": re.compile("impossible|notpossible"),
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
