@@ -11,7 +11,9 @@ _WRAPPER = re.compile(
 )
 _NOISE = re.compile(r"[^a-z0-9+]+")
 # Signs that mean something between words, and the punctuation that does not.
-_SIGNS = re.compile(r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')")
+_SIGNS = re.compile(
+    r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')|\b\w[(\[]|[(\[]\w\b|\b\w[)\]]"
+)
 _STOPS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)|[;!?\"`](?!\d)|(?<=[A-Za-z]{2})'|,(?=\d{3}(?!\d))")
 _HYPHEN = re.compile(r"(?<=[A-Za-z]{2})\s?-(?=[A-Za-z])|(?<=[A-Za-z])\s?-(?=[A-Za-z]{2})")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
@@ -74,6 +76,7 @@ _DENIED_CHOICE = re.compile(
     r"\s*(?:(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
     r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)"
 )
+_LETTER = re.compile(r"(?<!\w)\(([A-J])\)(?!\w)")  # (A) of a list of options
 _JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 
 
@@ -101,7 +104,7 @@ def _singular(word: str) -> str:
 
 def members(text: str) -> list[str]:
     """Return the items of a list in words, in order of the alphabet: "Ben and Ann" and "Ann, Ben" agree."""
-    return sorted(filter(None, map(bare, _JOINTS.split(plain(text)))))
+    return sorted(filter(None, map(bare, _JOINTS.split(_LETTER.sub(r"\1", plain(text))))))
 
 
 def meaning(text: str) -> str:
