@@ -25,10 +25,12 @@ from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read import words
+from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
-from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, measures, names_a_unit, word_unit
+from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import Gold
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
@@ -37,11 +39,12 @@ _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
-_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
+_CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
+_LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
+EMPTY: Tree = ("c", "empty")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
-_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def read_gold(gold: Gold) -> ReadGold:
     is_text = single is not None and (
         gold.kind == "text"
         or _CLOCK.fullmatch(words.bare(single))
-        or (bool(trees[0]) and trees[0][0][0] == "text")
+        or (bool(trees[0]) and (trees[0][0][0] == "text" or _is_said(trees[0][0])))
         or not trees[0]
     )
     return ReadGold(
@@ -101,12 +104,17 @@ def read_gold(gold: Gold) -> ReadGold:
         heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
-        words=words.bare(single) or None if is_text and single is not None else None,
+        words=words.meaning(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
     )
+
+
+def _is_said(tree: Tree) -> bool:
+    """Whether words behind a symbol say something of it, n is odd, and measure nothing."""
+    return tree[0] == "q" and tree[1][0] == "s" and not measures(tree[2], at_most_one=True)
 
 
 def unspaced(text: str) -> str:
@@ -163,6 +171,8 @@ def gold_in(request: Mapping[str, Any]) -> Gold:
 def _cleaned(answer: str, known: ReadGold) -> str:
     """Return the answer without typography, and without a modulus that the gold does not ask for."""
     cleaned = clean(answer)
+    if known.policy.dotted_thousands:
+        cleaned = without_dots(cleaned)
     modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
     return cleaned[: modulus.start()] if modulus else cleaned
 
@@ -174,6 +184,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     """
     if known.trees is None or len(known.trees) != 1:
         return None
+    if (labelled := _LABELLED.fullmatch(cleaned)) and words.choice(cleaned, with_text=True):
+        return labelled[1]  # (A) 5
     if known.trees[0][0] == "br":
         return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
     tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None
@@ -193,7 +205,9 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
     if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
     if known.words is not None:
-        if words.bare(cleaned) == known.words:
+        if words.meaning(cleaned) == known.words:
+            return True, "text"
+        if known.words == words.NONE and readings(cleaned)[:1] == (EMPTY,):
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"
@@ -205,7 +219,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
 def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
     preds = readings(cleaned)
     if known.trees is None or not preds:
-        return (None, "symbolic") if known.trees is None or _SYMBOLIC.search(cleaned) else (False, "unreadable")
+        may_be = known.trees is None or has_construct(cleaned)
+        return (None, "symbolic") if may_be and is_read_in_full(cleaned) else (False, "unreadable")
     comparer = Comparer(known.policy, precise=precise)
     verdict, rule = False, "unreadable"
     for pred in preds:
@@ -260,8 +275,9 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-    if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):
-        return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
+    texts = [clean(text) for text in (answer, *gold.answers)]
+    if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
+        return False, "unreadable"  # what is read only half says nothing
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
@@ -269,7 +285,3 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
-
-
-def _digits(text: str) -> list[str]:
-    return sorted(re.findall(r"\d+", text))

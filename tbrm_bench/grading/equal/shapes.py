@@ -87,7 +87,7 @@ def nested_rows(tree: Tree) -> Tree:
 
 def without_name(tree: Tree) -> Tree:
     """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
-    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == "br" and tree[3][0] == "br":
+    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == tree[3][0] == "br" and symbols(tree[2]):
         return tree[3]  # type: ignore[no-any-return]
     return tree
 
@@ -130,7 +130,10 @@ def _times(matrix: Tree | None, factor: Tree) -> Tree | None:
 def has_no_value(tree: Tree) -> bool:
     """Whether a shape inside keeps an expression from having a value: words in a product, a list in a root."""
     return any(
-        part[0] in _NO_VALUES or (part[0] == "c" and part[1] not in ("pi", "e", "i", "inf")) for part in walk(tree)
+        part[0] in _NO_VALUES
+        or (part[0] == "c" and part[1] not in ("pi", "e", "i", "inf"))
+        or (part[0] == "q" and any(name not in ("angle", "percent") for name, _ in part[2][0]))
+        for part in walk(tree)
     )
 
 

@@ -27,7 +27,7 @@ _SENTENCE_END = re.compile(
 )
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
 ASIDE = re.compile(
-    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$"
+    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.)[^()\n]*\)\s*$"
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")

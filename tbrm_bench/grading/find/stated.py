@@ -9,6 +9,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 import re
 
 from tbrm_bench.grading.find.announced import ANSWER, ASIDE, DENIED, FINAL, JOINT, MARKUP, announced, inside, place
+from tbrm_bench.grading.find.bare import bare_answer, unmarked, without_inner_words
 from tbrm_bench.grading.find.concluded import MATH, is_concluded, is_cut_off, is_retracted, last_sentence
 from tbrm_bench.grading.limits import MAX_SCAN_CHARS
 from tbrm_bench.grading.read.latex import split_top_level
@@ -79,6 +80,8 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
+    if is_whole and "\\text" in stripped and bare_answer(stripped) and not _looks_like_prose(stripped):
+        return unmarked(stripped), "fallback"  # words in \text are part of an answer
     for anchors, source in ((FINAL, "final_answer"), (ANSWER, "fallback")):
         found = [last for word, pattern in anchors.items() if (last := announced(stripped, word, pattern))]
         if found:
@@ -122,13 +125,13 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
     sentence = line[-(len(text) - last_sentence(text)[0]) :]
     label = _LABEL.match(line)
-    if label and "$" not in line and "\\(" not in line:
+    if label and "$" not in line and "\\(" not in line and "=" not in label["answer"]:
         return label["answer"].strip(MARKUP).rstrip(".")
     if chosen := _CHOSEN.search(line):
         return chosen[1]
     if "\n" not in text and len(text) <= 200:
         if not _looks_like_prose(text):
-            return _without_aside(text.strip(MARKUP))  # a bare answer
+            return unmarked(text)  # a bare answer, as it would be in a box
         if bare := _said_alone(text.strip(MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
@@ -152,11 +155,6 @@ def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
         return sentence
     predicate = _PREDICATE.fullmatch(sentence) if is_whole else None
     return predicate[1] if predicate else None
-
-
-def _without_aside(answer: str) -> str:
-    aside = ASIDE.search(answer.rstrip("."))
-    return answer[: aside.start()] if aside and aside.start() else answer
 
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
@@ -203,6 +201,7 @@ def _has_prose(value: str) -> bool:
 
 
 def _looks_like_prose(text: str) -> bool:
+    text = without_inner_words(text)
     if "$" in text or r"\(" in text:
         return not MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)

@@ -21,6 +21,7 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
+from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
@@ -34,7 +35,7 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
+from tbrm_bench.grading.read.whole import as_a_whole, groupings
 
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
@@ -43,9 +44,9 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
-    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+    if (special := as_a_whole(text, readings)) is not None:
         return (special,)
-    for grouped in (True, False) if "," in text else (False,):
+    for grouped in groupings(text):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
         except (Unreadable, RecursionError):
@@ -68,7 +69,8 @@ class Parser:
         """Read everything."""
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
-        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+        lead = self.cursor.peek()
+        if lead.kind == "TEXT" and lead.value.endswith(("is", "are", ":", "=")) and not takes_back(lead.value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():

@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.grading.equal.equivalence import Answer, Question, Undecided, decide_fast
+from tbrm_bench.grading.find.bare import bare_answer, is_said
 from tbrm_bench.grading.find.extract import extract
-from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
+from tbrm_bench.grading.find.specials import without_specials
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS, MAX_SCAN_CHARS
 from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
 from tbrm_bench.grading.workers.blame import Blame, is_passing
 from tbrm_bench.grading.workers.promise import Promise
@@ -94,6 +96,9 @@ class GraderPool:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict, answer_tags=self.answer_tags)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
+        may_be_bare = found.source != "boxed" and not strict and finish_reason == "stop"
+        if may_be_bare and (whole := _right_as_a_whole(text, gold, found.answer)):
+            return whole
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
         key = (gold, found.answer)
@@ -159,3 +164,16 @@ class GraderPool:
             self._cache.move_to_end(key)
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
+
+
+def _right_as_a_whole(text: str, gold: Gold, found: str | None) -> Grade | None:
+    """Return the grade of a text that is right from its first sign to its last, as it would be in a box.
+
+    None where it is not, or where all of it is the answer that was `found` in it.
+    """
+    answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
+    may_be = answer is not None and answer != found and r"\boxed" not in answer and is_said(answer)
+    verdict = decide_fast(answer, gold) if answer and may_be else None
+    if answer is None or verdict is None or isinstance(verdict, Undecided) or not verdict[0]:
+        return None
+    return grade_of(answer, *verdict)
