@@ -20,14 +20,14 @@ from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
-from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
+from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
 from tbrm_bench.grading.read.cursor import Cursor
+from tbrm_bench.grading.read.joints import joints_at
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.read.vocabulary import (
     INNER_WORDS,
-    JOINT_COMMANDS,
     JOINTS,
     OVER,
     RELATIONS,
@@ -82,32 +82,18 @@ class Parser:
         items: list[Tree] = []
         joints: set[str] = set()
         while True:
-            while self._separator():
-                pass
-            if self.cursor.at_end() or self.cursor.peek().value in closers:
+            found = joints_at(self.cursor)
+            if self.cursor.at_end() or self.cursor.peek().value in closers or (items and not found):
                 break
+            joints |= found if items else set()
             items.append(self.item())
             if len(items) > MAX_ITEMS:
                 raise Unreadable("too many items")
-            joint = self.cursor.peek().value.strip(" ,").lower()
-            if not self._separator():
-                break
-            joints.add(joint)
         if not items:
             raise Unreadable("nothing")
-        if len(items) == 2 and len(joints) == 1 and all(map(is_inequality, items)):
-            return joined(items, joints.pop())
+        if len(items) > 1 and len(joints - {""}) == 1 and are_conditions(items):
+            return joined(items, max(joints))
         return items[0] if len(items) == 1 else ("list", *items)
-
-    def _separator(self) -> bool:
-        token = self.cursor.peek()
-        is_one = (token.kind == "OP" and token.value in (",", ";")) or (
-            token.kind in ("TEXT", "WORD") and token.value.strip(" ,").lower() in JOINTS
-        )
-        if is_one or (token.kind == "COMMAND" and token.value in JOINT_COMMANDS):
-            self.cursor.next()
-            return True
-        return False
 
     def item(self) -> Tree:
         """Read one element of a list: an expression, or a chain of relations."""

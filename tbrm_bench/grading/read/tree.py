@@ -46,6 +46,7 @@ class Written(Fraction):
         return f"Fraction({self.numerator}, {self.denominator})"
 
 
+DOTS: Tree = ("dots",)  # an ellipsis: more of the same
 ZERO: Tree = ("n", Fraction(0))
 ONE: Tree = ("n", Fraction(1))
 
