@@ -38,10 +38,9 @@ _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
 _CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
-_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
-_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
+_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
     known = read_gold(gold)
-    cleaned = _cleaned(answer, known)
+    cleaned = clean(answer)
     if unspaced(cleaned) == known.text:
         return True, "string"
     if known.integer is not None and _INTEGER.fullmatch(cleaned):
@@ -143,17 +142,10 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     fields = request["gold"]
     gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
     known = read_gold(gold)
-    verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
+    verdict, rule = _by_shape(clean(request["answer"]), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _side_by_side(request["answer"], gold, known)
     return verdict, rule
-
-
-def _cleaned(answer: str, known: ReadGold) -> str:
-    """Return the answer without typography, and without a modulus that the gold does not ask for."""
-    cleaned = clean(answer)
-    modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
-    return cleaned[: modulus.start()] if modulus else cleaned
 
 
 def _as_wanted(cleaned: str, known: ReadGold) -> str | None:

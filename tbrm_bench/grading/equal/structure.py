@@ -11,6 +11,7 @@ from tbrm_bench.grading.equal.comparing import GradingPolicy
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
+from tbrm_bench.grading.equal.residue_classes import compare_congruences
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
     has_no_value,
@@ -42,6 +43,8 @@ class Comparer:
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order."""
+        if (congruent := compare_congruences(self, golds, pred)) is not None:
+            return congruent
         golds, pred = as_region(golds, pred)
         wanted = [part for gold in golds for part in spread(gold)]
         given = spread(pred)

@@ -21,6 +21,7 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
+from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.joints import joints_at
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
@@ -104,11 +105,11 @@ class Parser:
                 break
             operators.append(operator)
             sides.append(self.sets())
-        if not operators:
-            return sides[0]
-        if len(operators) == 1:
-            return ("rel", operators[0], *sides)
-        return ("chain", tuple(operators), tuple(sides))
+        tree: Tree = sides[0]
+        if operators:
+            is_one = len(operators) == 1
+            tree = ("rel", operators[0], *sides) if is_one else ("chain", tuple(operators), tuple(sides))
+        return with_modulus(self, tree)
 
     def _relation(self) -> str | None:
         token = self.cursor.peek()
@@ -137,6 +138,9 @@ class Parser:
                 operator = token.value
             elif total is None:
                 operator = "+"
+            elif self.cursor.accept("COMMAND", "bmod"):  # 5 + 3 \bmod 7 is 1
+                total = ("f", "mod", total, self.product())
+                continue
             else:
                 return total
             total = add(total, operator, self.product())
