@@ -1,5 +1,6 @@
 """What counts as equal where mathematicians differ, and what the parts of a comparison see of the comparer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -40,3 +41,6 @@ class Compares(Protocol):
 
     def value(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare two expressions."""
+
+    def all_items(self, golds: Sequence[Tree], preds: Sequence[Tree], rule: str) -> Verdict:
+        """Compare values in order."""

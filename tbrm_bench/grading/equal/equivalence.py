@@ -27,6 +27,7 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read import words
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
+from tbrm_bench.grading.read.signs import signs
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
 from tbrm_bench.records import Gold
@@ -74,6 +75,7 @@ class ReadGold(NamedTuple):
     letter: str | None  # a capital that may be a choice or a symbol: E
     heading: str | None  # the choice that a gold begins with: (D) 12
     words: str | None
+    signs: str  # of a gold in words: those that its words lose
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
@@ -101,6 +103,7 @@ def read_gold(gold: Gold) -> ReadGold:
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.bare(single) or None if is_text and single is not None else None,
+        signs=signs(single) if is_text and single is not None else "",
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
@@ -174,10 +177,10 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
     if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
     if known.words is not None:
-        if words.bare(cleaned) == known.words:
+        if words.bare(cleaned) == known.words and signs(cleaned) == known.signs:
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
-            return True, "text"
+            return sorted(signs(cleaned)) == sorted(known.signs), "text"
         if known.trees is None or known.trees[0][0] == "text":
             return (None if known.trees is None else False), "text"
     return None, ""

@@ -20,6 +20,8 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare where at least one side is an equation, an inequality or a chain of them."""
     if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "=":
         return _equations(comparer, gold, pred)
+    if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "to":
+        return comparer.all_items(gold[2:], pred[2:], "limit")
     if _unknown(gold) and _unknown(pred) and _unknown(gold) != _unknown(pred):
         return False, "interval"  # y > 3 for x > 3
     sets = as_set(gold), as_set(pred)

@@ -7,12 +7,31 @@ with a unit; `(x, y) = (1, 2)` is (1, 2) once its name is gone.
 from collections.abc import Iterator
 from fractions import Fraction
 
+from tbrm_bench.grading.equal import sequences
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.exact import exact
 from tbrm_bench.grading.read.tree import Tree, number, symbols, walk
 from tbrm_bench.grading.read.units import NO_UNIT, Unit
 
-_NO_VALUES = frozenset(("text", "list", "set", "br", "rel", "chain", "union", "inter", "minus", "mat", "ratio"))
+_NO_VALUES = frozenset(
+    [
+        "text",
+        "list",
+        "set",
+        "br",
+        "rel",
+        "chain",
+        "union",
+        "inter",
+        "minus",
+        "mat",
+        "ratio",
+        "seq",
+        "ell",
+        "dots",
+        "mod",
+    ]
+)
 _TRANSPOSED = (("s", "T"), ("s", "top"), ("text", "T"))
 
 
@@ -23,6 +42,8 @@ def spread(tree: Tree) -> list[Tree]:
     if tree[0] in ("list", "set"):
         nested = ("list", "set") if tree[0] == "set" or len(tree) > 2 else ()
         return [part for item in tree[1:] for part in ([item] if item[0] in nested else spread(item))][: MAX_ITEMS + 1]
+    if tree[0] == "seq" and (terms := sequences.members(tree)) is not None:
+        return terms
     if tree[0] == "union" and (members := _union_members(tree)) is not None:
         return members[: MAX_ITEMS + 1]
     if tree[0] == "rel" and tree[1] in ("=", "in") and tree[3][0] in ("list", "set", "+-", "-+", "+", "*", "/"):

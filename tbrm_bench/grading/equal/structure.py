@@ -12,6 +12,7 @@ from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantitie
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
 from tbrm_bench.grading.equal.residue_classes import compare_congruences
+from tbrm_bench.grading.equal.sequences import compare_sequences
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
     has_no_value,
@@ -26,7 +27,8 @@ from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, number
+from tbrm_bench.grading.read.signs import signs
+from tbrm_bench.grading.read.tree import DOTS, Tree, number
 from tbrm_bench.grading.read.words import bare, says_there_is_none, spelt_number
 
 
@@ -46,6 +48,7 @@ class Comparer:
         if (congruent := compare_congruences(self, golds, pred)) is not None:
             return congruent
         golds, pred = as_region(golds, pred)
+        golds = [("seq", *golds)] if DOTS in golds else golds  # a gold that was split at its commas
         wanted = [part for gold in golds for part in spread(gold)]
         given = spread(pred)
         if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
@@ -87,6 +90,8 @@ class Comparer:
             gold, pred = nested_rows(gold), nested_rows(pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return compare_relations(self, gold, pred)
+        if "seq" in (gold[0], pred[0]):
+            return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":
             return self.same_members(gold[1:], pred[1:], "set")
         if "set" in (gold[0], pred[0]) and is_set_like(gold) and is_set_like(pred):
@@ -131,7 +136,7 @@ class Comparer:
 
     def _words(self, gold: Tree, pred: Tree) -> Verdict:
         if gold[0] == pred[0]:
-            return bare(gold[1]) == bare(pred[1]), "text"
+            return bare(gold[1]) == bare(pred[1]) and signs(gold[1]) == signs(pred[1]), "text"
         words, other = (gold, pred) if gold[0] == "text" else (pred, gold)
         if other[0] == "s" and len(other[1]) == 1:  # the choice A
             return bare(words[1]) == other[1].lower(), "text"

@@ -12,11 +12,12 @@ from tbrm_bench.grading.read.brackets import bracket
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.scripts import script_name
 from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
-from tbrm_bench.grading.read.tree import Tree, Written, items_of, name_of
+from tbrm_bench.grading.read.tree import DOTS, Tree, Written, items_of, name_of
 from tbrm_bench.grading.read.vocabulary import (
     ACCENTS,
     CONSTANTS,
     CURRENCIES,
+    ELLIPSES,
     FENCES,
     FUNCTIONS,
     GREEK,
@@ -143,6 +144,9 @@ def _command(parser: Reader, name: str) -> Tree:
         return ("c", name_of(parser.argument()))
     if name in CURRENCIES:
         return ("q", parser.product(), units.word_unit(name))  # $2.4 million is 2.4 times a million
+    if name in ELLIPSES:
+        parser.cursor.has_dots = True
+        return DOTS
     if name == "langle":
         inner, _ = parser.bracketed(("rangle",))
         return ("br", "<", ">", *items_of(inner))

@@ -23,6 +23,7 @@ from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
 from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.cursor import Cursor
+from tbrm_bench.grading.read.ellipses import gathered
 from tbrm_bench.grading.read.joints import joints_at
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
@@ -76,7 +77,7 @@ class Parser:
             raise Unreadable(f"rest {self.cursor.peek()}")
         if depth(tree) > MAX_TREE_DEPTH:
             raise Unreadable("too deep")
-        return tree
+        return gathered(tree) if self.cursor.has_dots else tree
 
     def items(self, closers: tuple[str, ...]) -> Tree:
         """Read a list up to a closing bracket or the end; a single item stands for itself."""

@@ -112,6 +112,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
         ("dots ...", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
         ("dots ...", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
+        ("...", r"\.\.\.+", r"\\ldots "),
         # angles, units, currencies
         ("'", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*'(?!')\s*(?:(\d+)\s*'')?", _sexagesimal),
         ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
