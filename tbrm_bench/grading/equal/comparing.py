@@ -44,3 +44,6 @@ class Compares(Protocol):
 
     def all_items(self, golds: Sequence[Tree], preds: Sequence[Tree], rule: str) -> Verdict:
         """Compare values in order."""
+
+    def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, in any order."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
@@ -90,6 +91,8 @@ class Comparer:
             gold, pred = nested_rows(gold), nested_rows(pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return compare_relations(self, gold, pred)
+        if "cases" in (gold[0], pred[0]) and not {"rel", "chain"} & {gold[0], pred[0]}:
+            return compare_cases(self, gold, pred)
         if "seq" in (gold[0], pred[0]):
             return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":

@@ -7,7 +7,7 @@
 from fractions import Fraction
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
-from tbrm_bench.grading.read import functions, units
+from tbrm_bench.grading.read import cases, functions, units
 from tbrm_bench.grading.read.brackets import bracket
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.scripts import script_name
@@ -55,6 +55,8 @@ def atom(parser: Reader) -> Tree:
     if token.kind == "BEGIN" and token.value in MATRICES:
         rows = _matrix(parser)
         return ("f", "det", rows) if token.value == "vmatrix" else rows
+    if token.kind == "BEGIN" and token.value in cases.ENVIRONMENTS:
+        return cases.read_cases(parser)
     if token.kind == "OP":
         return bracket(parser, token.value)
     raise Unreadable(f"{token.kind} {token.value!r}")

@@ -14,7 +14,7 @@ Unreadable; nothing is ever evaluated here.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.ellipses import gathered
 from tbrm_bench.grading.read.joints import joints_at
-from tbrm_bench.grading.read.tokens import Unreadable, tokenize
+from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.read.vocabulary import (
@@ -78,6 +78,13 @@ class Parser:
         if depth(tree) > MAX_TREE_DEPTH:
             raise Unreadable("too deep")
         return gathered(tree) if self.cursor.has_dots else tree
+
+    def apart(self, tokens: Sequence[Token]) -> Tree:
+        """Read tokens that were taken out of the row, all of them."""
+        inner = Parser(Cursor(tokens))
+        tree = inner.answer()
+        self.cursor.has_dots = self.cursor.has_dots or inner.cursor.has_dots
+        return tree
 
     def items(self, closers: tuple[str, ...]) -> Tree:
         """Read a list up to a closing bracket or the end; a single item stands for itself."""

@@ -13,6 +13,7 @@
     ("chain", ops, sides)              1 < x < 2
     ("mod", a, m)                      a relation or value modulo m
     ("dots",)                          an ellipsis, in ("seq", a, ...) a list, ("ell", "+", a, ...) a sum or product
+    ("cases", ("case", a, condition), ...)   the last condition may be ("otherwise",)
     ("mat", (row, ...))                a matrix, each row a tuple
     ("q", a, unit)                     a quantity; percent and degrees are units
     ("base", digits, base)             digits in a base

@@ -41,7 +41,7 @@ RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "equiv": "=",
     "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "lt": "<", "gt": ">",
     "ne": "!=", "neq": "!=", "in": "in", "approx": "approx", "simeq": "approx", "sim": "sim",
-    "to": "to", "rightarrow": "to", "longrightarrow": "to", "->": "to", "mid": "mid",
+    "to": "to", "rightarrow": "to", "longrightarrow": "to", "->": "to", "mid": "mid", "notin": "notin",
 }  # fmt: skip
 SET_OPERATIONS = {"cup": "union", "cap": "inter", "setminus": "minus", "backslash": "minus"}
 TIMES = words("* cdot times ast bullet")
