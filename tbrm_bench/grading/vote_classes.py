@@ -18,7 +18,6 @@ from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.read.latex import clean
 from tbrm_bench.grading.read.parse import readings
-from tbrm_bench.grading.read.signs import signs
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import NO_UNIT, PERCENT, Unit
 from tbrm_bench.grading.read.words import bare, choice
@@ -50,7 +49,7 @@ def _form(answer: str) -> tuple[Tree, Unit]:
     if letter is not None and (not trees or trees[0][0] == "text" or not cleaned.islower()):
         return ("text", letter.lower()), NO_UNIT
     if not trees or trees[0][0] == "text":
-        return ("text", bare(cleaned) + signs(cleaned) or cleaned), NO_UNIT
+        return ("text", bare(cleaned) or cleaned), NO_UNIT
     items = sorted({canonical(_value(item)) for item in spread(trees[0])}, key=repr)
     if len(items) > 1:
         return ("list", *items), NO_UNIT

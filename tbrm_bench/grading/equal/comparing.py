@@ -17,6 +17,7 @@ class GradingPolicy:
     missing_percent: bool = True  # 15 for 15 %, and 15 % for 15
     missing_base: bool = True  # 52 for 52_8
     vector_as_tuple: bool = False  # a column for (1, 2, 3)
+    dotted_thousands: bool = False  # 1.234.567 for 1234567
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0
     unit: Unit = NO_UNIT  # of a gold that is stored without it

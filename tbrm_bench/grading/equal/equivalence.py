@@ -25,9 +25,9 @@ from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read import words
+from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
-from tbrm_bench.grading.read.signs import signs
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
 from tbrm_bench.records import Gold
@@ -38,10 +38,10 @@ _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
-_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
+_CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
+_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
-_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +75,6 @@ class ReadGold(NamedTuple):
     letter: str | None  # a capital that may be a choice or a symbol: E
     heading: str | None  # the choice that a gold begins with: (D) 12
     words: str | None
-    signs: str  # of a gold in words: those that its words lose
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
@@ -102,8 +101,7 @@ def read_gold(gold: Gold) -> ReadGold:
         heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
-        words=words.bare(single) or None if is_text and single is not None else None,
-        signs=signs(single) if is_text and single is not None else "",
+        words=words.meaning(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
@@ -121,7 +119,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
     known = read_gold(gold)
-    cleaned = clean(answer)
+    cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
     if known.integer is not None and _INTEGER.fullmatch(cleaned):
@@ -145,10 +143,18 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     fields = request["gold"]
     gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
     known = read_gold(gold)
-    verdict, rule = _by_shape(clean(request["answer"]), known, precise=True)
+    verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _side_by_side(request["answer"], gold, known)
     return verdict, rule
+
+
+def _cleaned(answer: str, known: ReadGold) -> str:
+    """Return the answer without typography."""
+    cleaned = clean(answer)
+    if known.policy.dotted_thousands:
+        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
+    return cleaned
 
 
 def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
@@ -177,10 +183,10 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
     if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
     if known.words is not None:
-        if words.bare(cleaned) == known.words and signs(cleaned) == known.signs:
+        if words.meaning(cleaned) == known.words:
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
-            return sorted(signs(cleaned)) == sorted(known.signs), "text"
+            return True, "text"
         if known.trees is None or known.trees[0][0] == "text":
             return (None if known.trees is None else False), "text"
     return None, ""
@@ -189,7 +195,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
 def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
     preds = readings(cleaned)
     if known.trees is None or not preds:
-        return (None, "symbolic") if known.trees is None or _SYMBOLIC.search(cleaned) else (False, "unreadable")
+        may_be = known.trees is None or has_construct(cleaned)
+        return (None, "symbolic") if may_be and is_read_in_full(cleaned) else (False, "unreadable")
     comparer = Comparer(known.policy, precise=precise)
     verdict, rule = False, "unreadable"
     for pred in preds:
@@ -244,8 +251,9 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-    if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):
-        return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
+    texts = [clean(text) for text in (answer, *gold.answers)]
+    if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
+        return False, "unreadable"  # what is read only half says nothing
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
@@ -253,7 +261,3 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
-
-
-def _digits(text: str) -> list[str]:
-    return sorted(re.findall(r"\d+", text))

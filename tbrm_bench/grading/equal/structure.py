@@ -28,9 +28,8 @@ from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.signs import signs
 from tbrm_bench.grading.read.tree import DOTS, Tree, number
-from tbrm_bench.grading.read.words import bare, says_there_is_none, spelt_number
+from tbrm_bench.grading.read.words import bare, meaning, says_there_is_none, spelt_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Comparer:
 
     def _words(self, gold: Tree, pred: Tree) -> Verdict:
         if gold[0] == pred[0]:
-            return bare(gold[1]) == bare(pred[1]) and signs(gold[1]) == signs(pred[1]), "text"
+            return meaning(gold[1]) == meaning(pred[1]), "text"
         words, other = (gold, pred) if gold[0] == "text" else (pred, gold)
         if other[0] == "s" and len(other[1]) == 1:  # the choice A
             return bare(words[1]) == other[1].lower(), "text"

@@ -22,6 +22,7 @@ from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
 from tbrm_bench.grading.read.congruence import with_modulus
+from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.ellipses import gathered
 from tbrm_bench.grading.read.joints import joints_at
@@ -36,8 +37,10 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
+from tbrm_bench.grading.read.whole import in_words, letter_digits, prose, ratio, remainder
 
+# 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
+_GROUPED_LIST = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+, |, \d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 
@@ -45,9 +48,15 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
-    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+    if (
+        special := letter_digits(text)
+        or in_words(text)
+        or ratio(text, readings)
+        or remainder(text, readings)
+        or prose(text)
+    ) is not None:
         return (special,)
-    for grouped in (True, False) if "," in text else (False,):
+    for grouped in (True,) if _GROUPED_LIST.search(text) else (True, False) if "," in text else (False,):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
         except (Unreadable, RecursionError):
@@ -70,7 +79,8 @@ class Parser:
         """Read everything."""
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
-        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+        lead = self.cursor.peek()
+        if lead.kind == "TEXT" and lead.value.endswith(("is", "are", ":", "=")) and not takes_back(lead.value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():

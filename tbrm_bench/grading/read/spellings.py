@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tbrm_bench.grading.read import cases, congruence
 from tbrm_bench.grading.read.quantified import without_domain
+from tbrm_bench.grading.read.said import as_mathematics
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import NUMBER_WORDS, plain
 
@@ -98,12 +99,16 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("e{ E{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
         ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
         ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
-        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
+        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)s?\b([^{{}}]*)\}}?", _scaled),
+        ("hundred", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(hundred)s?\b([^{{}}]*)\}}?", _scaled),
+        ("k", rf"(?<=\d)\s*{_WORD}\s*\{{\s*k\s*\}}", r" \\times 10^{3}"),
+        ("mil", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?per ?mill?e?\b\s*\}}?", r" \\times 10^{-3}"),
         # quotients and binomials
         ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
-        ("choose", rf"\{{?({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}?$", r"\\binom{\1}{\2}"),
+        ("choose", rf"\{{({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}", r"\\binom{\1}{\2}"),
+        ("choose", rf"^({_GROUP})\\choose(?![a-zA-Z])({_GROUP})$", r"\\binom{\1}{\2}"),
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
         ("C", rf"^(?:{_WORD}\s*\{{\s*)?C\s*\}}?\s*_\s*\{{?(\d+)\}}?\s*\^\s*\{{?(\d+)\}}?$", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
@@ -207,7 +212,7 @@ def respell(text: str) -> str:
         text = text.replace("\\cup", "\\lor ")
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
-    return text
+    return as_mathematics(text) if any(map(str.isalpha, text)) else text
 
 
 def _holds(value: str, letter: str) -> bool:
