@@ -48,3 +48,6 @@ class Compares(Protocol):
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order."""
+
+    def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, letter for letter."""

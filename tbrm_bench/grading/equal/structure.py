@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.families import compare_families
 from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
@@ -44,7 +45,12 @@ class Comparer:
         return replace(self, policy=replace(self.policy, absolute_tolerance=half, relative_tolerance=0.0))
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
-        """Compare all gold answers with all that a completion gives, in any order."""
+        """Compare all gold answers with all that a completion gives, in any order; constants may have any names."""
+        verdict = self.as_written(golds, pred)
+        return (compare_families(self, golds, pred) or verdict) if verdict[0] is False else verdict
+
+    def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, in any order, letter for letter."""
         if (congruent := compare_congruences(self, golds, pred)) is not None:
             return congruent
         golds, pred = as_region(golds, pred)

@@ -26,6 +26,7 @@ from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.ellipses import gathered
 from tbrm_bench.grading.read.joints import joints_at
+from tbrm_bench.grading.read.provisos import spelt_out
 from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
@@ -48,6 +49,7 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
+    text = spelt_out(text)
     if (
         special := letter_digits(text)
         or in_words(text)
