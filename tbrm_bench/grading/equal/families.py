@@ -164,13 +164,7 @@ def _constants_like(free: set[str]) -> set[str]:
 def _agree(golds: Sequence[Tree], preds: Sequence[Tree]) -> bool:
     """Whether the same is said of every letter; that k, m, n are whole numbers need not be said."""
     told = [_told(conditions) for conditions in (golds, preds)]
-    if told[0] == told[1]:
-        return True
-    for name in told[0].keys() | told[1].keys():
-        mine, theirs = (side.get(name, frozenset()) for side in told)
-        if mine != theirs and not (name in _WHOLE_LETTERS and {mine, theirs} == {frozenset(), frozenset([_INTEGERS])}):
-            return False
-    return True
+    return told[0] == told[1]
 
 
 def _told(conditions: Sequence[Tree]) -> dict[str, frozenset[Tree]]:
@@ -180,12 +174,14 @@ def _told(conditions: Sequence[Tree]) -> dict[str, frozenset[Tree]]:
         name = _subject(condition)
         if name is not None:
             told.setdefault(name, set()).update(_in_one_form(condition))
-    for facts in told.values():
-        if _INTEGERS in facts:  # of whole numbers, n > 0 is n >= 1
+    for name, facts in told.items():
+        if _INTEGERS in facts or name in _WHOLE_LETTERS:  # of whole numbers, n > 0 is n >= 1
             strict = [fact for fact in facts if fact[0] == ">" and exact(fact[1]) is not None]
             facts.difference_update(strict)
             facts.update((">=", canonical(("+", fact[1], number(1)))) for fact in strict)
         facts.discard(_REALS)
+        if name in _WHOLE_LETTERS:
+            facts.discard(_INTEGERS)
     return {name: frozenset(facts) for name, facts in told.items() if facts}
 
 

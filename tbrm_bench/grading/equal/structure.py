@@ -25,6 +25,7 @@ from tbrm_bench.grading.equal.shapes import (
     spread,
     without_name,
 )
+from tbrm_bench.grading.equal.vectors import as_vectors
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.exact import canonical
@@ -89,7 +90,8 @@ class Comparer:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
             return True, rule_of(gold)
-        gold, pred = as_shape_of(pred, without_name(gold)), as_shape_of(gold, without_name(pred))
+        gold, pred = as_vectors(without_name(gold), without_name(pred))
+        gold, pred = as_shape_of(pred, gold), as_shape_of(gold, pred)
         if gold == pred:
             return True, rule_of(gold)
         if "mat" in (gold[0], pred[0]):

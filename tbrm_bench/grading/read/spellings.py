@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tbrm_bench.grading.read import cases, congruence
+from tbrm_bench.grading.read import cases, congruence, unit_vectors
 from tbrm_bench.grading.read.quantified import without_domain
 from tbrm_bench.grading.read.said import as_mathematics
 from tbrm_bench.grading.read.units import names_a_unit
@@ -178,6 +178,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
+_FACES = ("mathbf", "\\vec", "hat", "\\bm", "boldsymbol", "overrightarrow", "textbf")
 # "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
 _BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
 # A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
@@ -195,6 +196,7 @@ def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
     text = without_domain(text) if "=" in text else text
     text = cases.respelt(text) if "\\begin" in text else text
+    text = unit_vectors.respelt(text) if any(face in text for face in _FACES) else text
     text = congruence.respelt(text) if "mod" in text or "equiv" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
