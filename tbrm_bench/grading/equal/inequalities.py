@@ -21,13 +21,13 @@ from tbrm_bench.grading.read.tree import DOTS, Tree, number, symbols
 
 INEQUALITIES = ("<", ">", "<=", ">=")
 _OPERATORS = (*INEQUALITIES, "=")
-Link = tuple[str, Tree]  # "<", "<=" or "=" and what is above, equal to or not below 0
+Link = tuple[str, Tree]  # "<", "<=", "=" or "!=" and what is above, equal to or not below 0
 
 
 def is_chain_of_links(tree: Tree) -> bool:
     """Whether a tree is an inequality or a chain that holds one, and nothing but inequalities and equations."""
     if tree[0] == "rel":
-        return tree[1] in INEQUALITIES
+        return tree[1] in (*INEQUALITIES, "!=")
     return tree[0] == "chain" and set(tree[1]) <= {*_OPERATORS} and bool(set(tree[1]) & {*INEQUALITIES})
 
 
@@ -48,7 +48,7 @@ def _upwards(tree: Tree) -> tuple[tuple[str, ...], tuple[Tree, ...]]:
     operators, sides = (tree[1], tree[2]) if tree[0] == "chain" else ((tree[1],), tree[2:])
     if set(operators) & {"<", "<="}:
         return operators, sides
-    turned = {">": "<", ">=": "<=", "=": "="}
+    turned = {">": "<", ">=": "<=", "=": "=", "!=": "!="}
     return tuple(turned[operator] for operator in reversed(operators)), tuple(reversed(sides))
 
 
@@ -70,7 +70,7 @@ def _same_link(comparer: Compares, gold: Link, pred: Link) -> bool | None:
     ratio = numeric.proportional(gold[1], pred[1], precise=comparer.precise)[0]
     if ratio is None:
         return False if comparer.precise else None
-    return ratio and (gold[0] == "=" or _is_positive_multiple(gold[1], pred[1], sorted(names)))
+    return ratio and (gold[0] in ("=", "!=") or _is_positive_multiple(gold[1], pred[1], sorted(names)))
 
 
 def _is_positive_multiple(left: Tree, right: Tree, names: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ _INDEXED = re.compile(r"(?P<name>[a-zA-Z])_(?P<index>[nkmij])")
 _QUOTIENT = re.compile(
     r"\*\((?:d|\^\(d,(?P<order>[2-9])\)),(?P<name>\w+)\)/\*\(d,(?:\^\((?P<letter>\w+),[2-9]\)|(?P<first>\w+))\)"
 )
-_LETTER = re.compile(r"[a-zA-Z]|alpha|beta|gamma|theta|lambda|mu|phi|xi|tau")
+_LETTER = re.compile(r"[a-z]|alpha|beta|gamma|theta|lambda|mu|phi|xi|tau")
 _DOTS = {"dot": "'", "ddot": "''"}
 
 

@@ -10,6 +10,7 @@ from tbrm_bench.grading.equal.inequalities import INEQUALITIES, compare_inequali
 from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
+from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.shapes import is_curve, is_implicit
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
@@ -27,6 +28,8 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     sets = as_set(gold), as_set(pred)
     if sets[0] is not None and sets[1] is not None:
         return same_set(sets[0], sets[1], comparer.value)
+    if gold[0] == pred[0] == "chain" and {*gold[1], *pred[1]} == {"="}:
+        return matched([[comparer.item(mine, theirs)[0] for theirs in pred[2]] for mine in gold[2]]), "equation"
     if is_chain_of_links(gold) and is_chain_of_links(pred):
         return compare_inequalities(comparer, gold, pred)
     if gold[0] not in ("rel", "chain"):

@@ -22,6 +22,7 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import ZERO, Tree, symbols
 
 MAX_MODULUS = 10_000
+_PARAMETERS = frozenset("jklmqt")  # of a family; n in m = 2n + 1 is the problem's
 INTEGER_LETTERS = frozenset("ijklmnpqrstabKMN")
 
 
@@ -38,7 +39,7 @@ def compare_congruences(comparer: Compares, golds: Sequence[Tree], pred: Tree) -
     golds, preds = [item for gold in golds for item in _items(gold)], _items(pred)
     in_gold, in_pred = any(map(_has_modulus, golds)), any(map(_has_modulus, preds))
     if not (in_gold or in_pred):
-        return None
+        return _as_families(golds, preds)
     wanted, given = _classes(golds), _classes(preds)
     if wanted is not None and given is not None:
         return _are_same(wanted, given), "congruence"
@@ -48,6 +49,19 @@ def compare_congruences(comparer: Compares, golds: Sequence[Tree], pred: Tree) -
     if len(golds) == len(preds) == 1:
         return _with_number(comparer, golds[0], pred)
     return False, "congruence"
+
+
+def _as_families(golds: Sequence[Tree], preds: Sequence[Tree]) -> Verdict | None:
+    """Compare n = 4k + 3 with n = 4m - 1; None where these are no families of whole numbers, or not the same."""
+    sides = (golds, preds)
+    if any(item[:2] != ("rel", "=") or item[2][0] != "s" for side in sides for item in side):
+        return None
+    for item in (*golds, *preds):
+        if not (item[2][1] in INTEGER_LETTERS and symbols(item[3]) <= _PARAMETERS and symbols(item[3])):
+            return None
+    wanted, given = _classes(golds), _classes(preds)
+    is_same = wanted is not None and given is not None and _are_same(wanted, given)
+    return (True, "congruence") if is_same else None
 
 
 def _items(tree: Tree) -> Sequence[Tree]:
@@ -186,6 +200,8 @@ def _with_number(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     modulus, wanted = _whole(pred[2]), exact(gold)
     are_equations = pred[1][0] not in ("rel", "chain") or set(pred[1][1]) == {"="}
     if not are_equations or exact(sides[-1]) != wanted:
+        return False, "congruence"
+    if modulus is not None and (wanted is None or abs(wanted) >= modulus):  # 7 (mod 1) says nothing
         return False, "congruence"
     others = [side for side in sides[:-1] if not symbols(side)]
     if others and (modulus is None or any(residue(side, modulus) != residue(gold, modulus) for side in others)):

@@ -18,7 +18,7 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import DOTS, ONE, Tree, number
 
 
-class Run(NamedTuple):
+class Steps(NamedTuple):
     """Terms in even steps; without a last one they never end."""
 
     first: Tree
@@ -39,7 +39,7 @@ def compare_sequences(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     return comparer.all_items(golds, preds, "set")
 
 
-def run_of(tree: Tree) -> Run | None:
+def run_of(tree: Tree) -> Steps | None:
     """Return the run that a list with one ellipsis is; None for any other."""
     terms = tree[1:]
     if terms.count(DOTS) != 1:
@@ -53,8 +53,20 @@ def run_of(tree: Tree) -> Run | None:
         return None
     first, last = canonical(before[0]), canonical(after[-1]) if after else None
     if (size := exact(step)) is not None and size < 0 and last is not None:  # 9, 8, ..., 1
-        return Run(last, number(-size), first)
-    return Run(first, step, last)
+        return Steps(last, number(-size), first)
+    return Steps(first, step, last)
+
+
+def in_closed_form(tree: Tree) -> Tree:
+    """Return 1 + 2 + ... + n as n (n + 1) / 2 and 1 * 2 ... n as n!; anything else as it is."""
+    steps = run_of(("seq", *tree[2:])) if tree[0] == "ell" else None
+    if steps is None or steps.last is None or exact(steps.first) is None or exact(steps.step) is None:
+        return tree
+    first, step, last = steps.first, steps.step, steps.last
+    if tree[1] == "+":
+        count = ("+", ("/", ("+", last, ("-", first)), step), ONE)
+        return ("/", ("*", count, ("+", first, last)), number(2))
+    return ("f", "fact", last) if first in (ONE, number(2)) and step == ONE else tree
 
 
 def members(tree: Tree) -> list[Tree] | None:

@@ -14,7 +14,8 @@ from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantitie
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
 from tbrm_bench.grading.equal.residue_classes import compare_congruences
-from tbrm_bench.grading.equal.sequences import compare_sequences
+from tbrm_bench.grading.equal.sequences import compare_sequences, in_closed_form
+from tbrm_bench.grading.equal.set_builder import compare_described
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
     has_no_value,
@@ -96,10 +97,14 @@ class Comparer:
             return True, rule_of(gold)
         if "mat" in (gold[0], pred[0]):
             gold, pred = nested_rows(gold), nested_rows(pred)
+        if "such" in (gold[0], pred[0]):
+            return compare_described(self, gold, pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return compare_relations(self, gold, pred)
         if "cases" in (gold[0], pred[0]) and not {"rel", "chain"} & {gold[0], pred[0]}:
             return compare_cases(self, gold, pred)
+        if "ell" in (gold[0], pred[0]):
+            gold, pred = in_closed_form(gold), in_closed_form(pred)
         if "seq" in (gold[0], pred[0]):
             return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":

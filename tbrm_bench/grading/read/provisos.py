@@ -42,12 +42,19 @@ _POSITIVE_INTEGERS = re.compile(
     r"\\mathbb\s*\{?Z\}?\s*(?:[\^_]\s*\{?\s*\+\s*\}?|[\^_]\s*\{\s*(?:>\s*0|\\geq?\s*1)\s*\})"
 )
 _NOT_NEGATIVE = re.compile(r"\\mathbb\s*\{?[ZN]\}?\s*[\^_]\s*(?:\{\s*(?:\\geq?(?:slant)?\s*)?0\s*\}|0)")
+_ALL = re.compile(
+    rf"^(?:{_WORD}\{{\s*)?(?i:for )?(?i:all)\s+(?:(?:real|positive|whole)\s+)*"
+    r"(?:(?:integers?|numbers?|values? of|reals?)\s*)?(?:(?:such that|with|where|satisfying)\s*)?"
+    rf"\}}?\s*(?={_LETTER}\s*(?:\\(?:in|[lg]eq?|[lg]eqslant|neq?)(?![a-z])|[<>]))"
+)
 _CUES = ("for", "where", "with", "is", "are", "\\in", "<", ">", "\\ge", "\\le", "\\ne")
 _SETS = {"integer": "Z", "whole": "Z", "natural": "N", "rational": "Q"}
 
 
 def spelt_out(text: str) -> str:
     """Return an answer with what is said of its letters as formulas; as it is where that is not understood."""
+    if "all" in text:
+        text = _ALL.sub("", text)
     if not any(cue in text for cue in _CUES):
         return text
     if "mathbb" in text:

@@ -14,6 +14,7 @@
     ("mod", a, m)                      a relation or value modulo m
     ("dots",)                          an ellipsis, in ("seq", a, ...) a list, ("ell", "+", a, ...) a sum or product
     ("cases", ("case", a, condition), ...)   the last condition may be ("otherwise",)
+    ("such", row, condition)           all rows that fulfil a condition
     ("mat", (row, ...))                a matrix, each row a tuple
     ("q", a, unit)                     a quantity; percent and degrees are units
     ("base", digits, base)             digits in a base
