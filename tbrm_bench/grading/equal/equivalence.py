@@ -41,6 +41,7 @@ _BARE_UNIT = re.compile(
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
+_LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
 
@@ -254,6 +255,8 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     texts = [clean(text) for text in (answer, *gold.answers)]
     if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
         return False, "unreadable"  # what is read only half says nothing
+    if all("=" in text for text in texts) and len({tuple(sorted(_limits(text))) for text in texts}) > 1:
+        return False, "limit"  # a statement about another limit
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
@@ -261,3 +264,8 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+
+
+def _limits(text: str) -> list[str]:
+    """Return what the limits of a text run to, each in one spelling."""
+    return [unspaced(limit).replace("\\rightarrow", "\\to").replace("\\to+", "\\to") for limit in _LIMIT.findall(text)]

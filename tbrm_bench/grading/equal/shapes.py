@@ -37,8 +37,8 @@ _TRANSPOSED = (("s", "T"), ("s", "top"), ("text", "T"))
 
 def spread(tree: Tree) -> list[Tree]:
     """Return the values that an answer stands for: the items of a list or set, both values of a plus-minus sign."""
-    if tree[0] == "set" and ("c", "empty") in tree:  # {{}} has a member, {} has none
-        return [tree]
+    if tree[0] == "set" and (("c", "empty") in tree or (len(tree) == 2 and tree[1][0] == "set")):
+        return [tree]  # {{}} has a member, {} has none
     if tree[0] in ("list", "set"):
         nested = ("list", "set") if tree[0] == "set" or len(tree) > 2 else ()
         return [part for item in tree[1:] for part in ([item] if item[0] in nested else spread(item))][: MAX_ITEMS + 1]

@@ -70,6 +70,19 @@ def _number(parser: Reader, token: Token) -> Tree:
     return number(token.value)
 
 
+def mixed_number(parser: Reader, left: Tree) -> Tree:
+    """Read `2 1/3`; two numbers side by side are nothing else."""
+    numerator = number(parser.cursor.next().value)
+    if left[1].denominator == 1 and parser.cursor.accept("OP", "/"):
+        denominator = parser.cursor.peek()
+        if denominator.kind == "NUMBER":
+            parser.cursor.next()
+            below = number(denominator.value)
+            if 0 < numerator[1] < below[1]:
+                return ("n", left[1] + numerator[1] / below[1])
+    raise Unreadable("two numbers side by side")
+
+
 def _repeating(start: str, period: str) -> Tree:
     """Return 0.1\\overline{6} = 1/6."""
     if not period.isdigit() or len(period) > 50:

@@ -190,25 +190,13 @@ class Parser:
     def _implicit(self, left: Tree) -> Tree:
         token = self.cursor.peek()
         if left[0] == "n" and token.kind == "NUMBER":
-            return self._mixed_number(left)
+            return atoms.mixed_number(self, left)
         right = self.power()
         value, unit = (right[1], right[2:]) if right[0] == "q" else (right, ())  # 12\\frac12\\% is 12.5 %
         if is_mixed(left, value, token.value):
             mixed = ("n", left[1] + Fraction(value[1][1], value[2][1]))
             return ("q", mixed, *unit) if unit else mixed
         return multiply(left, right)
-
-    def _mixed_number(self, left: Tree) -> Tree:
-        """Read `2 1/3`; two numbers side by side are nothing else."""
-        numerator = atoms.number(self.cursor.next().value)
-        if left[1].denominator == 1 and self.cursor.accept("OP", "/"):
-            denominator = self.cursor.peek()
-            if denominator.kind == "NUMBER":
-                self.cursor.next()
-                below = atoms.number(denominator.value)
-                if 0 < numerator[1] < below[1]:
-                    return ("n", left[1] + numerator[1] / below[1])
-        raise Unreadable("two numbers side by side")
 
     def signed_power(self) -> Tree:
         """Read a power that may carry its own sign, as after a multiplication sign."""
