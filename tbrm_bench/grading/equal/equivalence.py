@@ -39,6 +39,7 @@ _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
+_LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
 _DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
 _LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
@@ -165,6 +166,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     """
     if known.trees is None or len(known.trees) != 1:
         return None
+    if (labelled := _LABELLED.fullmatch(cleaned)) and words.choice(cleaned, with_text=True):
+        return labelled[1]  # (A) 5
     if known.trees[0][0] == "br":
         return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
     tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None

@@ -88,9 +88,11 @@ def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
     if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
         return False, "relation"
-    unknown = bool(symbols(gold))
-    constants = [side for side in sides if side[0] == "br" or not (symbols(side) or side[0] == "text")]
-    values = [sides[-1]] if unknown else constants
+    unknown = symbols(gold)
+    # A name has letters that the gold has not: y = x + 1; "n = n + 1" are two values.
+    values = [side for side in sides if side[0] == "br" or not (symbols(side) - unknown or side[0] == "text")]
+    if unknown and sides[-1] not in values:
+        values.append(sides[-1])
     if not values:
         return comparer.item(gold, sides[-1])[0], "equation"
     verdicts = [comparer.item(gold, side)[0] for side in values]

@@ -109,7 +109,7 @@ def nested_rows(tree: Tree) -> Tree:
 
 def without_name(tree: Tree) -> Tree:
     """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
-    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == "br" and tree[3][0] == "br":
+    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == tree[3][0] == "br" and symbols(tree[2]):
         return tree[3]  # type: ignore[no-any-return]
     return tree
 

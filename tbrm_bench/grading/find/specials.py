@@ -1,6 +1,6 @@
 """Special tokens of chat templates that a decoder left at the end of a text: no part of any answer.
 
-Examples: `42<|im_end|>`, `42</s>`, `42<end_of_turn>`, `42<｜end▁of▁sentence｜>` are all 42.
+Examples: `42<|im_end|>`, `42</s>`, `42<end_of_turn>` are all 42.
 """
 
 import re

@@ -1,12 +1,11 @@
-r"""Sums, products, integrals, limits and determinants, which the grammar leaves to SymPy: are they complete, and is all around
-them read?
+r"""Sums, products, integrals, limits, determinants, which are left to SymPy: is each complete, and the rest read?
 
     \sum_{k=1}^{3} k = 6            complete: "Z k = 6" is read
     \sum \ne 6    \int 7            a sum of nothing, an integral over nothing: not to be guessed at
     \int_0^1 6\,dx \text{ dozen}    words that no reader of formulas would heed
 
-A second reader skips what it does not know. So it is asked only where each construct, put aside as one symbol, leaves an
-expression, or an equation of expressions, that is read here to its last sign.
+A second reader skips what it does not know. So it is asked only where each construct, put aside as one symbol, leaves
+an expression, or an equation of expressions, that is read here to its last sign.
 """
 
 import re
@@ -15,10 +14,13 @@ from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import walk
 
 _SCRIPT = r"(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\\?[a-zA-Z]+|-?\d)"
-_BODY = r"(?=\s*[-(\[|{]?\s*(?!\\(?:n?eq?|[lg]eq?|[lg]t|approx|simeq|sim|equiv|to|cdot|times|text|pm|in)(?![a-zA-Z]))[\w\\({|])"
+_NO_BODY = r"(?!\\(?:n?eq?|[lg]eq?|[lg]t|approx|simeq|sim|equiv|to|cdot|times|text|pm|in)(?![a-zA-Z]))"
+_BODY = rf"(?=\s*[-(\[|{{]?\s*{_NO_BODY}[\w\\({{|])"
+_LIMITS = rf"(?:_\s*{_SCRIPT}\s*\^\s*{_SCRIPT}|\^\s*{_SCRIPT}\s*_\s*{_SCRIPT})"
+_DIFFERENTIAL = r"(?=.*(?:\bd|\\mathrm\s*\{\s*d\s*\})\s*\\?[a-zA-Z])"
 _CONSTRUCT = re.compile(
-    rf"\\(?:sum|prod)(?![a-zA-Z])\s*(?:_\s*{_SCRIPT}\s*\^\s*{_SCRIPT}|\^\s*{_SCRIPT}\s*_\s*{_SCRIPT}){_BODY}"
-    rf"|\\i{{0,2}}o?int(?![a-zA-Z])\s*(?:_\s*{_SCRIPT}\s*\^\s*{_SCRIPT}|\^\s*{_SCRIPT}\s*_\s*{_SCRIPT})?(?=.*(?:\bd|\\mathrm\s*\{{\s*d\s*\}})\s*\\?[a-zA-Z])"
+    rf"\\(?:sum|prod)(?![a-zA-Z])\s*{_LIMITS}{_BODY}"
+    rf"|\\i{{0,2}}o?int(?![a-zA-Z])\s*{_LIMITS}?{_DIFFERENTIAL}"
     rf"|\\lim(?![a-zA-Z])\s*_\s*\{{[^{{}}]*\\(?:to|rightarrow)[^{{}}]*\}}{_BODY}"
     rf"|\\det(?![a-zA-Z]){_BODY}"
 )

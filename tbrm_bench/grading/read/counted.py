@@ -24,35 +24,43 @@ def _words(text: str) -> frozenset[str]:
 # Words that make a phrase a sentence, a doubt, a bound, a condition or an operation.
 _DENIALS = _words(
     "no not never none neither nor non nope without except excluding but wrong incorrect false untrue invalid "
-    "impossible cannot contradiction "
+    "impossible cannot contradiction"
 )
 _DOUBTS = _words(
-    "or maybe perhaps possibly probably likely unlikely presumably alternatively else either otherwise instead rather "
-    "versus vs guess think believe suppose assume say wait sorry hmm unsure unknown"
+    "or maybe perhaps possibly probably likely unlikely presumably alternatively else either otherwise instead "
+    "rather versus vs guess think believe suppose assume say wait sorry hmm unsure unknown"
 )
 _BOUNDS = _words(
-    "than least most max min maximum minimum over under above below up down beyond almost nearly greater bigger larger "
-    "smaller higher lower until upwards"
+    "than least most max min maximum minimum over under above below up down beyond almost nearly greater bigger "
+    "larger smaller higher lower until upwards"
 )
 _CONDITIONS = _words(
     "if when whenever unless where while because since so then therefore thus hence although though however case cases"
 )
 _OPERATIONS = _words(
-    "plus minus mod modulo modulus base squared cubed square cube root factorial inverse reciprocal negative negated "
-    "doubled tripled halved power exponent log logarithm choose divided multiplied added subtracted infinity percent "
-    "percentage fold twice thrice double triple half third quarter halves thirds fourths fifths sixths sevenths eighths "
-    "ninths tenths elevenths twelfths hundredths thousandths millionths dozen dozens score gross hundred hundreds thousand "
-    "thousands million millions billion billions trillion trillions lakh crore mille"
+    "plus minus mod modulo modulus base squared cubed square cube root factorial inverse reciprocal negative "
+    "negated doubled tripled halved power exponent log logarithm choose divided multiplied added subtracted "
+    "infinity percent percentage fold twice thrice double triple half third quarter halves thirds fourths fifths "
+    "sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths millionths dozen dozens score "
+    "gross hundred hundreds thousand thousands million millions billion billions trillion trillions lakh crore "
+    "mille"
 )
 _VERBS = _words(
-    "is are was were be been being am isn aren wasn weren do does did don doesn didn has have had hasn haven hadn will "
-    "would won wouldn can could couldn may might must shall should shouldn equals equal exceeds fails fail works work "
-    "gives makes means seems looks appears becomes remains satisfies violates contradicts lies follows holds suffices "
-    "exists divides differs excludes includes overcounts undercounts contains lacks misses it this that's i we you they he "
-    "she there here these those which answer answers"
+    "is are was were be been being am isn aren wasn weren do does did don doesn didn has have had hasn haven hadn "
+    "will would won wouldn can could couldn may might must shall should shouldn equals equal exceeds fails fail "
+    "works work gives makes means seems looks appears becomes remains satisfies violates contradicts lies follows "
+    "holds suffices exists divides differs excludes includes overcounts undercounts contains lacks misses it this "
+    "that's i we you they he she there here these those which answer answers"
 )
 _NEVER = (
-    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _VERBS | frozenset(NUMBER_WORDS) - {"one"}
+    _DENIALS
+    | _DOUBTS
+    | _BOUNDS
+    | _CONDITIONS
+    | _OPERATIONS
+    | _VERBS
+    | frozenset(NUMBER_WORDS)
+    | {f"{name}s" for name in NUMBER_WORDS} - {"one", "ones"}
 ) - _words("square cube non third quarter half answers work works lies min")
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
 _NEVER_ALONE = _words("square cube non third quarter half min work works lies")
@@ -67,15 +75,19 @@ _PLURALS = _PEOPLE | _words(
 )
 _ORDINALS = _words("th st nd rd")
 _ANNOUNCE = _words("is are equals exactly approximately about roughly only just be")
-_NOT_INTRODUCING = (_DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _words("isn aren cannot can don t")) - _words(
+_NOT_INTRODUCING = (
+    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _words("isn aren cannot can don t")
+) - _words(
     "minimum maximum max min least most so therefore thus hence then since percentage percent log logarithm root cases"
 ) | _words("at")
 _WORD = re.compile(r"[a-z]+")
 _OTHER_NUMBER = re.compile(r"(?<!case )(?<!part )(?<!problem )(?<!question )(?<!step )(?<!\d)\d")
 _PLAIN = re.compile(r"[a-z\s.,'()\-/]*", re.IGNORECASE)
 _REMARK = re.compile(
-    r"\(?(?:correct |rounded |accurate )?to \d+ (?:s\.?\s?f\.?|d\.?\s?p\.?|decimal places?|significant (?:figures|digits))\)?"
-    r"|\(?(?:rounded )?to the nearest [a-z]+\)?|\bout of (?:the |a total of )?\d+|\((?:approximately|approx\.?|exact(?:ly)?)\)"
+    r"\(?(?:correct |rounded |accurate )?to \d+ "
+    r"(?:s\.?\s?f\.?|d\.?\s?p\.?|decimal places?|significant (?:figures|digits))\)?"
+    r"|\(?(?:rounded )?to the nearest [a-z]+\)?|\bout of (?:the |a total of )?\d+"
+    r"|\((?:approximately|approx\.?|exact(?:ly)?)\)"
 )
 
 

@@ -38,10 +38,8 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import in_words, letter_digits, prose, ratio, remainder
+from tbrm_bench.grading.read.whole import as_a_whole, groupings
 
-# 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
-_GROUPED_LIST = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+, |, \d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 
@@ -50,15 +48,9 @@ def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
     text = spelt_out(text)
-    if (
-        special := letter_digits(text)
-        or in_words(text)
-        or ratio(text, readings)
-        or remainder(text, readings)
-        or prose(text)
-    ) is not None:
+    if (special := as_a_whole(text, readings)) is not None:
         return (special,)
-    for grouped in (True,) if _GROUPED_LIST.search(text) else (True, False) if "," in text else (False,):
+    for grouped in groupings(text):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
         except (Unreadable, RecursionError):

@@ -1,4 +1,4 @@
-r"""Words around a value that say how to read it, rewritten as mathematics; or left where they stand, to be read as words.
+r"""Words around a value that say how to read it, rewritten as mathematics; others are left, to be read as words.
 
     \text{The answer is } 5     5                     \text{negative } 5     -5
     \frac12 \text{ (or } 0.5)   \frac12=0.5           7 \text{ (seven)}      7=7
@@ -25,22 +25,34 @@ _AGAIN = (
     r"|(?P<near>or (?:about|approximately|roughly)|about|approximately|approx\.?|roughly|\\approx|\\simeq|~)"
 )
 # "(or 0.5)", "\text{ (or }0.5)", "(\approx 0.33)", ", i.e. 0.5", behind a value.
+_OPEN_TEXT = rf"(?:{_TEXT}\s*\{{\s*)?"
 _ASIDE = re.compile(
-    rf"(?P<value>.*[\w)}}%\]])\s*,?\s*(?:{_TEXT}\s*\{{\s*)?\(\s*(?:{_TEXT}\s*\{{\s*)?(?:{_AGAIN})(?![a-z]),?\s*\}}?"
-    r"\s*(?P<again>[^()=<>]*(?:\([^()]*\)[^()=<>]*)*?)\s*\}?\s*\)\s*\}?",
+    rf"(?P<value>.*[\w)}}%\]])\s*,?\s*{_OPEN_TEXT}\(\s*{_OPEN_TEXT}(?:{_AGAIN})(?![a-z]),?\s*\}}?"
+    r"\s*(?P<again>(?=[^()]*\w)[^()=<>]*(?:\([^()]*\)[^()=<>]*)*?)\s*\}?\s*\)\s*\}?",
 )
 _RESTATED = re.compile(
     rf"(?P<value>.*[\w)}}%\]])\s*,?\s*(?:{_TEXT}\s*\{{\s*,?\s*)"
-    r"(?:(?P<same>or,? equivalently|equivalently|i\.\s?e\.|that is)|(?P<near>or (?:about|approximately|roughly)))"
+    r"(?:(?P<same>or,? equivalently|which (?:is|equals)|equivalently|i\.\s?e\.|that is)"
+    r"|(?P<near>or (?:about|approximately|roughly)))"
     r",?\s*\}\s*(?P<again>[^=<>]+)"
 )
-_SPELT = re.compile(rf"(?P<value>.*[\d}}])\s*(?:{_TEXT}\s*\{{\s*)?\(\s*(?P<words>[a-z][a-z -]*)\)\s*\}}?", re.IGNORECASE)
+_SPELT = re.compile(
+    rf"(?P<value>.*[\d}}])\s*(?:{_TEXT}\s*\{{\s*)?\(\s*(?P<words>[a-z][a-z -]*)\)\s*\}}?", re.IGNORECASE
+)
 _SPELT_FIRST = re.compile(
     rf"(?:{_TEXT}\s*\{{)?\s*(?P<words>[a-z][a-z -]*?)\s*\}}?\s*(?:{_TEXT}\s*\{{\s*)?\((?P<value>[\d., ]+)\)\s*\}}?",
     re.IGNORECASE,
 )
 # "18 ordered pairs": one word behind a value is read as a unit elsewhere, several only where they name what is counted.
 _BARE_WORDS = re.compile(r"(.*[\d}])\s*((?:[a-z][a-z-]{1,14}\s+){1,5}[a-z]{2,14})\.?")
+_UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}])\s*\(\s*({_TEXT}\s*\{{[^{{}}]*\}})\s*\)$")
+_IS_THE_ANSWER = re.compile(
+    rf"(?<=[\d)}}])\s*(?:{_TEXT}\s*\{{)?\s*\bis (?:the|our|my) (?:only |final |correct |required )?"
+    r"(?:answer|solution)\s*\}?$"
+)
+_ORDINAL = re.compile(
+    rf"(?<=\d)\s*\^?\s*\{{?\s*(?:{_TEXT}\s*\{{\s*(?:th|st|nd|rd)\s*\}}|(?:th|st|nd|rd)\b)\s*\}}?(?=$|\s)"
+)
 _OPEN_END = re.compile(rf"({_TEXT}\s*\{{[^{{}}]*\b(?:of|in|for|on))\s*\}}\s*([a-zA-Z])$")
 _MATHEMATICS = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | GREEK | {"times", "over", "pm"}
 
@@ -51,7 +63,11 @@ def as_mathematics(text: str) -> str:
         return text
     if "(" in text or "\\text" in text or "\\mathrm" in text:
         text = _without_asides(text)
-    text = _SIGN.sub("-", text) if "{" in text else text
+    if "{" in text:
+        text = _UNIT_IN_BRACKETS.sub(r"\1", _SIGN.sub("-", text))
+    if "answer" in text or "solution" in text:
+        text = _IS_THE_ANSWER.sub("", text)
+    text = _ORDINAL.sub(r"\\text{ th}", text) if "th" in text or "st" in text or "d" in text else text
     lead = _LEAD.match(text) or _PLAIN_LEAD.match(text)
     if lead and introduces(lead[1]):
         text = text[lead.end() :]
@@ -66,10 +82,11 @@ def as_mathematics(text: str) -> str:
 
 
 def _without_asides(text: str) -> str:
-    found = _ASIDE.fullmatch(text) or _RESTATED.fullmatch(text)
+    ended = text.rstrip(" .")
+    found = _ASIDE.fullmatch(ended) or _RESTATED.fullmatch(ended)
     if found:
         return f"{found['value']}{'=' if found['same'] else chr(92) + 'approx '}{found['again']}"
-    spelt = _SPELT.fullmatch(text) or _SPELT_FIRST.fullmatch(text)
+    spelt = _SPELT.fullmatch(ended) or _SPELT_FIRST.fullmatch(ended)
     if spelt and (value := spelt_number(spelt["words"])) is not None:
         return f"{spelt['value']}={value}"
     return text

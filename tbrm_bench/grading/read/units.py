@@ -18,7 +18,7 @@ DEGREE: Unit = ((("angle", 1),), Fraction(1))
 RADIAN: Unit = ((("radians", 1),), Fraction(1))
 PERCENT: Unit = ((("percent", 1),), Fraction(1, 100))
 COUNT = "count"  # the dimension of words that multiply: a dozen is 12 of what is counted
-_SINGULAR, _NO_MEASURE = "~", "("  # marks in a name: one thing that is counted; words that are no unit at all
+_SINGULAR, _NO_MEASURE = "~", "? "  # marks in a name: one thing that is counted; words that are no unit at all
 
 # Words that describe and measure nothing.
 _EMPTY_WORDS = frozenset(
@@ -93,13 +93,16 @@ _WORDS: dict[str, Unit] = {
 }
 # Units that convert into none of the others here: each is a dimension of its own.
 _NAMED = frozenset(
-    (
-        "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt pint cup tsp "
-        "tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar stone carat ly light century "
-        "decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble franc baht ppm ppb sr torr gpa mpa wh mah "
-        "furlong cc btu pm am bc ad bce ce clock point"
-    ).split()
+    word
+    for words in (
+        "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt",
+        "pint cup tsp tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar",
+        "stone carat ly light century decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble",
+        "franc baht ppm ppb sr torr gpa mpa wh mah furlong cc btu pm am bc ad bce ce clock point",
+    )
+    for word in words.split()
 )
+_LOOSE = str.maketrans(".()", "   ")
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
 _AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
@@ -136,7 +139,7 @@ def word_unit(text: str) -> Unit:
     text = _AMPERE.sub("amp", text)
     phrase = text
     text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", _DEGREES.sub("", text.lower())))
-    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
+    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").translate(_LOOSE))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
         if match := _POWER.fullmatch(word):

@@ -15,12 +15,27 @@ from tbrm_bench.grading.read.words import spelt_number
 _LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]*|[A-F]+(?=\)?_\{?16))\)?_\{?(\d\d)\}?")
 _REMAINDER = re.compile(r"([^=<>,;]+?)\s*\\bmod(?![a-zA-Z])\s*(\{?\s*\d{1,9}\s*\}?)")
 _VALUES = ("n", "+", "-", "*", "/", "^", "f")
+_WRAPPED = re.compile(r"\\text\s*\{([A-Za-z\s-]+)\}")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 # A word: no name of a function behind which its argument stands, no command.
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
 _FIRST_WORD = re.compile(r"[A-Za-z]{2,}")
 _SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "red", "tie"))  # answers that could be products of letters
 _NAMES = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | SYMBOLS
+# 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
+_GROUPED_LIST = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+, |, \d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+def as_a_whole(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
+    """Return the tree of an answer that no grammar reads; `read` is what reads its parts."""
+    return letter_digits(text) or in_words(text) or ratio(text, read) or remainder(text, read) or prose(text)
+
+
+def groupings(text: str) -> tuple[bool, ...]:
+    """Return how the commas between digits may be read, most likely first: True as thousands marks, False as a list."""
+    if "," not in text:
+        return (False,)
+    return (True,) if _GROUPED_LIST.search(text) else (True, False)
 
 
 def letter_digits(text: str) -> Tree | None:
@@ -56,8 +71,12 @@ def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None
 
 def in_words(text: str) -> Tree | None:
     """Return "forty-two" and "forty percent" as numbers; None for any other text."""
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[1].strip()
     if not text[:3].isalpha() or "\\" in text:
         return None
+    if text.startswith(("minus ", "negative ")) and (inner := in_words(text.partition(" ")[2])) is not None:
+        return ("-", inner)
     if (value := spelt_number(text)) is not None:
         return number(value)
     head, _, unit = text.rpartition(" ")
