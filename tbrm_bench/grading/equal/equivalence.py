@@ -30,6 +30,7 @@ from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import Gold
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
@@ -40,7 +41,7 @@ _BARE_UNIT = re.compile(
 )
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
-_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
+EMPTY: Tree = ("c", "empty")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
@@ -155,7 +156,7 @@ def _cleaned(answer: str, known: ReadGold) -> str:
     """Return the answer without typography."""
     cleaned = clean(answer)
     if known.policy.dotted_thousands:
-        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
+        cleaned = without_dots(cleaned)
     return cleaned
 
 
@@ -188,6 +189,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         return True, "choice"
     if known.words is not None:
         if words.meaning(cleaned) == known.words:
+            return True, "text"
+        if known.words == words.NONE and readings(cleaned)[:1] == (EMPTY,):
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"
