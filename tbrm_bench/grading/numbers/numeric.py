@@ -10,6 +10,7 @@ An expression is real where each step of it is real, and two expressions are com
 real alone is different: \\ln|x| is not \\ln x. What is never real, or has i in it, is compared in complex numbers.
 """
 
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -29,11 +30,11 @@ from tbrm_bench.grading.numbers.balls import (
 from tbrm_bench.grading.numbers.evaluate import evaluate
 from tbrm_bench.grading.numbers.exact import canonical, exact, substituted
 from tbrm_bench.grading.numbers.points import (
+    Domain,
     Point,
-    Sampling,
+    domain_of,
     drawn_points,
     first_points,
-    sampling_of,
     scanned_points,
 )
 from tbrm_bench.grading.numbers.residues import proportional_residues, same_residues
@@ -45,6 +46,8 @@ FLOAT_POINTS = 2
 NUM_SCANNED = 120  # drawn points of a scan on floats, beside the breakpoints
 DIGITS = (60, 400)
 SMALL = 1e-25  # the error that balls may have to count as meeting
+
+_CONJUGATE = re.compile(r"(?:bar|overline)\(([zw](?:_\w+)?)\)")
 
 Verdict = tuple[bool | None, str]
 
@@ -59,11 +62,11 @@ def equal_fast(left: Tree, right: Tree) -> Verdict:
     if canonical(left) == canonical(right):
         return True, "same"
     left, right = _complex_letters(left, right)
-    sampling = sampling_of(left, right)
-    if len(sampling.names) > MAX_SYMBOLS:
+    domain = domain_of(left, right)
+    if len(domain.names) > MAX_SYMBOLS:
         return False, "too_many_symbols"
-    verdict, rule = _meet_on_floats(left, right, sampling)
-    if verdict is None and sampling.names and (same := same_residues(left, right)) is not None:
+    verdict, rule = _meet_on_floats(left, right, domain)
+    if verdict is None and domain.names and (same := same_residues(left, right)) is not None:
         return same, "numeric"
     return verdict, rule
 
@@ -76,13 +79,13 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
     if (same := same_residues(left, right)) is not None:
         return same, "numeric"
     left, right = _complex_letters(left, right)
-    sampling = sampling_of(left, right)
-    if sampling.names and _differ_in_scan(left, right, sampling):
+    domain = domain_of(left, right)
+    if domain.names and _differ_in_scan(left, right, domain):
         return False, "numeric"
-    if not sampling.is_complex:
-        verdict, rule = _meet_precisely(left, right, sampling, real_only=True)
+    if not domain.is_complex:
+        verdict, rule = _meet_precisely(left, right, domain, real_only=True)
     if verdict is None:
-        verdict, rule = _meet_precisely(left, right, sampling._replace(signed=sampling.folds), real_only=False)
+        verdict, rule = _meet_precisely(left, right, domain._replace(signed=domain.folds), real_only=False)
     return verdict, rule
 
 
@@ -106,9 +109,9 @@ def proportional(left: Tree, right: Tree, *, precise: bool) -> Verdict:
         return False, "equation"
     if (same := proportional_residues(left, right)) is not None:
         return same, "equation"
-    sampling = sampling_of(left, right)
-    for real_only in (False,) if sampling.is_complex else (True, False):
-        verdict = _same_ratio(left, right, sampling, precise=precise, real_only=real_only)
+    domain = domain_of(left, right)
+    for real_only in (False,) if domain.is_complex else (True, False):
+        verdict = _same_ratio(left, right, domain, precise=precise, real_only=real_only)
         if verdict is not None:
             return verdict, "equation"
         if not precise:
@@ -116,13 +119,13 @@ def proportional(left: Tree, right: Tree, *, precise: bool) -> Verdict:
     return None, "undefined"
 
 
-def _same_ratio(left: Tree, right: Tree, sampling: Sampling, *, precise: bool, real_only: bool) -> bool | None:
+def _same_ratio(left: Tree, right: Tree, domain: Domain, *, precise: bool, real_only: bool) -> bool | None:
     field = _precise(DIGITS[0], real_only=real_only) if precise else _floats(real_only=real_only)
     wanted = NUM_EXACT_POINTS if precise else FLOAT_POINTS
     ratios: list[Ball] = []
-    for point in drawn_points(left, right, sampling) if precise else first_points(sampling):
+    for point in drawn_points(left, right, domain) if precise else first_points(domain):
         try:
-            above, below = (_value(tree, point, field, sampling) for tree in (left, right))
+            above, below = (_value(tree, point, field, domain) for tree in (left, right))
         except Undefined:
             continue
         if abs(above[0]) <= above[1] or abs(below[0]) <= below[1]:
@@ -145,50 +148,52 @@ def _floats(*, real_only: bool) -> Field:
     return REAL_FLOATS if real_only else FLOATS
 
 
-def _value(tree: Tree, point: Point, field: Field, sampling: Sampling) -> Ball:
-    return evaluate(substituted(tree, point), {}, field) if sampling.exactly and point else evaluate(tree, point, field)
+def _value(tree: Tree, point: Point, field: Field, domain: Domain) -> Ball:
+    return evaluate(substituted(tree, point), {}, field) if domain.exactly and point else evaluate(tree, point, field)
 
 
 def _complex_letters(left: Tree, right: Tree) -> tuple[Tree, Tree]:
     """Return both with z and w as complex numbers where a real part, or with no other letter |z|, makes them so."""
-    sampling = sampling_of(left, right)
-    letters = [name for name in sampling.names if name[0] in "zw"]
-    if not letters or not (sampling.parts_of_complex or (sampling.folds and len(letters) == len(sampling.names))):
+    domain = domain_of(left, right)
+    letters = {name: _CONJUGATE.sub(r"\1", name) for name in domain.names}
+    chosen = [name for name, letter in letters.items() if letter[0] in "zw"]
+    if not chosen or not (domain.parts_of_complex or (domain.folds and len(chosen) == len(letters))):
         return left, right
-    parts: dict[str, Tree] = {
-        name: ("+", ("s", name), ("*", ("c", "i"), ("s", f"{name}_imaginary"))) for name in letters
-    }
+    parts: dict[str, Tree] = {}
+    for name in chosen:
+        imaginary: Tree = ("*", ("c", "i"), ("s", f"{letters[name]}_imaginary"))
+        parts[name] = ("+", ("s", letters[name]), imaginary if name == letters[name] else ("-", imaginary))
     return substituted(left, parts), substituted(right, parts)
 
 
-def _meet_on_floats(gold: Tree, pred: Tree, sampling: Sampling) -> Verdict:
+def _meet_on_floats(gold: Tree, pred: Tree, domain: Domain) -> Verdict:
     """Return False where floats prove a difference, else None with the reason."""
-    for real_only in (False,) if sampling.is_complex else (True, False):
-        verdict, rule = _meet(gold, pred, first_points(sampling), _floats(real_only=real_only), sampling, FLOAT_POINTS)
+    for real_only in (False,) if domain.is_complex else (True, False):
+        verdict, rule = _meet(gold, pred, first_points(domain), _floats(real_only=real_only), domain, FLOAT_POINTS)
         if rule != "not_real":
             return (False, rule) if verdict is False else (None, rule)
     return None, "undefined"
 
 
-def _differ_in_scan(gold: Tree, pred: Tree, sampling: Sampling) -> bool:
+def _differ_in_scan(gold: Tree, pred: Tree, domain: Domain) -> bool:
     """Return whether floats prove a difference at one of many points; only where a side may change its formula."""
-    if not (sampling.exactly or sampling.folds or sampling.roots):
+    if not (domain.exactly or domain.folds or domain.roots):
         return False
-    field = _floats(real_only=not sampling.is_complex)
-    points = scanned_points(gold, pred, sampling, NUM_SCANNED if sampling.exactly or sampling.folds else NUM_POINTS)
-    return _meet(gold, pred, points, field, sampling, -1)[0] is False
+    field = _floats(real_only=not domain.is_complex)
+    points = scanned_points(gold, pred, domain, NUM_SCANNED if domain.exactly or domain.folds else NUM_POINTS)
+    return _meet(gold, pred, points, field, domain, -1)[0] is False
 
 
-def _meet_precisely(gold: Tree, pred: Tree, sampling: Sampling, *, real_only: bool) -> Verdict:
-    wanted = NUM_EXACT_POINTS if sampling.exactly else NUM_POINTS
+def _meet_precisely(gold: Tree, pred: Tree, domain: Domain, *, real_only: bool) -> Verdict:
+    wanted = NUM_EXACT_POINTS if domain.exactly else NUM_POINTS
     verdict: bool | None = None
     rule, digits = "undefined", [*DIGITS]
     for count in digits:
         field = _precise(count, real_only=real_only)
-        verdict, rule = _meet(gold, pred, drawn_points(gold, pred, sampling), field, sampling, wanted)
+        verdict, rule = _meet(gold, pred, drawn_points(gold, pred, domain), field, domain, wanted)
         if verdict is not None or rule == "not_real":
             break
-        if count == DIGITS[-1] and not sampling.names and (needed := _digits_needed(gold, pred, field)):
+        if count == DIGITS[-1] and not domain.names and (needed := _digits_needed(gold, pred, field)):
             digits.append(needed)
     return verdict, rule if rule != "not_real" else "undefined"
 
@@ -203,16 +208,16 @@ def _digits_needed(gold: Tree, pred: Tree, field: Field) -> int | None:
     return needed if DIGITS[-1] < needed <= MAX_COMPUTED_DIGITS else None
 
 
-def _meet(gold: Tree, pred: Tree, points: Iterable[Point], field: Field, sampling: Sampling, wanted: int) -> Verdict:
+def _meet(gold: Tree, pred: Tree, points: Iterable[Point], field: Field, domain: Domain, wanted: int) -> Verdict:
     """Compare at points, until `wanted` of them met.
 
     Rules: numeric; undefined (neither has a value); not_real; no_value (only the gold has one); too_large.
     """
     met = _Met()
     for point in points:
-        first, second = met.values(gold, pred, point, field, sampling)
+        first, second = met.values(gold, pred, point, field, domain)
         if first is None or second is None:
-            if met.is_real_alone and sampling.folds:
+            if met.is_real_alone and domain.folds:
                 return False, "numeric"
             continue
         if abs(first[0] - second[0]) > first[1] + second[1]:
@@ -221,9 +226,9 @@ def _meet(gold: Tree, pred: Tree, points: Iterable[Point], field: Field, samplin
             met.num_met += 1
         else:
             met.reason = "too_large"
-        if met.num_met == wanted or not sampling.names:
+        if met.num_met == wanted or not domain.names:
             break
-    if met.num_met and (met.num_met >= wanted > 0 or not sampling.names):
+    if met.num_met and (met.num_met >= wanted > 0 or not domain.names):
         return (True if field.epsilon < SMALL else None), "numeric"
     if met.num_without and not met.num_met and field.epsilon < SMALL:
         return False, "no_value"
@@ -240,13 +245,13 @@ class _Met:
         self.is_real_alone = False  # whether one side is real, and the other one is not, at the last point
 
     def values(
-        self, gold: Tree, pred: Tree, point: Point, field: Field, sampling: Sampling
+        self, gold: Tree, pred: Tree, point: Point, field: Field, domain: Domain
     ) -> tuple[Ball | None, Ball | None]:
         """Return both values at a point; None for a side without one."""
         found: list[Any] = []
         for tree in (gold, pred):
             try:
-                found.append(_value(tree, point, field, sampling))
+                found.append(_value(tree, point, field, domain))
             except Undefined as problem:
                 found.append(problem)
         problems = [part for part in found if isinstance(part, Undefined)]

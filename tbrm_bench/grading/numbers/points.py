@@ -47,7 +47,7 @@ _SCALES = (
 )
 
 
-class Sampling(NamedTuple):
+class Domain(NamedTuple):
     """How the symbols of two expressions are drawn."""
 
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Sampling(NamedTuple):
         return self.integers or self.steps
 
 
-def sampling_of(left: Tree, right: Tree) -> Sampling:
+def domain_of(left: Tree, right: Tree) -> Domain:
     """Return how the symbols of two expressions are drawn."""
     names: set[str] = set()
     found: set[str] = set()
@@ -80,7 +80,7 @@ def sampling_of(left: Tree, right: Tree) -> Sampling:
         elif kind == "c":
             found.add(part[1])
     folds = not _FOLDS.isdisjoint(found)
-    return Sampling(
+    return Domain(
         names=tuple(sorted(names)),
         integers="sign" in found or not _OF_INTEGERS.isdisjoint(found),
         steps=not _STEPS.isdisjoint(found),
@@ -107,41 +107,41 @@ def _head(name: str) -> str:
     return name.partition("_")[0].rstrip("'")
 
 
-def _is_integer(name: str, sampling: Sampling) -> bool:
+def _is_integer(name: str, domain: Domain) -> bool:
     head = _head(name)
-    return sampling.integers or (sampling.steps and (head in _INTEGERS or head.isupper()))
+    return domain.integers or (domain.steps and (head in _INTEGERS or head.isupper()))
 
 
-def first_points(sampling: Sampling) -> Iterator[Point]:
+def first_points(domain: Domain) -> Iterator[Point]:
     """Yield points that depend on nothing but the names: enough to prove most differences."""
-    if not sampling.names:
+    if not domain.names:
         yield {}
         return
     for trial in range(NUM_TRIALS):
-        yield {name: _coordinate(name, trial, sampling, b"") for name in sampling.names}
+        yield {name: _coordinate(name, trial, domain, b"") for name in domain.names}
 
 
-def drawn_points(left: Tree, right: Tree, sampling: Sampling) -> Iterator[Point]:
+def drawn_points(left: Tree, right: Tree, domain: Domain) -> Iterator[Point]:
     """Yield points drawn by a seed of both expressions, the same in either order."""
-    if not sampling.names:
+    if not domain.names:
         yield {}
         return
     seed = _seed(left, right)
     for trial in range(NUM_TRIALS):
-        yield {name: _coordinate(name, trial, sampling, seed) for name in sampling.names}
-    yield from _mixed(sampling, suggested(left, right), NUM_TRIALS, seed)
+        yield {name: _coordinate(name, trial, domain, seed) for name in domain.names}
+    yield from _mixed(domain, suggested(left, right), NUM_TRIALS, seed)
 
 
-def scanned_points(left: Tree, right: Tree, sampling: Sampling, num_drawn: int) -> Iterator[Point]:
+def scanned_points(left: Tree, right: Tree, domain: Domain, num_drawn: int) -> Iterator[Point]:
     """Yield many points: breakpoints from both sides, with one symbol, and mixtures of them with drawn numbers."""
     pool = suggested(left, right)
-    if len(sampling.names) == 1:
-        name = sampling.names[0]
-        whole = _is_integer(name, sampling)
+    if len(domain.names) == 1:
+        name = domain.names[0]
+        whole = _is_integer(name, domain)
         yield from (
-            {name: value} for value in (_whole_pool(pool) if whole else pool) if whole or sampling.signed or value > 0
+            {name: value} for value in (_whole_pool(pool) if whole else pool) if whole or domain.signed or value > 0
         )
-    yield from _mixed(sampling, pool, num_drawn, _seed(left, right))
+    yield from _mixed(domain, pool, num_drawn, _seed(left, right))
 
 
 def _whole_pool(pool: tuple[Fraction, ...]) -> list[Fraction]:
@@ -149,15 +149,15 @@ def _whole_pool(pool: tuple[Fraction, ...]) -> list[Fraction]:
     return [Fraction(value) for value in sorted(near | set(range(1, 41))) if value > 0]
 
 
-def _mixed(sampling: Sampling, pool: tuple[Fraction, ...], num_points: int, seed: bytes) -> Iterator[Point]:
+def _mixed(domain: Domain, pool: tuple[Fraction, ...], num_points: int, seed: bytes) -> Iterator[Point]:
     """Yield points whose coordinates are drawn, or taken from the breakpoints."""
     for trial in range(num_points):
         point = {}
-        for name in sampling.names:
+        for name in domain.names:
             noise = _noise(seed + b"mixed", trial, name)
             value = pool[noise % len(pool)] if pool and noise & 1 << 20 else None
-            if value is None or _is_integer(name, sampling) or not (sampling.signed or value > 0):
-                value = _coordinate(name, trial, sampling, seed + b"mixed")
+            if value is None or _is_integer(name, domain) or not (domain.signed or value > 0):
+                value = _coordinate(name, trial, domain, seed + b"mixed")
             point[name] = value
         yield point
 
@@ -170,15 +170,15 @@ def _noise(seed: bytes, trial: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(seed + f"{trial}\x1f{name}".encode(), digest_size=5).digest(), "big")
 
 
-def _coordinate(name: str, trial: int, sampling: Sampling, seed: bytes) -> Fraction:
+def _coordinate(name: str, trial: int, domain: Domain, seed: bytes) -> Fraction:
     noise = _noise(seed, trial, name)
-    if _is_integer(name, sampling):
+    if _is_integer(name, domain):
         return Fraction(noise % (4 + 2 * trial if trial % 3 < 2 else LARGEST) + 1)
-    if sampling.steps and trial % 3 == 2:
+    if domain.steps and trial % 3 == 2:
         return Fraction(noise % 41 - 20)
     low, span, signed = _SCALES[trial % len(_SCALES)]
     value = low + span * Fraction(noise % 4093, 4093)
-    return -value if signed and sampling.signed and noise & 1 << 32 else value
+    return -value if signed and domain.signed and noise & 1 << 32 else value
 
 
 @lru_cache(maxsize=256)
