@@ -6,12 +6,14 @@ compares balls (see `balls`) at the points of `points`. Balls that do not meet p
 numbers with the same first digits more are computed.
 
 An expression is real where each step of it is real, and two expressions are compared where both are: \\ln(ab) and
-\\ln a + \\ln b for positive a and b. Where an absolute value, a maximum or a minimum asks for the sign, one that is
-real alone is different: \\ln|x| is not \\ln x. What is never real, or has i in it, is compared in complex numbers.
+\\ln a + \\ln b for positive a and b. Where only one is, they are compared in complex numbers for positive letters, not
+at all for others; but where an absolute value, a maximum or a minimum asks for the sign, they are different: \\ln|x| is
+not \\ln x. What is never real, or has i in it, is compared in complex numbers.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any
@@ -61,8 +63,7 @@ def equal_fast(left: Tree, right: Tree) -> Verdict:
         return first == second, "integer" if integral else "rational"
     if canonical(left) == canonical(right):
         return True, "same"
-    left, right = _complex_letters(left, right)
-    domain = domain_of(left, right)
+    left, right, domain = _with_complex_letters(left, right)
     if len(domain.names) > MAX_SYMBOLS:
         return False, "too_many_symbols"
     verdict, rule = _meet_on_floats(left, right, domain)
@@ -78,8 +79,7 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
         return verdict, rule
     if (same := same_residues(left, right)) is not None:
         return same, "numeric"
-    left, right = _complex_letters(left, right)
-    domain = domain_of(left, right)
+    left, right, domain = _with_complex_letters(left, right)
     if domain.names and _differ_in_scan(left, right, domain):
         return False, "numeric"
     if not domain.is_complex:
@@ -152,18 +152,21 @@ def _value(tree: Tree, point: Point, field: Field, domain: Domain) -> Ball:
     return evaluate(substituted(tree, point), {}, field) if domain.exactly and point else evaluate(tree, point, field)
 
 
-def _complex_letters(left: Tree, right: Tree) -> tuple[Tree, Tree]:
+def _with_complex_letters(left: Tree, right: Tree) -> tuple[Tree, Tree, Domain]:
     """Return both with z and w as complex numbers where a real part, or with no other letter |z|, makes them so."""
     domain = domain_of(left, right)
+    if not (domain.names and (domain.folds or domain.parts_of_complex)):
+        return left, right, domain
     letters = {name: _CONJUGATE.sub(r"\1", name) for name in domain.names}
     chosen = [name for name, letter in letters.items() if letter[0] in "zw"]
-    if not chosen or not (domain.parts_of_complex or (domain.folds and len(chosen) == len(letters))):
-        return left, right
+    if not chosen or not (domain.parts_of_complex or len(chosen) == len(letters)):
+        return left, right, domain
     parts: dict[str, Tree] = {}
     for name in chosen:
         imaginary: Tree = ("*", ("c", "i"), ("s", f"{letters[name]}_imaginary"))
         parts[name] = ("+", ("s", letters[name]), imaginary if name == letters[name] else ("-", imaginary))
-    return substituted(left, parts), substituted(right, parts)
+    left, right = substituted(left, parts), substituted(right, parts)
+    return left, right, domain_of(left, right)
 
 
 def _meet_on_floats(gold: Tree, pred: Tree, domain: Domain) -> Verdict:
@@ -216,9 +219,11 @@ def _meet(gold: Tree, pred: Tree, points: Iterable[Point], field: Field, domain:
     met = _Met()
     for point in points:
         first, second = met.values(gold, pred, point, field, domain)
+        if met.is_real_alone and domain.folds:
+            return False, "numeric"
+        if met.is_real_alone and all(value > 0 for value in point.values()):
+            first, second = met.values(gold, pred, point, replace(field, real_only=False), domain)
         if first is None or second is None:
-            if met.is_real_alone and domain.folds:
-                return False, "numeric"
             continue
         if abs(first[0] - second[0]) > first[1] + second[1]:
             return False, "numeric"

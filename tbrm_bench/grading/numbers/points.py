@@ -1,9 +1,10 @@
 r"""The points at which two expressions are compared, so that what is equal at a few of them only is found out.
 
-A letter stands for numbers of either sign where it is an unknown or a parameter (a to d, p, q, t, w to z, angles), for
-positive numbers where any letter of the two expressions is a quantity (m, r, L, v_0). An absolute value, a maximum or
-a minimum makes all of them signed. A factorial, a binomial or (-1)^n asks for positive integers of both parities up to
-10^4; so does a floor or a ceiling of the letters a to s and capitals, while x, y, z, ... take any real number.
+A letter stands for numbers of either sign where it is an unknown or a parameter (a to d, C, p, q, t, w to z, angles,
+f(x)), for positive numbers where it counts (j, n, N) and where any letter of the two expressions is a quantity (m, r,
+L, v_0). An absolute value, a maximum or a minimum makes all of them signed. A factorial, a binomial or (-1)^n asks for
+positive integers of both parities up to 10^4; so does a floor or a ceiling of the letters a to s and capitals, while x,
+y, z, ... take any real number.
 
 Where a side can change its formula (absolute value, maximum, floor, even root), points lie at both sides of the
 numbers that its constants suggest as breakpoints: of |2x - 5| these are 2, 5, 5/2 and 2/5 with both signs.
@@ -20,7 +21,7 @@ from math import isqrt
 from typing import NamedTuple
 from zlib import crc32
 
-from tbrm_bench.grading.numbers.exact import exact
+from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.read.tree import Tree, symbols, walk
 
 NUM_TRIALS = 36
@@ -30,21 +31,19 @@ LARGEST = 10**4
 Point = dict[str, Fraction]
 
 _GREEK = frozenset(["alpha", "beta", "gamma", "delta", "theta", "vartheta", "phi", "varphi", "psi"])
-_SIGNED = frozenset("abcdpqtwxyz") | _GREEK
+_SIGNED = frozenset("abcdpqtwxyzC") | _GREEK
+_COUNTS = frozenset("jnN")
 _INTEGERS = frozenset("abcdijklmnopqrs")  # where a floor stands; capitals too
 _OF_INTEGERS = frozenset(("fact", "fact2", "binom", "gcd", "lcm"))
 _STEPS = frozenset(("floor", "ceil", "mod"))
 _FOLDS = frozenset(("abs", "max", "min", "sgn"))
 _OF_COMPLEX = frozenset(("re", "im", "arg"))
-# lowest, span and sign of the six kinds of coordinate that take turns
+# lowest and span, in hundredths, and whether of either sign: the six kinds of coordinate that take turns
 _SCALES = (
-    (Fraction(1, 5), Fraction(29, 10), False),
-    (Fraction(1, 5), Fraction(29, 10), True),
-    (Fraction(3), Fraction(37), True),
-    (Fraction(1, 100), Fraction(99, 100), True),
-    (Fraction(1, 100), Fraction(99, 100), False),
-    (Fraction(40), Fraction(LARGEST - 40), True),
+    *((20, 290, False), (20, 290, True), (300, 3_700, True)),
+    *((1, 99, True), (1, 99, False), (4_000, 100 * LARGEST - 4_000, True)),
 )
+_GRAIN = 4093
 
 
 class Domain(NamedTuple):
@@ -86,7 +85,7 @@ def domain_of(left: Tree, right: Tree) -> Domain:
         steps=not _STEPS.isdisjoint(found),
         folds=folds,
         roots="root" in found,
-        signed=folds or ("i" not in found and all(_head(name) in _SIGNED for name in names)),
+        signed=folds or ("i" not in found and all(_is_signed(name) or _head(name) in _COUNTS for name in names)),
         is_complex="i" in found,
         parts_of_complex=not _OF_COMPLEX.isdisjoint(found),
     )
@@ -105,6 +104,14 @@ def _kind_of_power(part: Tree) -> str:
 
 def _head(name: str) -> str:
     return name.partition("_")[0].rstrip("'")
+
+
+def _is_signed(name: str) -> bool:
+    return "(" in name or _head(name) in _SIGNED  # f(x) may be anything
+
+
+def _may_be_negative(name: str, domain: Domain) -> bool:
+    return domain.folds or (domain.signed and _is_signed(name))
 
 
 def _is_integer(name: str, domain: Domain) -> bool:
@@ -137,10 +144,8 @@ def scanned_points(left: Tree, right: Tree, domain: Domain, num_drawn: int) -> I
     pool = suggested(left, right)
     if len(domain.names) == 1:
         name = domain.names[0]
-        whole = _is_integer(name, domain)
-        yield from (
-            {name: value} for value in (_whole_pool(pool) if whole else pool) if whole or domain.signed or value > 0
-        )
+        values = _whole_pool(pool) if _is_integer(name, domain) else pool
+        yield from ({name: value} for value in values if value > 0 or _may_be_negative(name, domain))
     yield from _mixed(domain, pool, num_drawn, _seed(left, right))
 
 
@@ -156,7 +161,7 @@ def _mixed(domain: Domain, pool: tuple[Fraction, ...], num_points: int, seed: by
         for name in domain.names:
             noise = _noise(seed + b"mixed", trial, name)
             value = pool[noise % len(pool)] if pool and noise & 1 << 20 else None
-            if value is None or _is_integer(name, domain) or not (domain.signed or value > 0):
+            if value is None or _is_integer(name, domain) or not (value > 0 or _may_be_negative(name, domain)):
                 value = _coordinate(name, trial, domain, seed + b"mixed")
             point[name] = value
         yield point
@@ -171,22 +176,29 @@ def _noise(seed: bytes, trial: int, name: str) -> int:
 
 
 def _coordinate(name: str, trial: int, domain: Domain, seed: bytes) -> Fraction:
-    noise = _noise(seed, trial, name)
     if _is_integer(name, domain):
+        noise = _noise(seed, trial, name)
         return Fraction(noise % (4 + 2 * trial if trial % 3 < 2 else LARGEST) + 1)
     if domain.steps and trial % 3 == 2:
-        return Fraction(noise % 41 - 20)
+        return Fraction(_noise(seed, trial, name) % 41 - 20)
+    return _drawn(name, trial, _may_be_negative(name, domain), seed)
+
+
+@lru_cache(maxsize=8192)
+def _drawn(name: str, trial: int, may_be_negative: bool, seed: bytes) -> Fraction:
+    noise = _noise(seed, trial, name)
     low, span, signed = _SCALES[trial % len(_SCALES)]
-    value = low + span * Fraction(noise % 4093, 4093)
-    return -value if signed and domain.signed and noise & 1 << 32 else value
+    value = Fraction(low * _GRAIN + span * (noise % _GRAIN), 100 * _GRAIN)
+    return -value if signed and may_be_negative and noise & 1 << 32 else value
 
 
 @lru_cache(maxsize=256)
 def suggested(left: Tree, right: Tree) -> tuple[Fraction, ...]:
     """Return numbers at both sides of, and between, those at which the constants suggest that a formula changes."""
-    constants = sorted({abs(part[1]) for tree in (left, right) for part in walk(tree) if part[0] == "n"} - {0})
+    parts = [part for tree in (left, right) for part in (*walk(tree), *walk(canonical(tree)))]
+    constants = sorted({abs(part[1]) for part in parts if part[0] == "n"} - {0})
     few = constants[: MAX_CONSTANTS // 2] + constants[-(MAX_CONSTANTS - MAX_CONSTANTS // 2) :]
-    breaks = {*few, Fraction(0)} | {above / below for above in few for below in few}
+    breaks = {*few, *(1 / value for value in few), Fraction(0)} | {above / below for above in few for below in few}
     breaks |= {Fraction(isqrt(value.numerator), isqrt(value.denominator)) for value in few if isqrt(value.denominator)}
     chosen = sorted(breaks, key=lambda value: (value not in few, value.denominator, value))[: MAX_SUGGESTED // 2]
     ordered = sorted({sign * value for value in chosen for sign in (1, -1)})

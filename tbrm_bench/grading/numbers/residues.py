@@ -59,7 +59,8 @@ def _letter(name: str, prime: int, draw: str) -> int:
 def _residue(tree: Tree, prime: int, draw: str = "") -> int:
     kind = tree[0]
     if kind == "n":
-        return _quotient(tree[1].numerator, tree[1].denominator, prime)
+        below = tree[1].denominator
+        return tree[1].numerator % prime if below == 1 else _quotient(tree[1].numerator, below, prime)
     if kind == "s":
         return _letter(tree[1], prime, draw)
     if kind == "+":

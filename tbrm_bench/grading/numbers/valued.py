@@ -14,11 +14,15 @@ from tbrm_bench.grading.numbers.balls import FLOATS, Field, TooLarge, Undefined,
 from tbrm_bench.grading.numbers.evaluate import evaluate
 from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.numbers.points import domain_of, first_points
-from tbrm_bench.grading.read.tree import ZERO, Tree, children, number, walk
+from tbrm_bench.grading.read.tree import ZERO, Tree, children, number
 
 DIGITS = (60, 400)
 NUM_POINTS = 4
 _ARITHMETIC = frozenset(("+", "*", "/", "^", "root", "f", "base"))
+_SIGNS = frozenset(("-", "+-", "-+"))  # an infinity may carry one
+_WITH_POLES = frozenset(("/", "^", "root", "f"))
+_NEVER_INFINITE = frozenset(("n", "s", "text"))
+_LEAVES = _NEVER_INFINITE | {"c"}
 _INFINITY: Tree = ("c", "inf")
 _POLES = {"tan": "cos", "sec": "cos", "cot": "sin", "csc": "sin", "coth": "sinh", "csch": "sinh"}
 _NOT_OF_ZERO = ("ln", "arg", "arcsec", "arccsc")
@@ -26,32 +30,26 @@ _NOT_OF_ZERO = ("ln", "arg", "arcsec", "arccsc")
 
 def lacks_value(tree: Tree, *, precise: bool) -> bool | None:
     """Return whether some part of an answer has no value; None where only a worker can tell."""
-    if _has_infinity_inside(tree):
-        return True
+    if tree[0] in _LEAVES:
+        return False
     verdict: bool | None = False
-    for part in walk(tree):
-        if part[0] in ("n", "s", "c", "+", "*"):
-            continue
-        for suspect in _not_to_be_zero(part):
-            is_zero = _is_zero(suspect, precise=precise)
-            if is_zero:
-                return True
-            verdict = None if is_zero is None else verdict
-    return verdict
-
-
-def _has_infinity_inside(tree: Tree) -> bool:
     stack = [(tree, True)]
     while stack:
-        part, is_whole = stack.pop()
+        part, may_be_infinite = stack.pop()
         if part == _INFINITY:
-            if not is_whole:
+            if not may_be_infinite:
                 return True
-        elif part[0] == "-" or (part[0] == "+" and len(part) == 2) or part[0] in ("+-", "-+"):
-            stack.extend((inner, is_whole) for inner in children(part))
-        else:
-            stack.extend((inner, part[0] not in _ARITHMETIC) for inner in children(part))
-    return False
+            continue
+        if part[0] in _WITH_POLES:
+            for suspect in _not_to_be_zero(part):
+                is_zero = suspect[1] == 0 if suspect[0] == "n" else _is_zero(suspect, precise=precise)
+                if is_zero:
+                    return True
+                verdict = None if is_zero is None else verdict
+        if part[0] not in _SIGNS and (part[0] != "+" or len(part) > 2):
+            may_be_infinite = part[0] not in _ARITHMETIC
+        stack += [(inner, may_be_infinite) for inner in children(part) if inner[0] not in _NEVER_INFINITE]
+    return verdict
 
 
 def _not_to_be_zero(part: Tree) -> Iterator[Tree]:
