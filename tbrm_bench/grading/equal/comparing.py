@@ -22,6 +22,11 @@ class GradingPolicy:
     relative_tolerance: float = 0.0
     unit: Unit = NO_UNIT  # of a gold that is stored without it
 
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether a number near the gold is right."""
+        return bool(self.absolute_tolerance or self.relative_tolerance)
+
 
 class Compares(Protocol):
     """The part of `compare.Comparer` that comparing quantities, relations and approximations calls back."""

@@ -24,6 +24,7 @@ from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.numbers.valued import lacks_value
 from tbrm_bench.grading.read import words
 from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
 from tbrm_bench.grading.read.latex import clean, split_top_level
@@ -125,7 +126,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
-    if known.integer is not None and _INTEGER.fullmatch(cleaned):
+    if known.integer is not None and not known.policy.is_tolerant and _INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
     verdict, rule = _by_words(cleaned, known)
     if verdict is None:
@@ -207,12 +208,22 @@ def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
     comparer = Comparer(known.policy, precise=precise)
     verdict, rule = False, "unreadable"
     for pred in preds:
-        own, own_rule = comparer.answers(known.trees, pred)
+        own, own_rule = _with_a_value(pred, known.trees, comparer.answers(known.trees, pred), precise=precise)
         if own is True:
             return True, _spelling(own_rule, cleaned)
         if own is None or rule == "unreadable":
             verdict, rule = own, own_rule  # type: ignore[assignment]
     return verdict, rule
+
+
+def _with_a_value(pred: Tree, golds: tuple[Tree, ...], verdict: Verdict, *, precise: bool) -> Verdict:
+    """Return the verdict, unless the answer has no value: 0/0 is not 0, whatever is left of it when simplified."""
+    if verdict[0] is False:
+        return verdict
+    lacks = lacks_value(pred, precise=precise)
+    if lacks is False or any(lacks_value(gold, precise=precise) for gold in golds):
+        return verdict
+    return (False if lacks else None), "no_value"
 
 
 def _spelling(rule: str, cleaned: str) -> str:

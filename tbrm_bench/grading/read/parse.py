@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
-from tbrm_bench.grading.read import atoms, scripts
+from tbrm_bench.grading.read import atoms, functions, scripts
 from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
 from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.counted import takes_back
@@ -31,7 +31,6 @@ from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.read.vocabulary import (
-    INNER_WORDS,
     JOINTS,
     OVER,
     RELATIONS,
@@ -168,7 +167,7 @@ class Parser:
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
                 left = ("/", left, self.signed_power())
-            elif (token.kind == "TEXT" and token.value not in INNER_WORDS) or (
+            elif (token.kind == "TEXT" and not functions.is_mathematics(self.cursor)) or (
                 token.kind == "WORD" and is_unit_word(token.value)
             ):
                 if token.value.strip(" ,").lower() in JOINTS:
@@ -209,8 +208,9 @@ class Parser:
         while True:
             token = self.cursor.peek()
             if token.kind == "OP" and token.value == "!":
-                self.cursor.next()
-                base = ("f", "fact", base)
+                base = scripts.factorial(self.cursor, base)
+            elif token == ("OP", "!=", False) and base[0] == "n":
+                scripts.split_factorial(self.cursor)
             elif token.kind == "OP" and token.value == "'" and base[0] == "s":
                 self.cursor.next()
                 base = ("s", base[1] + "'")

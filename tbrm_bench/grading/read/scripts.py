@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from tbrm_bench.grading.read import units
 from tbrm_bench.grading.read.cursor import Cursor
-from tbrm_bench.grading.read.tokens import Unreadable
+from tbrm_bench.grading.read.tokens import Token, Unreadable
 from tbrm_bench.grading.read.tree import Tree
 from tbrm_bench.grading.read.vocabulary import GREEK
 from tbrm_bench.grading.read.words import NUMBER_WORDS
@@ -50,6 +50,21 @@ def script_name(cursor: Cursor) -> str:
             break
         parts.append(token.value)
     return "".join(parts).replace(" ", "")
+
+
+def factorial(cursor: Cursor, base: Tree) -> Tree:
+    """Read `!` behind a value, or `!!`, the product of every second number and no factorial of a factorial."""
+    cursor.next()
+    name = "fact2" if cursor.accept("OP", "!") else "fact"
+    if cursor.peek() == ("OP", "!", False):
+        raise Unreadable("more than two factorial signs")
+    return ("f", name, base)
+
+
+def split_factorial(cursor: Cursor) -> None:
+    """Read `5!=120` as what 5! is, since a number has no need to be said unequal to another."""
+    cursor.next()
+    cursor.insert([Token("OP", "!"), Token("OP", "=")])
 
 
 def special_exponent(cursor: Cursor) -> str | None:
