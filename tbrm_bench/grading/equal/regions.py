@@ -16,7 +16,7 @@ from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.balls import FLOATS, Undefined
 from tbrm_bench.grading.numbers.evaluate import evaluate
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, symbols, walk
+from tbrm_bench.grading.read.tree import Tree, items_of, symbols, walk
 
 MINUS_INFINITY: Tree = ("-", ("c", "inf"))
 INFINITY: Tree = ("c", "inf")
@@ -44,11 +44,17 @@ def as_region(golds: Sequence[Tree], pred: Tree) -> tuple[Sequence[Tree], Tree]:
 
     "(-oo, 1), (4, oo)" is a union; "x < 1, x > 4" as well; "x > 1, x < 4" and "2 <= x <= 5, x != 3" hold together.
     """
+    golds, pred = [part for gold in golds for part in items_of(_apart(gold))], _apart(pred)
     if pred[0] == "list" and len(golds) == 1 and _is_region(golds[0]):
         return golds, _joined(pred[1:]) or pred
     if len(golds) > 1 and pred[0] in ("union", "chain") and (region := _joined(golds)) is not None:
         return [region], pred
     return golds, pred
+
+
+def _apart(tree: Tree) -> Tree:
+    """Return a > 0 and b < 0, which are about two unknowns, as two answers."""
+    return ("list", *tree[1:]) if tree[0] == "inter" and len(_unknowns(tree)) > 1 else tree
 
 
 def _is_region(tree: Tree) -> bool:

@@ -29,6 +29,8 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     if sets[0] is not None and sets[1] is not None:
         return same_set(sets[0], sets[1], comparer.value)
     if gold[0] == pred[0] == "chain" and {*gold[1], *pred[1]} == {"="}:
+        if len(gold[2]) != len(pred[2]):
+            return False, "equation"
         return matched([[comparer.item(mine, theirs)[0] for theirs in pred[2]] for mine in gold[2]]), "equation"
     if is_chain_of_links(gold) and is_chain_of_links(pred):
         return compare_inequalities(comparer, gold, pred)

@@ -48,6 +48,8 @@ def compare_congruences(comparer: Compares, golds: Sequence[Tree], pred: Tree) -
         return _are_same(wanted, given), "congruence"
     if in_gold and in_pred:
         rows = [list(_congruences(side)) for side in (golds, preds)]
+        if len(rows[0]) != len(rows[1]):
+            return False, "congruence"
         return matched([[_same(comparer, mine, theirs) for theirs in rows[1]] for mine in rows[0]]), "congruence"
     if len(golds) == len(preds) == 1:
         return _with_number(comparer, golds[0], pred)

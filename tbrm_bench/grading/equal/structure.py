@@ -34,6 +34,9 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import DOTS, Tree, number
 from tbrm_bench.grading.read.words import bare, meaning, says_there_is_none, spelt_number
 
+# Rules whose questions a worker answers: what it cannot compute there is not equal.
+_SETTLED = ("congruence", "inequality", "cases", "family", "limit")
+
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
@@ -49,7 +52,9 @@ class Comparer:
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order; constants may have any names."""
         verdict = self.as_written(golds, pred)
-        return (compare_families(self, golds, pred) or verdict) if verdict[0] is False else verdict
+        if verdict[0] is False:
+            verdict = compare_families(self, golds, pred) or verdict
+        return (False, verdict[1]) if self.precise and verdict[0] is None and verdict[1] in _SETTLED else verdict
 
     def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order, letter for letter."""

@@ -15,7 +15,10 @@ def gathered(tree: Tree) -> Tree:
         if tree[0] in ("+", "*"):
             return ("ell", *map(_inner, tree))
         if tree[0] == "list":
-            return ("seq", *map(_inner, tree[1:]))
+            first, rest = tree[1], tuple(map(_inner, tree[2:]))
+            if first[:2] == ("rel", "=") and first[2][0] == "s":  # n = 1, 2, ...
+                return ("rel", "=", first[2], ("seq", _inner(first[3]), *rest))
+            return ("seq", _inner(first), *rest)
         if tree[0] == "set":
             return ("set", ("seq", *map(_inner, tree[1:])))
     return tuple(map(_inner, tree))

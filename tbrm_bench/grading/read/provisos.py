@@ -45,7 +45,7 @@ _NOT_NEGATIVE = re.compile(r"\\mathbb\s*\{?[ZN]\}?\s*[\^_]\s*(?:\{\s*(?:\\geq?(?
 _ALL = re.compile(
     rf"^(?:{_WORD}\{{\s*)?(?i:for )?(?i:all)\s+(?:(?:real|positive|whole)\s+)*"
     r"(?:(?:integers?|numbers?|values? of|reals?)\s*)?(?:(?:such that|with|where|satisfying)\s*)?"
-    rf"\}}?\s*(?={_LETTER}\s*(?:\\(?:in|[lg]eq?|[lg]eqslant|neq?)(?![a-z])|[<>]))"
+    rf"\}}?\s*(?={_LETTER}\s*(?:\\(?:in|equiv|[lg]eq?|[lg]eqslant|neq?)(?![a-z])|[<>]))"
 )
 _CUES = ("for", "where", "with", "is", "are", "\\in", "<", ">", "\\ge", "\\le", "\\ne")
 _SETS = {"integer": "Z", "whole": "Z", "natural": "N", "rational": "Q"}
@@ -86,7 +86,7 @@ def _formulas(said: str) -> list[str]:
             rest = match["rest"].strip(" ,")
             if not rest:
                 return formulas
-            if len(letters) == 1 and re.match(r"\\(?:[lg]eq?|neq?)(?![a-z])|[<>]", rest):  # integer n \ge 2
+            if len(letters) == 1 and re.match(r"\\(?:in|[lg]eq?|neq?)(?![a-z])|[<>]", rest):  # integer n \ge 2
                 return [*formulas, f"{letters[0]} {rest}"]
             more = _formulas(re.sub(r"^(?:and|with|where)\s+", "", rest))
             return [*formulas, *more] if more else []
