@@ -30,7 +30,7 @@ from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
-from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, measures, names_a_unit, word_unit
 from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import Gold
 
@@ -94,7 +94,7 @@ def read_gold(gold: Gold) -> ReadGold:
     is_text = single is not None and (
         gold.kind == "text"
         or _CLOCK.fullmatch(words.bare(single))
-        or (bool(trees[0]) and trees[0][0][0] == "text")
+        or (bool(trees[0]) and (trees[0][0][0] == "text" or _is_said(trees[0][0])))
         or not trees[0]
     )
     return ReadGold(
@@ -111,6 +111,11 @@ def read_gold(gold: Gold) -> ReadGold:
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
     )
+
+
+def _is_said(tree: Tree) -> bool:
+    """Whether words behind a symbol say something of it, n is odd, and measure nothing."""
+    return tree[0] == "q" and tree[1][0] == "s" and not measures(tree[2], at_most_one=True)
 
 
 def unspaced(text: str) -> str:

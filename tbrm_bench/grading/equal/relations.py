@@ -11,7 +11,7 @@ from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.rows import matched
-from tbrm_bench.grading.equal.shapes import is_curve, is_implicit
+from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -46,6 +46,8 @@ def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     if gold[2][0] == pred[2][0] == "s" and define_the_same(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
     sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
+    if any(map(has_no_value, sides)):
+        return False, "kind"
     return numeric.proportional(sides[0], sides[1], precise=comparer.precise)
 
 

@@ -152,7 +152,10 @@ def _times(matrix: Tree | None, factor: Tree) -> Tree | None:
 def has_no_value(tree: Tree) -> bool:
     """Whether a shape inside keeps an expression from having a value: words in a product, a list in a root."""
     return any(
-        part[0] in _NO_VALUES or (part[0] == "c" and part[1] not in ("pi", "e", "i", "inf")) for part in walk(tree)
+        part[0] in _NO_VALUES
+        or (part[0] == "c" and part[1] not in ("pi", "e", "i", "inf"))
+        or (part[0] == "q" and any(name not in ("angle", "percent") for name, _ in part[2][0]))
+        for part in walk(tree)
     )
 
 

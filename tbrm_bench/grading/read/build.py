@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from tbrm_bench.grading.read.tokens import Unreadable
 from tbrm_bench.grading.read.tree import Tree
 
 
@@ -36,7 +37,9 @@ def add(total: Tree | None, operator: str, term: Tree) -> Tree:
 
 
 def multiply(left: Tree, right: Tree) -> Tree:
-    """Add a factor to a product."""
+    """Add a factor to a product. Raises Unreadable for a condition, 0 (x = 1), which is none."""
+    if right[0] in ("rel", "chain"):
+        raise Unreadable("a relation in a product")
     return (*left, right) if left[0] == "*" else ("*", left, right)
 
 

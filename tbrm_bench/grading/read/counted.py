@@ -74,6 +74,7 @@ _REST = re.compile(
     r"of (?:them|these|those|each|the [a-z ]*s)|in (?:total|all|sum|number|length|width|height|area|volume|size)|"
     r"(?:per|for|each|every)(?: [a-z ]*)?"
 )
+_SHARE = re.compile(r"of (?:a|an|the|his|her|its|their|one) [a-z ]+")  # 3/4 of the cake
 _COMPARED = _words("more fewer less additional extra")  # "18 more apples", never "18 more than"
 _PEOPLE = _words("people children mice geese feet teeth dice oxen sheep deer fish aircraft species series data")
 _PLURALS = _PEOPLE | _words(
@@ -123,7 +124,8 @@ def counted(text: str, is_unit: Callable[[str], bool]) -> Counted | None:
         return None
     end = next((index for index, word in enumerate(words) if word in _PREPOSITIONS), len(words))
     if end == 0:
-        return "many" if _REST.fullmatch(" ".join(words)) else None
+        rest = " ".join(words)
+        return "many" if _REST.fullmatch(rest) else "one" if _SHARE.fullmatch(rest) else None
     heads = " ".join(words[:end]).split(" and ")
     kinds = [_kind(head.split(), is_unit) for head in heads]
     return None if None in kinds else "one" if "one" in kinds else "many"

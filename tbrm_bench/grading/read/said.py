@@ -47,6 +47,9 @@ _SPELT_FIRST = re.compile(
 # "18 ordered pairs": one word behind a value is read as a unit elsewhere, several only where they name what is counted.
 _BARE_WORDS = re.compile(r"(.*[\d}])\s*((?:[a-z][a-z-]{1,14}\s+){1,5}[a-z]{2,14})\.?")
 _UNIT_IN_BRACKETS = re.compile(rf"(?<=[\d}}])\s*\(\s*({_TEXT}\s*\{{[^{{}}]*\}})\s*\)$")
+_TEXT_IN_BRACES = re.compile(rf"(?:{_TEXT}|(?<=\d))\s*\{{\s*({_TEXT}\s*\{{[^{{}}]*\}})\s*\}}")
+_TEXTS = re.compile(rf"(?<=[\d}}])\s*{_TEXT}\s*\{{[a-zA-Z\s-]*\}}(?:\s*{_TEXT}\s*\{{[a-zA-Z\s-]*\}})+")
+_CONTENT = re.compile(r"\{([^{}]*)\}")
 _IS_THE_ANSWER = re.compile(
     rf"(?<=[\d)}}])\s*(?:{_TEXT}\s*\{{)?\s*\bis (?:the|our|my) (?:only |final |correct |required )?"
     r"(?:answer|solution)\s*\}?$"
@@ -64,6 +67,8 @@ def as_mathematics(text: str) -> str:
         return text
     if "(" in text or "\\text" in text or "\\mathrm" in text:
         text = _without_asides(text)
+    if text.count("\\text") > 1 or "{\\text" in text:
+        text = _TEXTS.sub(_merged, _TEXT_IN_BRACES.sub(r"\1", text))
     if "{" in text:
         text = _UNIT_IN_BRACKETS.sub(r"\1", _SIGN.sub("-", text))
     if "answer" in text or "solution" in text:
@@ -82,6 +87,12 @@ def as_mathematics(text: str) -> str:
         if bare and not _MATHEMATICS & set(bare[2].split()) and counted(bare[2], lambda _: False) == "many":
             text = rf"{bare[1]}\text{{ {bare[2]}}}"
     return text
+
+
+def _merged(match: "re.Match[str]") -> str:
+    """Return texts side by side as one, unless one of them joins: \\text{ordered} \\text{pairs}."""
+    words = " ".join(_CONTENT.findall(match.group())).split()
+    return match.group() if "and" in words or "or" in words else rf"\text{{ {' '.join(words)}}}"
 
 
 def _without_asides(text: str) -> str:

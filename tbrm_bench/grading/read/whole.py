@@ -20,7 +20,8 @@ _DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 # A word: no name of a function behind which its argument stands, no command.
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
-_FIRST_WORD = re.compile(r"[A-Za-z]{2,}")
+_FIRST_WORD = re.compile(r"(?:[Aa]n? )?([A-Za-z]{2,})")
+_SENTENCE = re.compile(r"[A-Za-z] (?:is|are) [a-z]{3,}")  # n is odd
 _SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "red", "tie"))  # answers that could be products of letters
 _NAMES = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | SYMBOLS
 # 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
@@ -95,12 +96,16 @@ def in_words(text: str) -> Tree | None:
 
 def prose(text: str) -> Tree | None:
     """Return words that stand outside \\text as words, "No solution", "All primes p > 3"; None for mathematics."""
-    if not text[:2].isalpha() or text.lower() in SETS_IN_WORDS:
+    if not text[:1].isalpha():
         return None
+    if (name := text.lower().removeprefix("the ")) in SETS_IN_WORDS:
+        return ("c", SETS_IN_WORDS[name])
+    if _SENTENCE.match(text):
+        return ("text", text)
     if text.lower() in _SHORT_WORDS:
         return ("text", text)
     first = _FIRST_WORD.match(text)
     words = [word for word in _WORD.findall(text) if word not in _NAMES and not word.isupper()]
-    if first is None or first[0] in _NAMES or not words or ("=" in text and len(words) < 3):
+    if first is None or first[1] in _NAMES or not words or ("=" in text and len(words) < 3):
         return None
     return ("text", text)

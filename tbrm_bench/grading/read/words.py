@@ -11,15 +11,20 @@ _WRAPPER = re.compile(
 )
 _NOISE = re.compile(r"[^a-z0-9+]+")
 # Signs that mean something between words, and the punctuation that does not.
-_SIGNS = re.compile(r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')")
+_SIGNS = re.compile(
+    r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')|\b\w[(\[]|[(\[]\w\b|\b\w[)\]]"
+)
 _STOPS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)|[;!?\"`](?!\d)|(?<=[A-Za-z]{2})'|,(?=\d{3}(?!\d))")
 _HYPHEN = re.compile(r"(?<=[A-Za-z]{2})\s?-(?=[A-Za-z])|(?<=[A-Za-z])\s?-(?=[A-Za-z]{2})")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
 _SIGNED_WORD = re.compile(r"[A-Za-z]+|[^\sA-Za-z]")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
 _THERE_IS = re.compile(r"^there\s+(?:is|are)\s+", re.IGNORECASE)
-_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
-_CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
+_CHOSEN = r"(?:(?:[Tt]he )?(?:(?:correct|final|right) )?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*(?:is\b|:)?\s+)?"
+_CHOICE = re.compile(
+    rf"{_CHOSEN}\(?([A-Ja-j])\)?[.:]?(?: is (?:the )?(?:correct|right)(?: (?:answer|option|choice))?\.?)?"
+)
+_CHOICE_WITH_TEXT = re.compile(rf"{_CHOSEN}(?:\(([A-J])\)|([A-J])[).:])\s*\S.*", re.DOTALL)
 _ONES = [
     "zero",
     "one",
@@ -58,7 +63,7 @@ _PHRASES = {
         "|nosuch[a-z]{1,20}|(?:the)?emptyset|varnothing"
     ),
     "undefined": re.compile(_SUBJECT + "(?:dne|doenotexist|undefined|notdefined)"),
-    "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?"),
+    "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?|infty|infinity"),
     "impossible": re.compile("impossible|notpossible"),
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -71,6 +76,7 @@ _DENIED_CHOICE = re.compile(
     r"\s*(?:(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
     r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)"
 )
+_LETTER = re.compile(r"(?<!\w)\(([A-J])\)(?!\w)")  # (A) of a list of options
 _JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 
 
@@ -98,7 +104,7 @@ def _singular(word: str) -> str:
 
 def members(text: str) -> list[str]:
     """Return the items of a list in words, in order of the alphabet: "Ben and Ann" and "Ann, Ben" agree."""
-    return sorted(filter(None, map(bare, _JOINTS.split(plain(text)))))
+    return sorted(filter(None, map(bare, _JOINTS.split(_LETTER.sub(r"\1", plain(text))))))
 
 
 def meaning(text: str) -> str:

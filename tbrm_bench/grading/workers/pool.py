@@ -92,7 +92,7 @@ class GraderPool:
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
         may_be_bare = found.source != "boxed" and not strict and finish_reason == "stop"
-        if may_be_bare and (whole := _right_as_a_whole(text, gold)):
+        if may_be_bare and (whole := _right_as_a_whole(text, gold, found.answer)):
             return whole
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
@@ -154,10 +154,13 @@ class GraderPool:
                 self._cache.popitem(last=False)
 
 
-def _right_as_a_whole(text: str, gold: Gold) -> Grade | None:
-    """Return the grade of a text that is a right answer from its first sign to its last, as it would be in a box."""
+def _right_as_a_whole(text: str, gold: Gold, found: str | None) -> Grade | None:
+    """Return the grade of a text that is right from its first sign to its last, as it would be in a box.
+
+    None where it is not, or where all of it is the answer that was `found` in it.
+    """
     answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
-    verdict = decide_fast(answer, gold) if answer and r"\boxed" not in answer else None
+    verdict = decide_fast(answer, gold) if answer and answer != found and r"\boxed" not in answer else None
     if answer is None or verdict is None or isinstance(verdict, Undecided) or not verdict[0]:
         return None
     return grade_of(answer, *verdict)
