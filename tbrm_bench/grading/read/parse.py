@@ -35,6 +35,7 @@ from tbrm_bench.grading.read.vocabulary import (
 )
 from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
 
+_LEADS_IN = re.compile(r"(?:\b(?:is|are)|[:=])$")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 
@@ -67,7 +68,7 @@ class Parser:
         """Read everything."""
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
-        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+        if self.cursor.peek().kind == "TEXT" and _LEADS_IN.search(self.cursor.peek().value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():
