@@ -2,7 +2,7 @@
 
 Rational functions and whole numbers of any size are decided by their remainders (see `residues`). The last step
 compares balls (see `balls`) at the points of `points`. Balls that do not meet prove the expressions different. Balls of
-60 digits that meet at every point are taken as equality; a ball wider than 1e-25 says nothing, so that of two huge
+60 digits that meet at every point are taken as equality; a ball wider than 1e-45 says nothing, so that of two huge
 numbers with the same first digits more are computed.
 
 An expression is real where each step of it is real, and two expressions are compared where both are: \\ln(ab) and
@@ -47,7 +47,7 @@ NUM_EXACT_POINTS = 12  # where a step is: integers of many sizes
 FLOAT_POINTS = 2
 NUM_SCANNED = 120  # drawn points of a scan on floats, beside the breakpoints
 DIGITS = (60, 400)
-SMALL = 1e-25  # the error that balls may have to count as meeting
+SMALL = 1e-45  # the error that balls may have to count as meeting
 
 _CONJUGATE = re.compile(r"(?:bar|overline)\(([zw](?:_\w+)?)\)")
 
@@ -155,7 +155,7 @@ def _value(tree: Tree, point: Point, field: Field, domain: Domain) -> Ball:
 def _with_complex_letters(left: Tree, right: Tree) -> tuple[Tree, Tree, Domain]:
     """Return both with z and w as complex numbers where a real part, or with no other letter |z|, makes them so."""
     domain = domain_of(left, right)
-    if not (domain.names and (domain.folds or domain.parts_of_complex)):
+    if domain.ordered or not (domain.names and (domain.folds or domain.parts_of_complex)):
         return left, right, domain
     letters = {name: _CONJUGATE.sub(r"\1", name) for name in domain.names}
     chosen = [name for name, letter in letters.items() if letter[0] in "zw"]

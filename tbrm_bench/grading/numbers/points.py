@@ -57,6 +57,7 @@ class Domain(NamedTuple):
     signed: bool
     is_complex: bool  # i occurs
     parts_of_complex: bool  # a real part, an imaginary part, an argument
+    ordered: bool  # a maximum, a minimum, a sign, a step: no complex number has them
 
     @property
     def exactly(self) -> bool:
@@ -88,6 +89,7 @@ def domain_of(left: Tree, right: Tree) -> Domain:
         signed=folds or ("i" not in found and all(_is_signed(name) or _head(name) in _COUNTS for name in names)),
         is_complex="i" in found,
         parts_of_complex=not _OF_COMPLEX.isdisjoint(found),
+        ordered=not (_STEPS | _FOLDS - {"abs"}).isdisjoint(found),
     )
 
 

@@ -39,6 +39,7 @@ from tbrm_bench.grading.read.vocabulary import (
 )
 from tbrm_bench.grading.read.whole import as_a_whole, groupings
 
+_LEADS_IN = re.compile(r"(?:\b(?:is|are)|[:=])$")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 
@@ -73,7 +74,7 @@ class Parser:
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
         lead = self.cursor.peek()
-        if lead.kind == "TEXT" and lead.value.endswith(("is", "are", ":", "=")) and not takes_back(lead.value):
+        if lead.kind == "TEXT" and _LEADS_IN.search(lead.value) and not takes_back(lead.value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():
