@@ -11,10 +11,11 @@ from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.rows import matched
-from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit
+from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, peel, scaled
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, symbols
+from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT
 
 
 def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
@@ -84,6 +85,16 @@ def _one_sided(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     return comparer.item(gold[3], pred)[0], "equation"
 
 
+def _in_first_unit(sides: Sequence[Tree]) -> list[Tree]:
+    """Return 5 days = 120 hours as 5 days = 5 days: a gold without a unit is counted in the first one."""
+    units = [peel(side)[1] for side in sides]
+    first = next((unit for unit in units if unit[0] and unit[0] not in (PERCENT[0], DEGREE[0])), NO_UNIT)
+    return [
+        ("q", scaled(peel(side)[0], unit[1] / first[1]), first) if unit[0] == first[0] and unit != first else side
+        for side, unit in zip(sides, units, strict=True)
+    ]
+
+
 def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree.
 
@@ -92,6 +103,8 @@ def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
     if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
         return False, "relation"
+    if "approx" not in operators and peel(gold)[1] == comparer.policy.unit == NO_UNIT:
+        sides = _in_first_unit(sides)
     unknown = symbols(gold)
     # A name has letters that the gold has not: y = x + 1; "n = n + 1" are two values.
     values = [side for side in sides if side[0] == "br" or not (symbols(side) - unknown or side[0] == "text")]

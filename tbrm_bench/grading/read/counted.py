@@ -101,6 +101,7 @@ _REMARK = re.compile(
     r"\(?(?:correct |rounded |accurate )?to \d+ "
     r"(?:s\.?\s?f\.?|d\.?\s?p\.?|decimal places?|significant (?:figures|digits))\)?"
     r"|\(?(?:rounded )?to the nearest [a-z]+\)?"
+    r"|\(mod \d+\)|(?<=[a-z] )out of (?:the |a total of )?\d+"
     r"|\((?:approximately|approx\.?|exact(?:ly)?)\)"
 )
 

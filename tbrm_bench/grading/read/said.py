@@ -61,6 +61,11 @@ _OPEN_END = re.compile(rf"({_TEXT}\s*\{{[^{{}}]*\b(?:of|in|for|on))\s*\}}\s*([a-
 _MATHEMATICS = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | GREEK | {"times", "over", "pm"}
 
 
+_BOTH_UNITS = re.compile(
+    rf"(.*\d\s*{_TEXT}\s*\{{[a-z\s]+)\((\d[\d.,]*)\s+([a-z\s]+)\)\s*\}}"
+)  # 5 \text{{ days (120 hours)}}
+
+
 def as_mathematics(text: str) -> str:
     """Return an answer with the words that say how its value is meant as signs."""
     if len(text) > MAX_CHARS:
@@ -101,6 +106,8 @@ def _without_asides(text: str) -> str:
     if found:
         return f"{found['value']}{'=' if found['same'] else chr(92) + 'approx '}{found['again']}"
     spelt = _SPELT.fullmatch(ended) or _SPELT_FIRST.fullmatch(ended)
+    if both := _BOTH_UNITS.fullmatch(ended):
+        return rf"{both[1]}}}={both[2]}\text{{ {both[3]}}}"
     if spelt and (value := spelt_number(spelt["words"])) is not None:
         return f"{spelt['value']}={value}"
     return text

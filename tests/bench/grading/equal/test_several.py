@@ -1,7 +1,7 @@
 """An answer that offers two values is right for neither, whatever joins them; one value said twice is right."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.grading import grade
@@ -18,6 +18,7 @@ VALUES = st.integers(2, 500)
 
 
 @pytest.mark.parametrize("joint", JOINTS)
+@settings(max_examples=20)
 @given(VALUES, VALUES)
 def test_two_values_joined_are_right_for_neither(joint: str, first: int, second: int) -> None:
     if first == second or (joint == "-" and first - second in (first, second)):
@@ -27,6 +28,7 @@ def test_two_values_joined_are_right_for_neither(joint: str, first: int, second:
 
 
 @pytest.mark.parametrize("form", AROUND)
+@settings(max_examples=30)
 @given(VALUES, VALUES)
 def test_a_second_value_in_brackets_counts(form: str, first: int, second: int) -> None:
     verdicts = [grade(rf"\boxed{{{form.format(first, second)}}}", str(gold)).status for gold in (first, second)]

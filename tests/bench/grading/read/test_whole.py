@@ -53,10 +53,10 @@ def test_words_are_prose_and_mathematics_is_none() -> None:
         "arctan x",
         "xy",
         "Area = 12",
-        "all real numbers",
         "x in meters",
         "pi/2",
         "max(1,2)",
     ):
         assert prose(text) is None
+    assert prose("all real numbers") == ("c", "R")
     assert readings("forty-two") == (("n", 42),)
