@@ -21,7 +21,7 @@ _ANOTHER_VALUE = re.compile(
     re.IGNORECASE,
 )
 
-FUNCTION_LETTERS = frozenset("fghFGHPQ")  # f(-2) is a value of f, x(-2) a product
+FUNCTION_LETTERS = frozenset("fghFGHPQST")  # f(-2) is a value of f, x(-2) a product
 _MAX_POINT = 14  # tokens
 _POINT = re.compile(
     r"(?P<sign>-)? ?(?:(?P<above>\d+(?:\.\d+)?)(?: / (?P<below>\d+))?|frac \{ (?P<over>\d+) \} \{ (?P<under>\d+) \})"
