@@ -17,6 +17,7 @@ MAX_FACTORIAL = 1_000
 MAX_STEPS = 200_000  # of a factorial that is computed by its remainders
 MAX_GAMMA = 1e7  # largest argument of a factorial that is approximated
 MAX_ANGLE = 1e40  # largest argument of a trigonometric function
+MAX_COMPUTED_DIGITS = 10_000  # of a number without letters that is computed to its last digit
 MAX_LOG = 1e30  # natural logarithm of the largest number that is approximated
 MAX_ITEMS = 64  # of a list, a set, a tuple; of the values that plus-minus signs stand for
 MAX_SYMBOLS = 24  # distinct free symbols of one answer

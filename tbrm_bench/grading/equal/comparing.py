@@ -1,5 +1,6 @@
 """What counts as equal where mathematicians differ, and what the parts of a comparison see of the comparer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -21,6 +22,11 @@ class GradingPolicy:
     relative_tolerance: float = 0.0
     unit: Unit = NO_UNIT  # of a gold that is stored without it
 
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether a number near the gold is right."""
+        return bool(self.absolute_tolerance or self.relative_tolerance)
+
 
 class Compares(Protocol):
     """The part of `compare.Comparer` that comparing quantities, relations and approximations calls back."""
@@ -41,3 +47,12 @@ class Compares(Protocol):
 
     def value(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare two expressions."""
+
+    def all_items(self, golds: Sequence[Tree], preds: Sequence[Tree], rule: str) -> Verdict:
+        """Compare values in order."""
+
+    def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, in any order."""
+
+    def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, letter for letter."""

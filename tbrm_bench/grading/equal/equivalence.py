@@ -24,6 +24,7 @@ from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.numbers.valued import lacks_value
 from tbrm_bench.grading.read import words
 from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
 from tbrm_bench.grading.read.latex import clean, split_top_level
@@ -40,10 +41,10 @@ _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
-_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
 EMPTY: Tree = ("c", "empty")
 _POINT = re.compile(r"[A-Z]\s*\(")
+_LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
 
@@ -136,7 +137,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
     cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
-    if known.integer is not None and _INTEGER.fullmatch(cleaned):
+    if known.integer is not None and not known.policy.is_tolerant and _INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
     verdict, rule = _by_words(cleaned, known)
     if verdict is None:
@@ -169,12 +170,11 @@ def gold_in(request: Mapping[str, Any]) -> Gold:
 
 
 def _cleaned(answer: str, known: ReadGold) -> str:
-    """Return the answer without typography, and without a modulus that the gold does not ask for."""
+    """Return the answer without typography."""
     cleaned = clean(answer)
     if known.policy.dotted_thousands:
         cleaned = without_dots(cleaned)
-    modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
-    return cleaned[: modulus.start()] if modulus else cleaned
+    return cleaned
 
 
 def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
@@ -224,12 +224,22 @@ def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
     comparer = Comparer(known.policy, precise=precise)
     verdict, rule = False, "unreadable"
     for pred in preds:
-        own, own_rule = comparer.answers(known.trees, pred)
+        own, own_rule = _with_a_value(pred, known.trees, comparer.answers(known.trees, pred), precise=precise)
         if own is True:
             return True, _spelling(own_rule, cleaned)
         if own is None or rule == "unreadable":
             verdict, rule = own, own_rule  # type: ignore[assignment]
     return verdict, rule
+
+
+def _with_a_value(pred: Tree, golds: tuple[Tree, ...], verdict: Verdict, *, precise: bool) -> Verdict:
+    """Return the verdict, unless the answer has no value: 0/0 is not 0, whatever is left of it when simplified."""
+    if verdict[0] is False:
+        return verdict
+    lacks = lacks_value(pred, precise=precise)
+    if lacks is False or any(lacks_value(gold, precise=precise) for gold in golds):
+        return verdict
+    return (False if lacks else None), "no_value"
 
 
 def _spelling(rule: str, cleaned: str) -> str:
@@ -278,6 +288,8 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     texts = [clean(text) for text in (answer, *gold.answers)]
     if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
         return False, "unreadable"  # what is read only half says nothing
+    if all("=" in text for text in texts) and len({tuple(sorted(_limits(text))) for text in texts}) > 1:
+        return False, "limit"  # a statement about another limit
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
@@ -285,3 +297,8 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+
+
+def _limits(text: str) -> list[str]:
+    """Return what the limits of a text run to, each in one spelling."""
+    return [unspaced(limit).replace("\\rightarrow", "\\to").replace("\\to+", "\\to") for limit in _LIMIT.findall(text)]

@@ -6,28 +6,35 @@ Examples: 6x - 2y = 2 is the line y = 3x - 1; x = 8 gives the value 8; 2 <= x < 
 from collections.abc import Sequence
 
 from tbrm_bench.grading.equal.comparing import Compares
+from tbrm_bench.grading.equal.inequalities import INEQUALITIES, compare_inequalities, is_chain_of_links
+from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
-from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, may_rename, peel, same_letter, scaled
+from tbrm_bench.grading.equal.rows import matched
+from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, peel, scaled
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT
-
-INEQUALITIES = ("<", ">", "<=", ">=")
 
 
 def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare where at least one side is an equation, an inequality or a chain of them."""
     if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "=":
         return _equations(comparer, gold, pred)
+    if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "to":
+        return comparer.all_items(gold[2:], pred[2:], "limit")
     if _unknown(gold) and _unknown(pred) and _unknown(gold) != _unknown(pred):
         return False, "interval"  # y > 3 for x > 3
     sets = as_set(gold), as_set(pred)
     if sets[0] is not None and sets[1] is not None:
         return same_set(sets[0], sets[1], comparer.value)
-    if gold[0] == pred[0] == "rel" and gold[1] in INEQUALITIES and pred[1] in INEQUALITIES:
-        return _inequalities(comparer, gold, pred)
+    if gold[0] == pred[0] == "chain" and {*gold[1], *pred[1]} == {"="}:
+        if len(gold[2]) != len(pred[2]):
+            return False, "equation"
+        return matched([[comparer.item(mine, theirs)[0] for theirs in pred[2]] for mine in gold[2]]), "equation"
+    if is_chain_of_links(gold) and is_chain_of_links(pred):
+        return compare_inequalities(comparer, gold, pred)
     if gold[0] not in ("rel", "chain"):
         return _any_side(comparer, gold, pred)
     if pred[0] not in ("rel", "chain"):
@@ -36,8 +43,8 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
 
 
 def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
-    pred = same_letter(gold, pred)
-    if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
+    pred = with_letters_of(gold, pred)
+    if gold[2][0] == pred[2][0] == "s" and define_the_same(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
     sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
     if any(map(has_no_value, sides)):
@@ -49,16 +56,6 @@ def _unknown(tree: Tree) -> str | None:
     """Return the only letter of an inequality."""
     names = symbols(tree) if tree[0] == "chain" or (tree[0] == "rel" and tree[1] in (*INEQUALITIES, "!=")) else set()
     return names.pop() if len(names) == 1 else None
-
-
-def _inequalities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
-    rows = []
-    for tree in (gold, pred):
-        low, high = (tree[2], tree[3]) if tree[1] in ("<", "<=") else (tree[3], tree[2])
-        rows.append(("<=" if "=" in tree[1] else "<", ("+", high, ("-", low))))
-    if rows[0][0] != rows[1][0]:
-        return False, "inequality"
-    return comparer.value(rows[0][1], rows[1][1])[0], "inequality"
 
 
 def named_row(gold: Tree, preds: Sequence[Tree]) -> Tree | None:

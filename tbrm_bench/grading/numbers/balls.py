@@ -10,7 +10,7 @@ Example: sqrt(2) sqrt(3) - sqrt(6) gives (4e-16, 9e-16) on floats: it may be 0; 
 import cmath
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,10 @@ Ball = tuple[Any, Any]  # a float, complex, mpf or mpc; a float or mpf
 
 class Undefined(Exception):
     """No value here: a pole, a number out of range, a shape that has no value."""
+
+
+class NotReal(Undefined):
+    """No real value: the root or the logarithm of a negative number, where only real numbers are asked for."""
 
 
 class TooLarge(Undefined):
@@ -40,6 +44,7 @@ class Field:
     functions: Any  # exp, log, sin, ... of complex numbers: cmath, or an mpmath context
     gamma: Callable[[Any], Any]
     max_log: float
+    real_only: bool = False  # whether a step that leaves the real line raises NotReal
 
 
 def _float_of(value: Fraction) -> float:
@@ -57,6 +62,7 @@ FLOATS = Field(
     gamma=math.gamma,
     max_log=600.0,
 )
+REAL_FLOATS = replace(FLOATS, real_only=True)
 
 
 def rounded(value: Any, field: Field) -> Ball:
@@ -111,6 +117,8 @@ def principal_log(value: Any, field: Field) -> Any:
     """Return the principal logarithm of a number other than 0; real for positive numbers."""
     if field.is_real(value) and value > 0:
         return _real_part(field.functions.log(value), field)
+    if field.real_only:
+        raise NotReal("logarithm or root")
     # Zero imaginary parts of either sign mean the same number; the principal branch is the one with +pi.
     value = value + 0j if field.is_real(value) else _with_plus_zero(value)
     return field.functions.log(value)
@@ -130,7 +138,7 @@ def _real_part(value: Any, field: Field) -> Any:
     return value if field.is_real(value) else value.real
 
 
-def precise_field(digits: int) -> Field:
+def precise_field(digits: int, *, real_only: bool = False) -> Field:
     """Return the arithmetic of mpmath at so many digits, with ten more for rounding. Imports mpmath."""
     import mpmath  # type: ignore[import-untyped]
 
@@ -146,4 +154,5 @@ def precise_field(digits: int) -> Field:
         functions=context,
         gamma=context.gamma,
         max_log=MAX_LOG,
+        real_only=real_only,
     )

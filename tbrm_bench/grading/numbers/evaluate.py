@@ -11,6 +11,7 @@ from fractions import Fraction
 from tbrm_bench.grading.numbers.balls import (
     Ball,
     Field,
+    NotReal,
     TooLarge,
     Undefined,
     add,
@@ -20,7 +21,7 @@ from tbrm_bench.grading.numbers.balls import (
     rounded,
 )
 from tbrm_bench.grading.numbers.elementary import apply
-from tbrm_bench.grading.numbers.exact import canonical, exact
+from tbrm_bench.grading.numbers.exact import canonical, exact, substituted
 from tbrm_bench.grading.read.tree import Tree
 
 Point = Mapping[str, Fraction]
@@ -79,35 +80,78 @@ def _constant(name: str, field: Field) -> Ball:
 
 
 def _power(tree: Tree, point: Point, field: Field) -> Ball:
-    base = _evaluate(tree[1], point, field)
     whole = exact(tree[2])
-    if whole is None and tree[2][0] == "s":
-        whole = point[tree[2][1]]
-    if whole is not None and whole.denominator == 1 and abs(whole) < 1000:
-        count = int(whole)
-        room = abs(base[0]) - base[1]
-        if room <= 0:
-            if count <= 0:
-                raise Undefined("power of zero")
-            return base[0] ** count, (abs(base[0]) + base[1]) ** count
-        value = base[0] ** count
-        growth = math.expm1(min(float(abs(count) * base[1] / room), 1.0))
-        return value, abs(value) * (growth * 1.01 + abs(count) * field.epsilon)
-    return power(base, _evaluate(tree[2], point, field), field)
+    if whole is None and point:
+        whole = exact(substituted(tree[2], point))
+    if whole is None:
+        return power(_evaluate(tree[1], point, field), _evaluate(tree[2], point, field), field)
+    base = (
+        _product_under_root(tree[1], point, field) if whole.denominator % 2 == 0 else _evaluate(tree[1], point, field)
+    )
+    if whole.denominator == 1 and abs(whole) < 1000:
+        return _whole_power(base, int(whole), field)
+    exponent = (field.real(whole), 0.0 if whole.denominator == 1 else abs(float(whole)) * field.epsilon)
+    if (
+        field.is_real(base[0])
+        and base[0] < 0
+        and (whole.denominator == 1 or (field.real_only and whole.denominator % 2))
+    ):
+        value, error = power((-base[0], base[1]), exponent, field)
+        return (-value if whole.numerator % 2 else value), error
+    if abs(base[0]) <= base[1] and whole > 0:
+        return _near_zero(base, 1 / whole)
+    return power(base, exponent, field)
+
+
+def _whole_power(base: Ball, count: int, field: Field) -> Ball:
+    room = abs(base[0]) - base[1]
+    if room <= 0:
+        if count <= 0:
+            raise Undefined("power of zero")
+        return base[0] ** count, (abs(base[0]) + base[1]) ** count
+    value = base[0] ** count
+    growth = math.expm1(min(float(abs(count) * base[1] / room), 1.0))
+    return value, abs(value) * (growth * 1.01 + abs(count) * field.epsilon)
+
+
+def _near_zero(base: Ball, degree: Fraction) -> Ball:
+    """Return a root of what may be zero."""
+    if base[1] == 0:
+        return base
+    return base[0] * 0, float(abs(base[0]) + base[1]) ** (1 / float(degree)) if degree > 0 else math.inf
+
+
+def _product_under_root(tree: Tree, point: Point, field: Field) -> Ball:
+    """Return what an even root is taken of. On the real line each of several factors is positive, not two negative.
+
+    Whoever writes \\sqrt{h/g} means positive numbers, and may write \\frac{\\sqrt{gh}}{g} for it.
+    """
+    if tree[0] != "*" or not field.real_only:
+        return _evaluate(tree, point, field)
+    factors = [_evaluate(part, point, field) for part in tree[1:]]
+    named = factors[1:] if tree[1][0] == "n" else factors
+    is_positive = tree[1][0] != "n" or tree[1][1] > 0
+    if is_positive and len(named) > 1 and any(value < 0 for value, _ in named):
+        raise NotReal("root of a product of negative numbers")
+    total = factors[0]
+    for factor in factors[1:]:
+        total = multiply(total, factor, field)
+    return total
 
 
 def _root(tree: Tree, point: Point, field: Field) -> Ball:
-    base, degree = _evaluate(tree[1], point, field), exact(tree[2])
+    degree = exact(tree[2])
     if degree is None:
-        return power(base, divide((field.real(Fraction(1)), 0.0), _evaluate(tree[2], point, field), field), field)
+        inverse = divide((field.real(Fraction(1)), 0.0), _evaluate(tree[2], point, field), field)
+        return power(_evaluate(tree[1], point, field), inverse, field)
     if degree == 0:
         raise Undefined("root of degree 0")
+    is_odd = degree.denominator == 1 and degree.numerator % 2 == 1
+    base = _evaluate(tree[1], point, field) if is_odd else _product_under_root(tree[1], point, field)
     if abs(base[0]) <= base[1]:
-        if base[1] == 0:
-            return base
-        return base[0] * 0, float(abs(base[0]) + base[1]) ** (1 / float(degree)) if degree > 0 else math.inf
+        return _near_zero(base, degree)
     exponent = (field.real(1 / degree), abs(1 / float(degree)) * field.epsilon)
-    if field.is_real(base[0]) and base[0] < 0 and degree.denominator == 1 and degree.numerator % 2:
+    if field.is_real(base[0]) and base[0] < 0 and is_odd:
         value, error = power((-base[0], base[1]), exponent, field)
         return -value, error
     return power(base, exponent, field)

@@ -6,12 +6,13 @@ returns a tree that is the same for answers that differ in order and spelling on
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, factorial, gcd, isqrt, lcm, log
+from typing import Any
 
-from tbrm_bench.grading.limits import MAX_DIGITS, MAX_FACTORIAL, MAX_POWER_BITS
+from tbrm_bench.grading.limits import MAX_DIGITS, MAX_POWER_BITS
+from tbrm_bench.grading.numbers.rational import function, power
 from tbrm_bench.grading.read.tree import ONE, Tree, number
 
 
@@ -63,6 +64,21 @@ def in_base(digits: str, base: int) -> Fraction | None:
         return None
 
 
+def substituted(tree: Tree, values: Mapping[str, Fraction | Tree]) -> Tree:
+    """Return a tree with its symbols replaced by numbers, or by other trees."""
+    if tree[0] == "s":
+        value = values.get(tree[1], tree)
+        return value if isinstance(value, tuple) else number(value)
+    if tree[0] in ("n", "c", "text", "base"):
+        return tree
+    parts = (substituted(part, values) if _is_tree(part) else part for part in tree[1:])
+    return (tree[0], *parts)
+
+
+def _is_tree(part: Any) -> bool:
+    return isinstance(part, tuple) and bool(part) and isinstance(part[0], str)
+
+
 def _small(value: Fraction | None) -> Fraction | None:
     if value is not None and value.numerator.bit_length() + value.denominator.bit_length() > MAX_POWER_BITS:
         return None
@@ -82,8 +98,18 @@ def _combine(tree: Tree, parts: list[Fraction]) -> Fraction | None:
     if kind == "^":
         return power(parts[0], parts[1])
     if kind == "root":
-        return power(parts[0], 1 / parts[1]) if parts[1] else None
-    return _function(tree[1], parts)
+        return _rational_root(parts[0], parts[1])
+    return function(tree[1], parts)
+
+
+def _rational_root(base: Fraction, degree: Fraction) -> Fraction | None:
+    """Return a root; of a negative number the odd one, which is real."""
+    if not degree:
+        return None
+    if base < 0 and degree.denominator == 1 and degree.numerator % 2:
+        value = power(-base, 1 / degree)
+        return -value if value is not None else None
+    return power(base, 1 / degree)
 
 
 def _accumulate(
@@ -93,74 +119,6 @@ def _accumulate(
     for part in parts:
         total = _small(operation(total, part)) if total is not None else None
     return total
-
-
-def power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    """Return base**exponent if it is rational and within the limits: integer powers, perfect roots."""
-    if exponent.denominator == 1:
-        count = exponent.numerator
-        bits = base.numerator.bit_length() + base.denominator.bit_length()
-        if base == 0:
-            return Fraction(0) if count > 0 else Fraction(1) if count == 0 else None
-        if abs(base) != 1 and bits * abs(count) > MAX_POWER_BITS:
-            return None
-        return base**count if abs(base) != 1 else Fraction(1 if base == 1 or count % 2 == 0 else -1)
-    degree = exponent.denominator
-    if base < 0 or degree > 64:
-        return None
-    above, below = _root(base.numerator, degree), _root(base.denominator, degree)
-    if above is None or not below:
-        return None
-    return power(Fraction(above, below), Fraction(exponent.numerator))
-
-
-def _root(value: int, degree: int) -> int | None:
-    """Return the integer root of a perfect power, else None."""
-    if value in (0, 1):
-        return value
-    if value.bit_length() > MAX_POWER_BITS:
-        return None
-    if degree == 2:
-        root = isqrt(value)
-        return root if root * root == value else None
-    low, high = 1, 1 << (value.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high) // 2
-        if middle**degree < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low**degree == value else None
-
-
-def _function(name: str, parts: list[Fraction]) -> Fraction | None:
-    first = parts[0]
-    if name == "abs":
-        return abs(first)
-    if name in ("gcd", "lcm") and all(part.denominator == 1 for part in parts):
-        return Fraction((gcd if name == "gcd" else lcm)(*(int(part) for part in parts)))
-    if name == "floor":
-        return Fraction(first.numerator // first.denominator)
-    if name == "ceil":
-        return Fraction(-(-first.numerator // first.denominator))
-    if name in ("max", "min"):
-        return max(parts) if name == "max" else min(parts)
-    if name == "log":
-        return _logarithm(first, parts[1])
-    integral = all(part.denominator == 1 for part in parts)
-    if name == "fact" and integral and 0 <= first <= MAX_FACTORIAL:
-        return Fraction(factorial(int(first)))
-    if name == "binom" and integral and 0 <= parts[1] <= MAX_FACTORIAL and 0 <= first <= MAX_FACTORIAL:
-        return Fraction(comb(int(first), int(parts[1])))
-    return None
-
-
-def _logarithm(value: Fraction, base: Fraction) -> Fraction | None:
-    """Return the logarithm if it is an integer, which floor and ceiling need to know exactly."""
-    if value <= 0 or base <= 0 or base == 1:
-        return None
-    guess = round((log(value.numerator) - log(value.denominator)) / (log(base.numerator) - log(base.denominator)))
-    return Fraction(guess) if power(base, Fraction(guess)) == value else None
 
 
 @lru_cache(maxsize=32768)

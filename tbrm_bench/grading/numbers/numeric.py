@@ -1,30 +1,55 @@
-"""Are two expressions equal? By exact value, by one canonical form, then by their values at points.
+"""Are two expressions equal? By exact value, by one canonical form, by remainders, then by their values at points.
 
-The last step compares balls (see `balls`) at deterministic points, one per symbol and round. Balls that do not meet
-prove the expressions different. Balls of 60 digits that meet at every point are taken as equality.
+Rational functions and whole numbers of any size are decided by their remainders (see `residues`). The last step
+compares balls (see `balls`) at the points of `points`. Balls that do not meet prove the expressions different. Balls of
+60 digits that meet at every point are taken as equality; a ball wider than 1e-45 says nothing, so that of two huge
+numbers with the same first digits more are computed.
 
-Symbols stand for positive numbers, as they do in physics and in most answers: \\sqrt{a^2} is a. Where an absolute value
-stands, for numbers of either sign; where a floor, a ceiling, a factorial, a binomial or (-1)^n stands, for positive
-integers.
+An expression is real where each step of it is real, and two expressions are compared where both are: \\ln(ab) and
+\\ln a + \\ln b for positive a and b. Where only one is, they are compared in complex numbers for positive letters, not
+at all for others; but where an absolute value, a maximum or a minimum asks for the sign, they are different: \\ln|x| is
+not \\ln x. What is never real, or has i in it, is compared in complex numbers.
 """
 
-import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache
+from typing import Any
 
-from tbrm_bench.grading.limits import MAX_SYMBOLS
-from tbrm_bench.grading.numbers.balls import FLOATS, Field, TooLarge, Undefined, precise_field
+from tbrm_bench.grading.limits import MAX_COMPUTED_DIGITS, MAX_SYMBOLS
+from tbrm_bench.grading.numbers.balls import (
+    FLOATS,
+    REAL_FLOATS,
+    Ball,
+    Field,
+    NotReal,
+    TooLarge,
+    Undefined,
+    precise_field,
+)
 from tbrm_bench.grading.numbers.evaluate import evaluate
-from tbrm_bench.grading.numbers.exact import canonical, exact
-from tbrm_bench.grading.numbers.residues import same_residues
-from tbrm_bench.grading.read.tree import Tree, symbols, walk
+from tbrm_bench.grading.numbers.exact import canonical, exact, substituted
+from tbrm_bench.grading.numbers.points import (
+    Domain,
+    Point,
+    domain_of,
+    drawn_points,
+    first_points,
+    scanned_points,
+)
+from tbrm_bench.grading.numbers.residues import proportional_residues, same_residues
+from tbrm_bench.grading.read.tree import Tree, symbols
 
 NUM_POINTS = 5  # at which both expressions must be defined and meet
-NUM_TRIALS = 24
+NUM_EXACT_POINTS = 12  # where a step is: integers of many sizes
 FLOAT_POINTS = 2
+NUM_SCANNED = 120  # drawn points of a scan on floats, beside the breakpoints
 DIGITS = (60, 400)
-SMALL = 1e-25  # the error that balls may have, relative to max(1, value), to count as meeting
+SMALL = 1e-45  # the error that balls may have to count as meeting
+
+_CONJUGATE = re.compile(r"(?:bar|overline)\(([zw](?:_\w+)?)\)")
 
 Verdict = tuple[bool | None, str]
 
@@ -38,7 +63,13 @@ def equal_fast(left: Tree, right: Tree) -> Verdict:
         return first == second, "integer" if integral else "rational"
     if canonical(left) == canonical(right):
         return True, "same"
-    return _meet(left, right, FLOATS, FLOAT_POINTS)
+    left, right, domain = _with_complex_letters(left, right)
+    if len(domain.names) > MAX_SYMBOLS:
+        return False, "too_many_symbols"
+    verdict, rule = _meet_on_floats(left, right, domain)
+    if verdict is None and domain.names and (same := same_residues(left, right)) is not None:
+        return same, "numeric"
+    return verdict, rule
 
 
 def equal_precise(left: Tree, right: Tree) -> Verdict:
@@ -48,10 +79,13 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
         return verdict, rule
     if (same := same_residues(left, right)) is not None:
         return same, "numeric"
-    for digits in DIGITS:
-        verdict, rule = _meet(left, right, _precise(digits), NUM_POINTS)
-        if verdict is not None:
-            break
+    left, right, domain = _with_complex_letters(left, right)
+    if domain.names and _differ_in_scan(left, right, domain):
+        return False, "numeric"
+    if not domain.is_complex:
+        verdict, rule = _meet_precisely(left, right, domain, real_only=True)
+    if verdict is None:
+        verdict, rule = _meet_precisely(left, right, domain._replace(signed=domain.folds), real_only=False)
     return verdict, rule
 
 
@@ -77,14 +111,27 @@ def proportional(left: Tree, right: Tree, *, precise: bool) -> Verdict:
     """Return whether left = c * right for one constant c != 0; then left = 0 and right = 0 are one equation."""
     if canonical(left) == canonical(right):
         return True, "equation"
-    names = sorted(symbols(left) | symbols(right))
     if symbols(left) != symbols(right):
         return False, "equation"
-    field = _precise(DIGITS[0]) if precise else FLOATS
-    ratios = []
-    for point in _points(left, right, names):
+    if (same := proportional_residues(left, right)) is not None:
+        return same, "equation"
+    domain = domain_of(left, right)
+    for real_only in (False,) if domain.is_complex else (True, False):
+        verdict = _same_ratio(left, right, domain, precise=precise, real_only=real_only)
+        if verdict is not None:
+            return verdict, "equation"
+        if not precise:
+            return None, "equation"
+    return None, "undefined"
+
+
+def _same_ratio(left: Tree, right: Tree, domain: Domain, *, precise: bool, real_only: bool) -> bool | None:
+    field = _precise(DIGITS[0], real_only=real_only) if precise else _floats(real_only=real_only)
+    wanted = NUM_EXACT_POINTS if precise else FLOAT_POINTS
+    ratios: list[Ball] = []
+    for point in drawn_points(left, right, domain) if precise else first_points(domain):
         try:
-            above, below = evaluate(left, point, field), evaluate(right, point, field)
+            above, below = (_value(tree, point, field, domain) for tree in (left, right))
         except Undefined:
             continue
         if abs(above[0]) <= above[1] or abs(below[0]) <= below[1]:
@@ -92,73 +139,137 @@ def proportional(left: Tree, right: Tree, *, precise: bool) -> Verdict:
         ratio = above[0] / below[0]
         ratios.append((ratio, abs(ratio) * (above[1] / abs(above[0]) + below[1] / abs(below[0])) * 2))
         if abs(ratios[0][0] - ratio) > ratios[0][1] + ratios[-1][1]:
-            return False, "equation"
-        if len(ratios) == (NUM_POINTS if precise else FLOAT_POINTS):
+            return False
+        if len(ratios) == wanted:
             break
-    if len(ratios) < 2:
-        return None, "undefined"
-    return (True if precise else None), "equation"
+    return True if precise and len(ratios) >= NUM_POINTS else None
 
 
 @cache
-def _precise(digits: int) -> Field:
-    return precise_field(digits)
+def _precise(digits: int, *, real_only: bool) -> Field:
+    return precise_field(digits, real_only=real_only)
 
 
-def _meet(gold: Tree, pred: Tree, field: Field, num_points: int) -> Verdict:
-    """Compare at points. Rules: numeric; undefined (neither has a value); no_value (only the gold has); too_large."""
-    names = sorted(symbols(gold) | symbols(pred))
-    if len(names) > MAX_SYMBOLS:
-        return False, "too_many_symbols"
-    num_met = num_without = 0
-    reason = "undefined"
-    for point in _points(gold, pred, names):
-        try:
-            first = evaluate(gold, point, field)
-        except Undefined as problem:
-            reason = "too_large" if isinstance(problem, TooLarge) else reason
-            continue
-        try:
-            second = evaluate(pred, point, field)
-        except Undefined:
-            num_without += 1
+def _floats(*, real_only: bool) -> Field:
+    return REAL_FLOATS if real_only else FLOATS
+
+
+def _value(tree: Tree, point: Point, field: Field, domain: Domain) -> Ball:
+    return evaluate(substituted(tree, point), {}, field) if domain.exactly and point else evaluate(tree, point, field)
+
+
+def _with_complex_letters(left: Tree, right: Tree) -> tuple[Tree, Tree, Domain]:
+    """Return both with z and w as complex numbers where a real part, or with no other letter |z|, makes them so."""
+    domain = domain_of(left, right)
+    if domain.ordered or not (domain.names and (domain.folds or domain.parts_of_complex)):
+        return left, right, domain
+    letters = {name: _CONJUGATE.sub(r"\1", name) for name in domain.names}
+    chosen = [name for name, letter in letters.items() if letter[0] in "zw"]
+    if not chosen or not (domain.parts_of_complex or len(chosen) == len(letters)):
+        return left, right, domain
+    parts: dict[str, Tree] = {}
+    for name in chosen:
+        imaginary: Tree = ("*", ("c", "i"), ("s", f"{letters[name]}_imaginary"))
+        parts[name] = ("+", ("s", letters[name]), imaginary if name == letters[name] else ("-", imaginary))
+    left, right = substituted(left, parts), substituted(right, parts)
+    return left, right, domain_of(left, right)
+
+
+def _meet_on_floats(gold: Tree, pred: Tree, domain: Domain) -> Verdict:
+    """Return False where floats prove a difference, else None with the reason."""
+    for real_only in (False,) if domain.is_complex else (True, False):
+        verdict, rule = _meet(gold, pred, first_points(domain), _floats(real_only=real_only), domain, FLOAT_POINTS)
+        if rule != "not_real":
+            return (False, rule) if verdict is False else (None, rule)
+    return None, "undefined"
+
+
+def _differ_in_scan(gold: Tree, pred: Tree, domain: Domain) -> bool:
+    """Return whether floats prove a difference at one of many points; only where a side may change its formula."""
+    if not (domain.exactly or domain.folds or domain.roots):
+        return False
+    field = _floats(real_only=not domain.is_complex)
+    points = scanned_points(gold, pred, domain, NUM_SCANNED if domain.exactly or domain.folds else NUM_POINTS)
+    return _meet(gold, pred, points, field, domain, -1)[0] is False
+
+
+def _meet_precisely(gold: Tree, pred: Tree, domain: Domain, *, real_only: bool) -> Verdict:
+    wanted = NUM_EXACT_POINTS if domain.exactly else NUM_POINTS
+    verdict: bool | None = None
+    rule, digits = "undefined", [*DIGITS]
+    for count in digits:
+        field = _precise(count, real_only=real_only)
+        verdict, rule = _meet(gold, pred, drawn_points(gold, pred, domain), field, domain, wanted)
+        if verdict is not None or rule == "not_real":
+            break
+        if count == DIGITS[-1] and not domain.names and (needed := _digits_needed(gold, pred, field)):
+            digits.append(needed)
+    return verdict, rule if rule != "not_real" else "undefined"
+
+
+def _digits_needed(gold: Tree, pred: Tree, field: Field) -> int | None:
+    """Return how many digits two numbers are long, with some behind the point; None if too many."""
+    try:
+        balls = [evaluate(tree, {}, field) for tree in (gold, pred)]
+        needed = int(max(float(field.functions.log10(abs(value) + 1)) for value, _ in balls)) + DIGITS[0]
+    except (Undefined, OverflowError):
+        return None
+    return needed if DIGITS[-1] < needed <= MAX_COMPUTED_DIGITS else None
+
+
+def _meet(gold: Tree, pred: Tree, points: Iterable[Point], field: Field, domain: Domain, wanted: int) -> Verdict:
+    """Compare at points, until `wanted` of them met.
+
+    Rules: numeric; undefined (neither has a value); not_real; no_value (only the gold has one); too_large.
+    """
+    met = _Met()
+    for point in points:
+        first, second = met.values(gold, pred, point, field, domain)
+        if met.is_real_alone and domain.folds:
+            return False, "numeric"
+        if met.is_real_alone and all(value > 0 for value in point.values()):
+            first, second = met.values(gold, pred, point, replace(field, real_only=False), domain)
+        if first is None or second is None:
             continue
         if abs(first[0] - second[0]) > first[1] + second[1]:
             return False, "numeric"
-        if field is FLOATS or first[1] + second[1] <= SMALL * max(1.0, abs(first[0])):
-            num_met += 1
-        if num_met == num_points or not names:
+        if field.epsilon > SMALL or first[1] + second[1] <= SMALL:
+            met.num_met += 1
+        else:
+            met.reason = "too_large"
+        if met.num_met == wanted or not domain.names:
             break
-    if field is FLOATS:
-        return None, reason
-    if num_met == num_points or (num_met == 1 and not names):
-        return True, "numeric"
-    return (False, "no_value") if num_without and not num_met else (None, reason)
+    if met.num_met and (met.num_met >= wanted > 0 or not domain.names):
+        return (True if field.epsilon < SMALL else None), "numeric"
+    if met.num_without and not met.num_met and field.epsilon < SMALL:
+        return False, "no_value"
+    return None, met.reason
 
 
-def _points(left: Tree, right: Tree, names: list[str]) -> Iterator[dict[str, Fraction]]:
-    if not names:
-        yield {}
-        return
-    parts = [*walk(left), *walk(right)]
-    integers = any(_asks_for_integers(part) for part in parts)
-    signed = any(part[:2] == ("f", "abs") for part in parts)
-    for trial in range(NUM_TRIALS):
-        yield {name: _coordinate(name, trial, integers=integers, signed=signed) for name in names}
+class _Met:
+    """What a comparison at points has seen."""
 
+    def __init__(self) -> None:
+        self.num_met = 0
+        self.num_without = 0  # points where only the gold has a value
+        self.reason = "not_real"
+        self.is_real_alone = False  # whether one side is real, and the other one is not, at the last point
 
-def _asks_for_integers(part: Tree) -> bool:
-    if part[0] == "f" and part[1] in ("floor", "ceil", "fact", "binom"):
-        return True
-    if part[0] == "^" and symbols(part[2]):
-        base = exact(part[1])
-        return base is not None and base < 0
-    return False
-
-
-def _coordinate(name: str, trial: int, *, integers: bool, signed: bool) -> Fraction:
-    noise = int.from_bytes(hashlib.blake2b(f"{trial}\x1f{name}".encode(), digest_size=4).digest(), "big")
-    if integers:
-        return Fraction(noise % (4 + 2 * trial) + 1)
-    value = Fraction(noise % 4093 + 300, 1400)  # from 0.2 to 3.1
-    return -value if signed and noise & 4096 else value
+    def values(
+        self, gold: Tree, pred: Tree, point: Point, field: Field, domain: Domain
+    ) -> tuple[Ball | None, Ball | None]:
+        """Return both values at a point; None for a side without one."""
+        found: list[Any] = []
+        for tree in (gold, pred):
+            try:
+                found.append(_value(tree, point, field, domain))
+            except Undefined as problem:
+                found.append(problem)
+        problems = [part for part in found if isinstance(part, Undefined)]
+        not_real = [part for part in problems if isinstance(part, NotReal)]
+        self.is_real_alone = len(problems) == len(not_real) == 1
+        if problems and len(not_real) < len(problems):
+            self.reason = "too_large" if any(isinstance(part, TooLarge) for part in problems) else "undefined"
+            self.num_without += int(len(problems) == 1 and problems[0] is found[1])
+        first, second = (None if isinstance(part, Undefined) else part for part in found)
+        return first, second

@@ -1,15 +1,21 @@
-"""Numbers too large to write out, compared by their remainders: 3^{100000} is not 3^{100000}+1.
+"""Polynomials, rational functions and numbers too large to write out, compared by their remainders.
 
-Two expressions of whole numbers that leave different remainders by one prime are different numbers, a proof. The same
-remainders by four primes of 61 bits are taken as equality. Powers, factorials and binomials are never expanded.
+Two expressions over the rational numbers that leave different remainders by one prime are different, a proof. The same
+remainders by four primes of 61 bits are taken as equality: each letter stands for one remainder, drawn by its name, and
+two different rational functions of degree d agree there with a chance below (d / 2^60)^4 (Schwartz and Zippel). Powers,
+factorials and binomials are never expanded.
 
-Example: 10^{10^{100}} and 100^{10^{100}/2} leave the same four remainders; 10^{10^{100}+1} leaves others.
+Examples: 10^{10^{100}} and 100^{10^{100}/2} leave the same four remainders, 10^{10^{100}+1} leaves others; so do
+(n+1)^{300} and (n+1)^{300} - 1.
 """
 
+import hashlib
 from fractions import Fraction
+from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_STEPS
 from tbrm_bench.grading.numbers.exact import exact
+from tbrm_bench.grading.numbers.rational import power
 from tbrm_bench.grading.read.tree import Tree
 
 PRIMES = tuple(2**61 - below for below in (1, 31, 45, 229))
@@ -20,32 +26,56 @@ class _Unknown(Exception):
 
 
 def same_residues(left: Tree, right: Tree) -> bool | None:
-    """Return whether two numbers leave the same remainders by all primes; None where one has none."""
+    """Return whether two expressions leave the same remainders by all primes; None where one has none."""
     try:
         return all(_residue(left, prime) == _residue(right, prime) for prime in PRIMES)
     except (_Unknown, RecursionError):
         return None
 
 
-def _residue(tree: Tree, prime: int) -> int:
+def proportional_residues(left: Tree, right: Tree) -> bool | None:
+    """Return whether left = c right for one number c != 0 and not only at some points; None where one has no remainder.
+
+    c is a rational number, so its remainder is that of left / right wherever the letters are.
+    """
+    try:
+        for prime in PRIMES:
+            pairs = [(_residue(left, prime, draw), _residue(right, prime, draw)) for draw in ("", "again")]
+            (above, below), (other_above, other_below) = pairs
+            if not (above and below and other_above and other_below):
+                return None
+            if (above * other_below - other_above * below) % prime:
+                return False
+    except (_Unknown, RecursionError):
+        return None
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _letter(name: str, prime: int, draw: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{name}\x1f{draw}".encode(), digest_size=8).digest(), "big") % prime
+
+
+def _residue(tree: Tree, prime: int, draw: str = "") -> int:
     kind = tree[0]
     if kind == "n":
-        return _quotient(tree[1].numerator, tree[1].denominator, prime)
+        below = tree[1].denominator
+        return tree[1].numerator % prime if below == 1 else _quotient(tree[1].numerator, below, prime)
+    if kind == "s":
+        return _letter(tree[1], prime, draw)
     if kind == "+":
-        return sum(_residue(part, prime) for part in tree[1:]) % prime
+        return sum(_residue(part, prime, draw) for part in tree[1:]) % prime
     if kind == "-":
-        return -_residue(tree[1], prime) % prime
+        return -_residue(tree[1], prime, draw) % prime
     if kind == "*":
         product = 1
         for part in tree[1:]:
-            product = product * _residue(part, prime) % prime
+            product = product * _residue(part, prime, draw) % prime
         return product
     if kind == "/":
-        return _quotient(_residue(tree[1], prime), _residue(tree[2], prime), prime)
+        return _quotient(_residue(tree[1], prime, draw), _residue(tree[2], prime, draw), prime)
     if kind == "^":
-        exponent = _whole(tree[2])
-        base = _residue(tree[1], prime)
-        return pow(base, exponent, prime) if exponent >= 0 else _quotient(1, pow(base, -exponent, prime), prime)
+        return _power(tree, prime, draw)
     if kind == "f" and tree[1] == "fact":
         return _factorial(_whole(tree[2]), prime)
     if kind == "f" and tree[1] == "binom":
@@ -53,7 +83,27 @@ def _residue(tree: Tree, prime: int) -> int:
         if not 0 <= below <= above:
             raise _Unknown
         return _quotient(_factorial(above, prime), _factorial(below, prime) * _factorial(above - below, prime), prime)
-    raise _Unknown
+    value = exact(tree) if kind in ("root", "f") else None
+    if value is None:
+        raise _Unknown
+    return _quotient(value.numerator, value.denominator, prime)
+
+
+def _power(tree: Tree, prime: int, draw: str) -> int:
+    exponent = exact(tree[2])
+    if exponent is None:
+        raise _Unknown
+    root = _residue(tree[1], prime, draw) if exponent.denominator == 1 else _perfect_root(tree[1], exponent, prime)
+    raised = pow(root, abs(exponent.numerator), prime)
+    return raised if exponent >= 0 else _quotient(1, raised, prime)
+
+
+def _perfect_root(base: Tree, exponent: Fraction, prime: int) -> int:
+    value = exact(base)
+    root = power(value, Fraction(1, exponent.denominator)) if value is not None else None
+    if root is None:
+        raise _Unknown
+    return _quotient(root.numerator, root.denominator, prime)
 
 
 def _whole(tree: Tree) -> int:

@@ -4,22 +4,24 @@
 `1.1\\overline{6}` is 7/6, `ab` is a times b, `\\{1,2\\}` is a set and `(1,2]` a row with its brackets.
 """
 
+import re
 from fractions import Fraction
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
-from tbrm_bench.grading.read import functions, units
+from tbrm_bench.grading.read import cases, functions, units
 from tbrm_bench.grading.read.brackets import bracket
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.scripts import script_name
 from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
-from tbrm_bench.grading.read.tree import Tree, Written, items_of, name_of
+from tbrm_bench.grading.read.tree import DOTS, Tree, Written, items_of, name_of
 from tbrm_bench.grading.read.vocabulary import (
     ACCENTS,
     CONSTANTS,
     CURRENCIES,
+    ELLIPSES,
     FENCES,
-    FUNCTIONS,
     GREEK,
+    LETTER_CONSTANTS,
     MATRICES,
     SETS_IN_WORDS,
     SYMBOLS,
@@ -53,7 +55,9 @@ def atom(parser: Reader) -> Tree:
         return _command(parser, token.value)
     if token.kind == "BEGIN" and token.value in MATRICES:
         rows = _matrix(parser)
-        return ("f", "det", rows) if token.value == "vmatrix" else rows
+        return functions.determinant(rows[1]) if token.value == "vmatrix" else rows
+    if token.kind == "BEGIN" and token.value in cases.ENVIRONMENTS:
+        return cases.read_cases(parser)
     if token.kind == "OP":
         return bracket(parser, token.value)
     raise Unreadable(f"{token.kind} {token.value!r}")
@@ -67,6 +71,19 @@ def _number(parser: Reader, token: Token) -> Tree:
     return number(token.value)
 
 
+def mixed_number(parser: Reader, left: Tree) -> Tree:
+    """Read `2 1/3`; two numbers side by side are nothing else."""
+    numerator = number(parser.cursor.next().value)
+    if left[1].denominator == 1 and parser.cursor.accept("OP", "/"):
+        denominator = parser.cursor.peek()
+        if denominator.kind == "NUMBER":
+            parser.cursor.next()
+            below = number(denominator.value)
+            if 0 < numerator[1] < below[1]:
+                return ("n", left[1] + numerator[1] / below[1])
+    raise Unreadable("two numbers side by side")
+
+
 def _repeating(start: str, period: str) -> Tree:
     """Return 0.1\\overline{6} = 1/6."""
     if not period.isdigit() or len(period) > 50:
@@ -77,18 +94,19 @@ def _repeating(start: str, period: str) -> Tree:
 
 def _word(parser: Reader, token: Token) -> Tree:
     word = token.value
-    if word in FUNCTIONS:
-        return functions.call(parser, FUNCTIONS[word])
+    if functions.is_call(parser.cursor, word):
+        _plain_base(parser, word)
+        return functions.call(parser, word)
     if word in CONSTANTS:
         return ("c", CONSTANTS[word])
     if word in GREEK:
         return ("s", word)
     if len(word) == 1:
         return ("c", word) if word in "ei" and parser.cursor.peek().value != "_" else ("s", word)
-    for name in ("sin", "cos", "tan", "log", "ln", "exp", "sqrt"):
+    for name in ("sinh", "cosh", "tanh", "sin", "cos", "tan", "log", "ln", "exp", "sqrt"):
         if word.startswith(name) and len(word) <= len(name) + 2:
             parser.cursor.insert([Token("WORD", word[len(name) :])] if len(word) > len(name) else [])
-            return functions.call(parser, FUNCTIONS[name])
+            return functions.call(parser, name)
     if word.endswith("pi") and len(word) == 3:
         parser.cursor.insert([Token("WORD", "pi")])
         return _letter(word[0])
@@ -98,22 +116,30 @@ def _word(parser: Reader, token: Token) -> Tree:
     return _letter(word[0])
 
 
+def _plain_base(parser: Reader, word: str) -> None:
+    """Make log2(8) and log10(x), as they are written in plain text, log_2 and log_10."""
+    token, bracket_ahead = parser.cursor.peek(), parser.cursor.peek(1)
+    if word == "log" and token in (("NUMBER", "2", False), ("NUMBER", "10", False)) and bracket_ahead.value == "(":
+        parser.cursor.next()
+        parser.cursor.insert([Token("OP", "_"), Token("OP", "{"), token, Token("OP", "}")])
+
+
 def _letter(letter: str) -> Tree:
     return ("c", letter) if letter in "ei" else ("s", letter)
 
 
 def _text(parser: Reader, token: Token) -> Tree:
     content = token.value
-    if content in FUNCTIONS:
-        return functions.call(parser, FUNCTIONS[content])
+    if functions.is_operator(parser.cursor, content):
+        return functions.call(parser, content)
     if any(char.isdigit() for char in content):
         tokens = tokenize(content.replace("^", " ^ "), grouped=True)
         parser.cursor.insert(tokens)
         return parser.signed_power()
     if (meaning := SETS_IN_WORDS.get(content.lower().removeprefix("the "))) is not None:
         return ("c", meaning)
-    if content == "i":
-        return ("c", "i")
+    if content in LETTER_CONSTANTS and parser.cursor.peek().value != "_":
+        return ("c", LETTER_CONSTANTS[content])
     if len(content) == 1 and content.isalpha() and (content.islower() or not parser.cursor.at_end()):
         return ("s", content)
     return ("text", content)
@@ -124,10 +150,13 @@ def _command(parser: Reader, name: str) -> Tree:
         return _fraction(parser.argument(), parser.argument())
     if name == "sqrt":
         return _root(parser)
-    if name in FUNCTIONS:
-        return functions.call(parser, FUNCTIONS[name])
+    if functions.is_operator(parser.cursor, name):
+        return functions.call(parser, name)
     if name in CONSTANTS:
         return ("c", CONSTANTS[name])
+    if name == "angle" and (token := parser.cursor.peek()).kind == "WORD" and re.fullmatch("[A-Z]{3}", token.value):
+        parser.cursor.next()
+        return ("s", f"angle({min(token.value, token.value[::-1])})")  # ABC is CBA and not BAC
     if name in SYMBOLS:
         return ("s", name)
     if name in FENCES:
@@ -143,6 +172,9 @@ def _command(parser: Reader, name: str) -> Tree:
         return ("c", name_of(parser.argument()))
     if name in CURRENCIES:
         return ("q", parser.product(), units.word_unit(name))  # $2.4 million is 2.4 times a million
+    if name in ELLIPSES:
+        parser.cursor.has_dots = True
+        return DOTS
     if name == "langle":
         inner, _ = parser.bracketed(("rangle",))
         return ("br", "<", ">", *items_of(inner))

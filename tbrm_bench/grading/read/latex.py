@@ -83,6 +83,8 @@ _UNICODE = str.maketrans(
         "≥": r"\ge ",
         "⩾": r"\ge ",
         "≠": r"\ne ",
+        "≡": r"\equiv ",
+        "≢": r"\not\equiv ",
         "≈": r"\approx ",
         "±": r"\pm ",
         "∓": r"\mp ",

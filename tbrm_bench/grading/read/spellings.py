@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tbrm_bench.grading.read import cases, congruence, unit_vectors
 from tbrm_bench.grading.read.quantified import without_domain
 from tbrm_bench.grading.read.said import as_mathematics
 from tbrm_bench.grading.read.units import names_a_unit
@@ -116,6 +117,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
         ("dots ...", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
         ("dots ...", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
+        ("...", r"\.\.\.+", r"\\ldots "),
         # angles, units, currencies
         ("'", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*'(?!')\s*(?:(\d+)\s*'')?", _sexagesimal),
         ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
@@ -163,6 +165,11 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
             r"^\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?)?\s*(?::|\\mid|\|)\s*(.*[<>=\\].*)\\\}$",
             r"\2",
         ),
+        (
+            "\\{",
+            r"^\\\{\s*(\([a-z](?:\s*,\s*[a-z])+\))\s*(?:\\in\s*[^:|=<>]*?)?(?::|\\mid(?![a-z])|\|)(?=.*(?:[<>=]|\\[lgn]e))",
+            r"\\{\1 \\mid ",
+        ),
         ("mathbb", r"\\mathbb\s*\{?R\}?\s*(?:[\^_]\s*\{?\s*\+\s*\}?|_\s*\{\s*>\s*0\s*\})$", r"(0, \\infty)"),
         ("mathbb", r"\\mathbb\s*\{?R\}?\s*_\s*\{\s*\\geq?\s*0\s*\}$", r"[0, \\infty)"),
         ("U", rf"(?<=[)\]}}])\s*{_WORD}\s*\{{\s*U\s*\}}\s*(?=[(\[\\{{])", r" \\cup "),
@@ -178,6 +185,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
+_FACES = ("mathbf", "\\vec", "hat", "\\bm", "boldsymbol", "overrightarrow", "textbf")
 # "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
 _BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
 # A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
@@ -194,6 +202,9 @@ _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(
 def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
     text = without_domain(text) if "=" in text else text
+    text = cases.respelt(text) if "\\begin" in text else text
+    text = unit_vectors.respelt(text) if any(face in text for face in _FACES) else text
+    text = congruence.respelt(text) if "mod" in text or "equiv" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
             text = pattern.sub(replacement, text)
