@@ -20,11 +20,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.membership import same_members
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read import words
+from tbrm_bench.grading.read.described import Described, described
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -79,6 +81,7 @@ class ReadGold(NamedTuple):
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
     policy: GradingPolicy
+    described: Described | None  # a set of whole numbers, of a gold that may describe one: odd n
 
 
 @lru_cache(maxsize=16384)
@@ -106,7 +109,13 @@ def read_gold(gold: Gold) -> ReadGold:
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
+        described=_described_gold(gold),
     )
+
+
+def _described_gold(gold: Gold) -> Described | None:
+    found = described(", ".join(gold.answers)) if any(char.isalpha() for answer in gold.answers for char in answer) else None
+    return found if found is not None and found.may_be_whole else None
 
 
 def unspaced(text: str) -> str:
@@ -124,7 +133,9 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
         return True, "string"
     if known.integer is not None and _INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
-    verdict, rule = _by_words(cleaned, known)
+    verdict, rule = _by_membership(answer, known.described) if known.described is not None else (None, "")
+    if verdict is None:
+        verdict, rule = _by_words(cleaned, known)
     if verdict is None:
         try:
             verdict, rule = _by_shape(cleaned, known, precise=False)
@@ -169,6 +180,14 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     if tail is None or not names_a_unit(tail[1]):
         return None
     return rf"{cleaned[: tail.start()]}\text{{ {tail[1]}}}{cleaned[tail.end(1) :].strip('}')}"
+
+
+def _by_membership(answer: str, gold: Described) -> Verdict:
+    """Compare sets of whole numbers; one side at least must say in words or signs that it means whole numbers."""
+    given = described(answer)
+    if given is None or not (gold.evident or given.evident):
+        return None, ""
+    return same_members(gold, given), "described"
 
 
 def _by_words(cleaned: str, known: ReadGold) -> Verdict:

@@ -1,0 +1,140 @@
+"""Whether two described sets of whole numbers are the same: membership of every number up to where they can differ.
+
+The sets that `read.described` knows are made of residue classes, bounds, single numbers, primes, powers and their
+multiples, all with small constants. Two of them that agree on a range of twice the common modulus beyond the largest
+constant agree everywhere, but for sparse ones, powers, whose next members are tried too.
+
+A gold that says nothing of signs, "odd n", is of a problem about positive numbers or about all: it is compared on the
+positive ones, unless it names 0, negative numbers or Z.
+"""
+
+import math
+from collections.abc import Iterable
+
+from tbrm_bench.grading.read.described import Condition, Described, Part
+
+MAX_RANGE = 12_000
+_SPARSE = 10**7
+
+
+def same_members(gold: Described, pred: Described) -> bool | None:
+    """Return whether two descriptions are of one set; None where their constants ask for too large a range."""
+    constants = [*_constants(gold), *_constants(pred)]
+    common = math.lcm(*(_modulus(part) for each in (gold, pred) for part in (*each.parts, *each.exceptions)))
+    reach = 2 * max(constants, default=0) + 2 * common + 200
+    if reach > MAX_RANGE:
+        return None
+    lowest = -reach if _about_all(gold, reach) else 1
+    points = [*range(lowest, reach), *_powers(gold), *_powers(pred)]
+    named = [number for number in constants if number < lowest and _is_named(pred, number)]
+    return all(_holds(gold, point) == _holds(pred, point) for point in (*points, *named))
+
+
+def _about_all(gold: Described, reach: int) -> bool:
+    """Whether the gold decides on numbers that are not positive: it has none of them, or names one."""
+    if any(_is_named(gold, number) for number in (0, *(number for number in _constants(gold) if number < 0))):
+        return True
+    return gold.parts == (Part(),) or not any(_holds(gold, number) for number in range(-reach, 1))
+
+
+def _is_named(found: Described, number: int) -> bool:
+    """Whether a number itself is a member or an exception by its own name."""
+    name = ("=", number)
+    excluded = ("!=", number)
+    return any(
+        (name,) in part.on_n or (excluded,) in (*part.on_n, *part.on_q) for part in (*found.parts, *found.exceptions)
+    )
+
+
+def _constants(found: Described) -> Iterable[int]:
+    for part in (*found.parts, *found.exceptions):
+        yield from (part.start, part.step)
+        for condition in (condition for group in (*part.on_q, *part.on_n) for condition in group):
+            scale = part.step if _is_on_q(part, condition) else 1
+            yield condition[1] * scale + (part.start if scale > 1 else 0)
+
+
+def _is_on_q(part: Part, condition: Condition) -> bool:
+    """Whether a condition is one on the letter of the form."""
+    return any(condition in group for group in part.on_q)
+
+
+def _modulus(part: Part) -> int:
+    groups = (*part.on_q, *part.on_n)
+    moduli = [int(name[4:]) for group in groups for name, _ in group if name.startswith("mod ")]
+    moduli += [value for group in groups for name, value in group if name == "multiples"]
+    return math.lcm(part.step, *moduli) * (part.step if part.on_q else 1)
+
+
+def _powers(found: Described) -> Iterable[int]:
+    parts = (*found.parts, *found.exceptions)
+    bases = {part.base for part in parts if part.base} | {
+        value for part in parts for group in (*part.on_q, *part.on_n) for name, value in group if name == "powers"
+    }
+    for base in bases:
+        power = 1
+        while power < _SPARSE:
+            yield power
+            power *= base
+
+
+def _holds(found: Described, number: int) -> bool:
+    return any(_in_part(part, number) for part in found.parts) and not any(
+        _in_part(part, number) for part in found.exceptions
+    )
+
+
+def _in_part(part: Part, number: int) -> bool:
+    if part.base:
+        exponent = _exponent(number, part.base)
+        if exponent is None:
+            return False
+        q = exponent
+    else:
+        q, rest = divmod(number - part.start, part.step)
+        if rest:
+            return False
+    return all(any(_fulfils(c, q) for c in group) for group in part.on_q) and all(
+        any(_fulfils(c, number) for c in group) for group in part.on_n
+    )
+
+
+def _exponent(number: int, base: int) -> int | None:
+    exponent = 0
+    while number > 1 and number % base == 0:
+        number //= base
+        exponent += 1
+    return exponent if number == 1 else None
+
+
+def _fulfils(condition: Condition, number: int) -> bool:
+    name, value = condition
+    if name.startswith("mod "):
+        return number % int(name[4:]) == value
+    if name == "prime":
+        return _is_prime(number)
+    if name == "composite":
+        return number > 1 and not _is_prime(number)
+    if name == "power of":  # a square, a cube
+        root = round(abs(number) ** (1 / value)) if number >= 0 or value % 2 else -1
+        return number >= 0 and root**value == number
+    if name == "powers":
+        return _exponent(number, value) is not None
+    if name == "multiples":
+        return number % value == 0
+    return _compares(name, number, value)
+
+
+def _compares(sign: str, number: int, value: int) -> bool:
+    return {
+        "=": number == value,
+        "!=": number != value,
+        ">=": number >= value,
+        ">": number > value,
+        "<=": number <= value,
+        "<": number < value,
+    }[sign]
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
