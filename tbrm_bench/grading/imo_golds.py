@@ -17,8 +17,8 @@ _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?:[ \t]+[A-Za-z]{2,})*")
 _CONDITION = re.compile(
     r"\\text\{[^{}]*(?<![a-zA-Z])(?:where|for|with|if|such that|excluding|except|other than)(?![a-zA-Z])"
 )
-_IF = re.compile(r"(?<![A-Za-z\\])(?:\\text\{)?if\}?(?![A-Za-z])")
-_OTHERWISE = re.compile(r"(?<![A-Za-z\\])(?:\\text\{)?otherwise\}?(?![A-Za-z])")
+_IF = re.compile(r"(?<![A-Za-z\\])if(?![A-Za-z])")
+_OTHERWISE = re.compile(r"(?<![A-Za-z\\])otherwise(?![A-Za-z])")
 _NAME = re.compile(r"[a-zA-Z]\([a-z](?:,[a-z])*\)\s*=")
 _ON_A_LINE = re.compile(r"(.*\S)\s*\(\s*([^()]*(?:[=<>]|\\(?:geq?|leq?|neq?)(?![a-zA-Z]))[^()]*)\)")
 _DOTS = re.compile(r"\\[lc]?dots|\.\.\.")
@@ -26,7 +26,7 @@ _DOTS = re.compile(r"\\[lc]?dots|\.\.\.")
 
 def imo_answers(text: str) -> tuple[str, ...]:
     """Return the answers of a gold as it is stored."""
-    formula = strip_stops(_with_cases(_as_formula(text)))
+    formula = strip_stops(_with_cases(text) or _as_formula(text))
     condition = _CONDITION.search(formula)
     head, tail = (formula[: condition.start()], formula[condition.start() :]) if condition else (formula, "")
     members = [re.sub(r"^\\text\{\s*and\s*\}\s*", "", member) for member in split_top_level(head)]
@@ -41,28 +41,35 @@ def _as_formula(text: str) -> str:
     parts = text.split("$")
     if len(parts) == 1 and "\\" in text:
         return text
-    return "".join(part if index % 2 else _in_text(part) for index, part in enumerate(parts))
+    formula = "".join(part if index % 2 else _in_text(part) for index, part in enumerate(parts))
+    return re.sub(r"^\\text\{ | (?=\}$)", lambda found: found[0].strip(), formula)
 
 
 def _in_text(prose: str) -> str:
     return _PROSE.sub(lambda words: rf"\text{{ {words[0]} }}", prose)
 
 
-def _with_cases(formula: str) -> str:
-    """Return "A if C, B otherwise", and A (C) and B (D) on lines of their own, as cases."""
+def _with_cases(text: str) -> str:
+    """Return "A if C, B otherwise", and A (C) and B (D) on lines of their own, as cases; nothing for anything else."""
+    formula = strip_stops(text.replace("$", ""))
     lines = [_ON_A_LINE.fullmatch(line.strip()) for line in formula.splitlines()]
     rows = [(line[1], line[2]) for line in lines if line is not None]
     if len(rows) == len(lines) > 1:
         return _cases(rows)
     parts = split_top_level(formula)
     if len(parts) != 2 or not _IF.search(parts[0]) or not _OTHERWISE.search(parts[1]):
-        return formula
+        return ""
     name = _NAME.match(parts[0])
     first, condition = _IF.split(parts[0][name.end() if name else 0 :], maxsplit=1)
     return (name[0] if name else "") + _cases([(first, condition)], _OTHERWISE.sub("", parts[1]))
 
 
 def _cases(rows: list[tuple[str, str]], otherwise: str = "") -> str:
-    lines = [rf"{value.strip()} & \text{{if }} {condition.strip()}" for value, condition in rows]
+    lines = [rf"{value.strip()} & {_condition(condition.strip())}" for value, condition in rows]
     lines += [rf"{otherwise.strip()} & \text{{otherwise}}"] if otherwise else []
     return r"\begin{cases} " + r" \\ ".join(lines) + r" \end{cases}"
+
+
+def _condition(text: str) -> str:
+    """Return "if n = 1" with the formula outside of the words, "if n is odd" as words."""
+    return rf"\text{{if }} {text}" if re.search(r"[=<>\\]", text) else rf"\text{{if {text}}}"

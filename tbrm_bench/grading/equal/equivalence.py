@@ -114,7 +114,11 @@ def read_gold(gold: Gold) -> ReadGold:
 
 
 def _described_gold(gold: Gold) -> Described | None:
-    found = described(", ".join(gold.answers)) if any(char.isalpha() for answer in gold.answers for char in answer) else None
+    found = (
+        described(", ".join(gold.answers))
+        if any(char.isalpha() for answer in gold.answers for char in answer)
+        else None
+    )
     return found if found is not None and found.may_be_whole else None
 
 

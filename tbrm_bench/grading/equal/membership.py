@@ -11,7 +11,8 @@ positive ones, unless it names 0, negative numbers or Z.
 import math
 from collections.abc import Iterable
 
-from tbrm_bench.grading.read.described import Condition, Described, Part
+from tbrm_bench.grading.read.described import Described
+from tbrm_bench.grading.read.described_statements import Condition, Part
 
 MAX_RANGE = 12_000
 _SPARSE = 10**7

@@ -11,7 +11,7 @@ unknown: "not prime" is not "prime".
 
 import re
 
-Condition = tuple[str] | tuple[str, int] | tuple[str, int, int]
+from tbrm_bench.grading.read.vocabulary import words
 
 # A word -> what it says of a number.
 CONDITIONS: dict[str, tuple[tuple[str, int], ...]] = {
@@ -20,10 +20,9 @@ CONDITIONS: dict[str, tuple[tuple[str, int], ...]] = {
     "negative": (("<=", -1),), "nonzero": (("!=", 0),), "integer": (),
 }  # fmt: skip
 NOUNS = frozenset(["prime", "composite", "square", "cube", "integer"])
-_NO_MEANING = frozenset(
-    "the set of all every any each exactly precisely only those just value values number numbers that which are is be "
-    "must an such st with where whenever when for some form forms its by iff perfect exist exists there as long"
-    " solution solutions answer answers possible".split()
+_NO_MEANING = words(
+    "the set of all every any each exactly precisely only those just value values number numbers that which are is be must "
+    "an such st with where whenever when for some form its by iff solution solutions answer answers possible"
 )
 _SAME = {
     **dict.fromkeys(["integers", "ints"], "integer"), "naturals": "natural", "primes": "prime", "odds": "odd",
@@ -33,18 +32,19 @@ _SAME = {
     "forall": "for", "union": "or", "wedge": "and", "land": "and", "lor": "or", "vee": "or", "cup": "or",
 }  # fmt: skip
 _KNOWN = frozenset([*CONDITIONS, *_SAME.values(), "multiples", "powers", "divisible", "and", "or", "mod", "dots", "in"])
+_BB = r"\\math(?:bb|bf)\s*\{?"
 _WRAPPER = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|operatorname|rm|mathit)\s*\{([^{}]*)\}")
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\mathbb\s*\{?Z\}?\s*(?:[\^_]\s*\{?\s*(?:\+|>\s*0|\\geq?\s*1)\s*\}?)|\\mathbb\s*\{?N\}?\s*[\^_]\s*\{?\s*(?:\+|\*)\s*\}?",
-         " positive "),
-        (r"\\mathbb\s*\{?Z\}?\s*_\s*\{?\s*(?:\\geq?|\\geqslant|>=)\s*0\s*\}?|\\mathbb\s*\{?N\}?\s*_\s*\{?\s*0\s*\}?",
-         " nonnegative "),
-        (r"\\mathbb\s*\{?Z\}?\s*\\setminus\s*\\?\{\s*0\s*\\?\}", " nonzero "),
-        (r"\\mathbb\s*\{?Z\}?", " integer "),
-        (r"\\mathbb\s*\{?N\}?", " natural "),
-        (r"\\mathbb\s*\{?P\}?", " prime "),
+        (rf"{_BB}Z\}}?\s*[\^_]\s*\{{?\s*(?:\+|>\s*0|\\geq?\s*1)\s*\}}?", " positive "),
+        (rf"{_BB}N\}}?\s*[\^_]\s*\{{?\s*(?:\+|\*)\s*\}}?", " positive "),
+        (rf"{_BB}Z\}}?\s*_\s*\{{?\s*(?:\\geq?|\\geqslant|>=)\s*0\s*\}}?", " nonnegative "),
+        (rf"{_BB}N\}}?\s*_\s*\{{?\s*0\s*\}}?", " nonnegative "),
+        (r"\\math(?:bb|bf)\s*\{?Z\}?\s*\\setminus\s*\\?\{\s*0\s*\\?\}", " nonzero "),
+        (r"\\math(?:bb|bf)\s*\{?Z\}?", " integer "),
+        (r"\\math(?:bb|bf)\s*\{?N\}?", " natural "),
+        (r"\\math(?:bb|bf)\s*\{?P\}?", " prime "),
         (r"\\(?:leq?|leqslant)(?![a-zA-Z])|=<", " <= "),
         (r"\\(?:geq?|geqslant)(?![a-zA-Z])|=>", " >= "),
         (r"\\neq?(?![a-zA-Z])|\\not\s*=", " != "),
@@ -63,15 +63,27 @@ _REWRITES = tuple(
 _PHRASES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\bnon[- ]?negative\b", "nonnegative"), (r"\bnon[- ]?zero\b", "nonzero"), (r"\bnatural numbers?\b", "natural"),
-        (r"\bwhole numbers?\b", "nonnegative"), (r"\b(?:if and only if|such that)\b", " "),
-        (r"\b(?:other than|except for|apart from|but not|not including|not equal to|with the exception of)\b", "except"),
-        (r"\b(?:greater than or equal to|at least|not less than)\b", ">="), (r"\b(?:greater|larger|bigger) than\b", ">"),
-        (r"\b(?:less than or equal to|at most)\b", "<="), (r"\b(?:less|smaller) than\b", "<"),
-        (r"\b(?:together with|as well as|along with)\b", "and"), (r"\bcongruent to\b", "=="), (r"\bmodulo\b", "mod"), (r"\bequal to\b", "="), (r"\bexcept\s+(?:for\s+)?n\s*=", "except"),
-        (r"\bmultiples? of both\b", "multiples of"), (r"\b(?:positive|nonnegative) integer powers?\b", "unclear"),
+        (r"\bnon[- ]?negative\b", "nonnegative"),
+        (r"\bnon[- ]?zero\b", "nonzero"),
+        (r"\bperfect (?=square|cube)", ""),
+        (r"\bnatural numbers?\b", "natural"),
+        (r"\bwhole numbers?\b", "nonnegative"),
+        (r"\bnumbers? of the form\b", "integers"),
+        (r"\b(?:if and only if|such that)\b", " "),
+        (r"\b(?:other than|except for|apart from|but not|not including|not equal to)\b", "except"),
+        (r"\bexcept\s+(?:for\s+)?n\s*=", "except"),
+        (r"\b(?:greater than or equal to|at least|not less than)\b", ">="),
+        (r"\b(?:greater|larger|bigger) than\b", ">"),
+        (r"\b(?:less than or equal to|at most)\b", "<="),
+        (r"\b(?:less|smaller) than\b", "<"),
+        (r"\b(?:together with|as well as|along with)\b", "and"),
+        (r"\bcongruent to\b", "=="),
+        (r"\bmodulo\b", "mod"),
+        (r"\bequal to\b", "="),
+        (r"\bmultiples? of both\b", "multiples of"),
+        (r"\b(?:positive|nonnegative) integer powers?\b", "unclear"),
     )
-)  # fmt: skip
+)
 _DIVIDES = re.compile(r"(\d)\s*(?:\\mid(?![a-zA-Z])|\|)\s*(?=[a-z](?![a-zA-Z]))")
 _TOKEN = re.compile(r"\d+|[a-z]+|==|!=|>=|<=|[-=<>+^,]|\S")
 

@@ -1,0 +1,42 @@
+r"""Sets of pairs by their condition, and letters that an answer defines: read as the condition, as what they stand for.
+
+    \{(a, b) : ab \le e^3\}                          ab \le e^3
+    \text{all } (a, b) \text{ with } ab \le e^3      ab \le e^3
+    \lfloor\varphi n\rfloor, \text{ where } \varphi = \frac{1+\sqrt5}{2}    \lfloor(\frac{1+\sqrt5}{2}) n\rfloor
+
+A definition is put in once; a letter that occurs in its own value, or nowhere else, defines nothing.
+"""
+
+import re
+
+MAX_CHARS = 600
+_LETTERS = r"[a-zA-Z](?:_\{?\w\}?)?"
+_TUPLE = rf"\(\s*{_LETTERS}(?:\s*,\s*{_LETTERS})+\s*\)"
+_SUCH_THAT = r"(?::|\\mid(?![a-zA-Z])|\\colon(?![a-zA-Z])|\||\\text\s*\{\s*(?:such that|with|where|for which)\s*\})"
+_OF_NUMBERS = (
+    r"(?:\s*\\in\s*(?:\\mathbb\s*\{?\s*[RZNQ]\s*\}?|\(\s*0\s*,\s*\\infty\s*\))"
+    r"(?:\s*[\^_]\s*(?:\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|[\d+]))*)?"
+)
+_CONDITION = r"(?P<condition>[^{}]*(?:\{[^{}]*\}[^{}]*)*)"
+_BUILDER = re.compile(rf"\\\{{\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
+_ALL = r"(?:\\text\s*\{\s*)?all(?:\s+(?:ordered )?(?:pairs|triples))?\s*\}?"
+_ALL_PAIRS = re.compile(
+    rf"{_ALL}\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*(?P<condition>.+)", re.IGNORECASE | re.DOTALL
+)
+_WHERE = r"(?:,?\s*\(?\s*\\text\s*\{\s*,?\s*(?:where|with|for)\s*\}|,?\s*\(?\s*(?<![a-zA-Z])where(?![a-zA-Z]))"
+_DEFINED = r"(?P<letter>\\(?:var)?(?:phi|alpha|beta|tau|rho|lambda|omega)(?![a-zA-Z]))\s*=\s*(?P<meaning>[^=,<>]+?)"
+_DEFINITION = re.compile(rf"(?P<value>.+?)\s*{_WHERE}\s*{_DEFINED}\s*\)?", re.DOTALL)
+_AFTER_COMMA = re.compile(rf"(?P<value>[^=]+?)\s*,\s*{_DEFINED}", re.DOTALL)
+
+
+def without_builder(text: str) -> str:
+    """Return the condition of a set of pairs, the value of an answer whose letter is defined in it; else the text."""
+    if len(text) > MAX_CHARS:
+        return text
+    if "(" in text and (found := _BUILDER.fullmatch(text) or _ALL_PAIRS.fullmatch(text)):
+        return found["condition"].strip()
+    if "=" in text and "\\" in text and (found := _DEFINITION.fullmatch(text) or _AFTER_COMMA.fullmatch(text)):
+        letter = re.compile(re.escape(found["letter"]) + r"(?![a-zA-Z])")
+        if letter.search(found["value"]) and not letter.search(found["meaning"]):
+            return letter.sub(lambda _: f"({found['meaning']})", found["value"])
+    return text
