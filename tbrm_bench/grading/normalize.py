@@ -18,7 +18,7 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading.find.extract import boxed_content
-from tbrm_bench.grading.imo_golds import imo_answers
+from tbrm_bench.grading.read.imo_golds import imo_answers
 from tbrm_bench.grading.read.latex import split_top_level, strip_stops
 from tbrm_bench.missing import present, spells_missing
 
@@ -36,12 +36,12 @@ def normalize_gold(raw: Any, rule: str) -> tuple[str, ...]:
     return answers
 
 
-def check_rule(rule: str) -> None:
-    """Raise UserError for a rule that is unknown, with the nearest one."""
+def check_rule(rule: str, *, where: str = "") -> None:
+    """Raise UserError for a rule that is unknown, with the nearest one; `where` is the place that names it."""
     if rule not in RULES:
         near = difflib.get_close_matches(rule, RULES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; rules: {', '.join(sorted(RULES))}"
-        raise UserError(f"unknown gold normalisation {rule!r}{hint}")
+        raise UserError(f"{where}unknown gold normalisation {rule!r}{hint}")
 
 
 def _checked(raw: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
+from tbrm_bench.grading.normalize import check_rule
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.resources import data_dir
@@ -69,17 +70,14 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Erratum:
-    """A correction of one value, applied where `old` is found; a source that has `new` already is left alone.
-
-    With `part`, `old` is a part of a text, and only it is replaced; a text without it is left alone.
-    """
+    """A correction of one value, applied where `old` is found; a source that has `new` already is left alone."""
 
     id: str
     field: ErratumField
     old: Any
     new: Any
     provenance: str
-    part: bool = False
+    part: bool = False  # `old` is a part of a text: only it is replaced, and a text without it is left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,22 +226,12 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: [columns] names neither answer nor solution; add one")
     if spec.columns is not None and not spec.gold_rule:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
-    if spec.gold_rule:
-        _check_gold_rule(spec.gold_rule, path)
     if spec.generator is not None:
         return _check_generator(spec, spec.generator, path)
+    check_rule(spec.gold_rule, where=f"{path}: gold_rule: ")
     if spec.cluster_rule == "builtin":
         raise UserError(f"{path}: cluster_rule 'builtin' is a generator's, but rows are read; leave it out")
     return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))
-
-
-def _check_gold_rule(rule: str, path: Path) -> None:
-    from tbrm_bench.grading.normalize import check_rule
-
-    try:
-        check_rule(rule)
-    except UserError as error:
-        raise UserError(f"{path}: gold_rule: {error}") from None
 
 
 def _check_generator(spec: TaskSpec, generator: Generator, path: Path) -> TaskSpec:

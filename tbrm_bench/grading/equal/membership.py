@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 
 from tbrm_bench.grading.read.described import Described
-from tbrm_bench.grading.read.described_statements import Condition, Part
+from tbrm_bench.grading.read.described_statements import Condition, Progression
 
 MAX_RANGE = 12_000
 _SPARSE = 10**7
@@ -35,7 +35,7 @@ def _about_all(gold: Described, reach: int) -> bool:
     """Whether the gold decides on numbers that are not positive: it has none of them, or names one."""
     if any(_is_named(gold, number) for number in (0, *(number for number in _constants(gold) if number < 0))):
         return True
-    return gold.parts == (Part(),) or not any(_holds(gold, number) for number in range(-reach, 1))
+    return gold.parts == (Progression(),) or not any(_holds(gold, number) for number in range(-reach, 1))
 
 
 def _is_named(found: Described, number: int) -> bool:
@@ -55,12 +55,12 @@ def _constants(found: Described) -> Iterable[int]:
             yield condition[1] * scale + (part.start if scale > 1 else 0)
 
 
-def _is_on_q(part: Part, condition: Condition) -> bool:
+def _is_on_q(part: Progression, condition: Condition) -> bool:
     """Whether a condition is one on the letter of the form."""
     return any(condition in group for group in part.on_q)
 
 
-def _modulus(part: Part) -> int:
+def _modulus(part: Progression) -> int:
     groups = (*part.on_q, *part.on_n)
     moduli = [int(name[4:]) for group in groups for name, _ in group if name.startswith("mod ")]
     moduli += [value for group in groups for name, value in group if name == "multiples"]
@@ -85,7 +85,7 @@ def _holds(found: Described, number: int) -> bool:
     )
 
 
-def _in_part(part: Part, number: int) -> bool:
+def _in_part(part: Progression, number: int) -> bool:
     if part.base:
         exponent = _exponent(number, part.base)
         if exponent is None:

@@ -19,7 +19,7 @@ from tbrm_bench.grading.read.described_statements import (
     MIRRORED,
     WHOLE,
     NotDescribed,
-    Part,
+    Progression,
     Statements,
     is_letter,
 )
@@ -39,8 +39,8 @@ class Described:
     `evident`: a word or a sign says that whole numbers are meant; `subject`: what the number is called, if anything.
     """
 
-    parts: tuple[Part, ...]
-    exceptions: tuple[Part, ...]
+    parts: tuple[Progression, ...]
+    exceptions: tuple[Progression, ...]
     evident: bool
     subject: str
 
@@ -53,7 +53,7 @@ class Described:
 class _Member(NamedTuple):
     """A part as it was read: the letter of its form, whether it begins a new kind of number."""
 
-    part: Part
+    part: Progression
     letter: str
     is_form: bool
     is_kind: bool
@@ -84,8 +84,9 @@ class _Reader(Statements):
     """One reading of the tokens as a union without exceptions."""
 
     def read(self) -> Described:
+        """Read everything."""
         parts = self._union()
-        exceptions: tuple[Part, ...] = ()
+        exceptions: tuple[Progression, ...] = ()
         if self._peek() == "except":
             self._next()
             self.evident = True
@@ -94,7 +95,7 @@ class _Reader(Statements):
             raise NotDescribed
         return Described(parts, exceptions, self.evident, self.subject)
 
-    def _union(self) -> tuple[Part, ...]:
+    def _union(self) -> tuple[Progression, ...]:
         members: list[_Member] = []
         joint = self._joint()
         if is_letter(self._peek()) and self._peek(1) == "in" and self._peek(2).isdigit():  # n in {1} or {3, 4, 5, ...}
@@ -123,7 +124,7 @@ class _Reader(Statements):
 
     def _member(self, letters: list[str]) -> _Member:
         """Read what is between two joints: a number, a form with its conditions, or conditions alone."""
-        part, letter = Part(), ""
+        part, letter = Progression(), ""
         is_form = is_kind = False
         if self._peek() in ENDS:
             raise NotDescribed
@@ -144,14 +145,14 @@ class _Reader(Statements):
             raise NotDescribed
         return _Member(part, letter, is_form, is_kind)
 
-    def _form(self, letters: list[str]) -> tuple[Part, str] | None:
+    def _form(self, letters: list[str]) -> tuple[Progression, str] | None:
         """Read a number, 4k + 3 or 2^k, with or without "n ="; None, and nothing read, for anything else."""
         begin, subject = self.at, ""
         if is_letter(self._peek()) and self._peek() not in letters and self._peek(1) == "=":
             subject = self._next()
             self._next()
         found = self._linear()
-        if found and found[1] and found[0] == Part() and not subject:
+        if found and found[1] and found[0] == Progression() and not subject:
             found = None
         if found is None or self._peek() in (*MIRRORED, "==", "=", "^", "+", "-", "divides") or self._peek().isdigit():
             self.at = begin
@@ -161,22 +162,24 @@ class _Reader(Statements):
         self.subject = subject or self.subject
         return found
 
-    def _linear(self) -> tuple[Part, str] | None:
+    def _linear(self) -> tuple[Progression, str] | None:
         number = self._number() if self._peek().isdigit() or (self._peek() == "-" and self._peek(1).isdigit()) else None
         if number is not None and self._peek() == "^":
             self._next()
             letter = self._next()
-            return (Part(base=number, on_q=(((">=", 0),),)), letter) if is_letter(letter) and number > 1 else None
+            return (
+                (Progression(base=number, on_q=(((">=", 0),),)), letter) if is_letter(letter) and number > 1 else None
+            )
         start = 0
         if number is not None and self._peek() == "+":  # 3 + 4k
             self._next()
             start, number = number, self._number() if self._peek().isdigit() else 1
         if not is_letter(self._peek()):
-            return None if number is None or start else (Part(on_n=((("=", number),),)), "")
+            return None if number is None or start else (Progression(on_n=((("=", number),),)), "")
         letter, step = self._next(), 1 if number is None else number
         if not start and self._peek() in ("+", "-") and self._peek(1).isdigit():
             start = self._number() if self._peek() == "-" else self._after_plus()
-        return (Part(step, start), letter) if step > 0 else None
+        return (Progression(step, start), letter) if step > 0 else None
 
     def _after_plus(self) -> int:
         self._next()

@@ -19,7 +19,7 @@ Groups = tuple[tuple[Condition, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Progression:
     """The numbers step * q + start, or base ^ q, for the whole q of all `on_q`, as far as they fulfil all `on_n`.
 
     Each entry of `on_q` and `on_n` holds alternatives: one of them has to be fulfilled.
@@ -72,7 +72,7 @@ class Statements:
             joint = self._next()
         return joint
 
-    def _run(self) -> Part | None:
+    def _run(self) -> Progression | None:
         """Read 3, 4, 5, ... or 1, 2, 4, 8, ...; None, and nothing read, where there is no such run."""
         begin, values = self.at, []
         while self._peek().isdigit():
@@ -86,12 +86,12 @@ class Statements:
         self._next()
         self.evident = True
         if (step := values[1] - values[0]) > 0 and values == [values[0] + step * index for index in range(len(values))]:
-            return Part(step, values[0], on_q=(((">=", 0),),))
+            return Progression(step, values[0], on_q=(((">=", 0),),))
         base = values[1] // values[0] if values[0] else 0
         first = next((power for power in range(10) if base > 1 and base**power == values[0]), None)
         if first is None or len(values) < 4 or values != [base ** (first + index) for index in range(len(values))]:
             raise NotDescribed
-        return Part(base=base, on_q=(((">=", first),),))
+        return Progression(base=base, on_q=(((">=", first),),))
 
     def _statement(self, letters: list[str]) -> tuple[str, tuple[tuple[Condition, ...], ...], bool]:
         """Read one statement: the letter that it is about, if it names one, its conditions, whether it has a noun."""

@@ -21,8 +21,8 @@ CONDITIONS: dict[str, tuple[tuple[str, int], ...]] = {
 }  # fmt: skip
 NOUNS = frozenset(["prime", "composite", "square", "cube", "integer"])
 _NO_MEANING = words(
-    "the set of all every any each exactly precisely only those just value values number numbers that which are is be must "
-    "an such st with where whenever when for some form its by iff solution solutions answer answers possible"
+    "the set of all every any each exactly precisely only those just value values number numbers that which are is be "
+    "must an such st with where whenever when for some form its by iff solution solutions answer answers possible"
 )
 _SAME = {
     **dict.fromkeys(["integers", "ints"], "integer"), "naturals": "natural", "primes": "prime", "odds": "odd",
