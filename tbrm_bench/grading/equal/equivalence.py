@@ -41,6 +41,7 @@ _BARE_UNIT = re.compile(
 )
 _CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 _SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
@@ -180,6 +181,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
         return None
     if known.trees[0][0] == "br":
         return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
+    if known.trees[0][0] in ("+", "*") and "circ" in cleaned and "circ" not in known.text and symbols(known.trees[0]):
+        return _DEGREES.sub("", cleaned)  # 180^\\circ - 2\\alpha for 180 - 2\\alpha
     tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None
     if tail is None or not names_a_unit(tail[1]):
         return None

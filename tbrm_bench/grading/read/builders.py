@@ -11,6 +11,7 @@ import re
 
 MAX_CHARS = 600
 _LETTERS = r"[a-zA-Z](?:_\{?\w\}?)?"
+_LETTER = re.compile(r"\s*([a-z])\s*(?:[<>]|\\(?:in|geq?|leq?|neq?)(?![a-zA-Z]))")
 _TUPLE = rf"\(\s*{_LETTERS}(?:\s*,\s*{_LETTERS})+\s*\)"
 _SUCH_THAT = r"(?::|\\mid(?![a-zA-Z])|\\colon(?![a-zA-Z])|\||\\text\s*\{\s*(?:such that|with|where|for which)\s*\})"
 _OF_NUMBERS = (
@@ -19,6 +20,12 @@ _OF_NUMBERS = (
 )
 _CONDITION = r"(?P<condition>[^{}]*(?:\{[^{}]*\}[^{}]*)*)"
 _BUILDER = re.compile(rf"\\\{{\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
+_FORM = r"(?P<form>[^{}:|]*?(?:\{[^{}]*\}[^{}:|]*?)*?)"
+_FORMS = re.compile(rf"\\\{{\s*{_FORM}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
+_EXCEPT = re.compile(
+    r"(?:\\text\s*\{\s*)?all real (?:numbers|values) (?:except|other than)(?: for)?\s*\}?\s*"
+    r"(?:[a-z]\s*=\s*)?(?P<value>-?[^,{}=<>a-zA-Z]*(?:\\frac\{[^{}]*\}\{[^{}]*\})?)\}?"
+)
 _ALL = r"(?:\\text\s*\{\s*)?all(?:\s+(?:ordered )?(?:pairs|triples))?\s*\}?"
 _ALL_PAIRS = re.compile(
     rf"{_ALL}\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*(?P<condition>.+)", re.IGNORECASE | re.DOTALL
@@ -35,8 +42,20 @@ def without_builder(text: str) -> str:
         return text
     if "(" in text and (found := _BUILDER.fullmatch(text) or _ALL_PAIRS.fullmatch(text)):
         return found["condition"].strip()
+    if "\\{" in text and (found := _FORMS.fullmatch(text)) and _is_form(found["form"], found["condition"]):
+        return f"{found['form']}, {found['condition']}"
+    if "all real" in text[:20] and (found := _EXCEPT.fullmatch(text)) and found["value"].strip():
+        return rf"\mathbb{{R}}\setminus\{{{found['value'].strip()}\}}"
     if "=" in text and "\\" in text and (found := _DEFINITION.fullmatch(text) or _AFTER_COMMA.fullmatch(text)):
         letter = re.compile(re.escape(found["letter"]) + r"(?![a-zA-Z])")
         if letter.search(found["value"]) and not letter.search(found["meaning"]):
             return letter.sub(lambda _: f"({found['meaning']})", found["value"])
     return text
+
+
+def _is_form(form: str, condition: str) -> bool:
+    """Whether a set is given by a form, {2k : k > 0}, and not by a letter with its condition, {x : x > 0}."""
+    letter = _LETTER.match(condition)
+    if letter is None or form.strip() == letter[1] or "\\in" in form:
+        return False
+    return re.search(rf"(?<![a-zA-Z\\]){letter[1]}(?![a-zA-Z])", form) is not None

@@ -28,7 +28,7 @@ from tbrm_bench.grading.read.latex import ascii_math
 
 MAX_TEXT = 300
 MAX_TOKENS = 120
-MAX_NUMBER = 1000  # of a constant: membership is tried over a range that the constants decide
+MAX_NUMBER = 3000  # of a constant: membership is tried over a range that the constants decide
 _ALL = re.compile(r"\b(?:all|every|any)\b", re.IGNORECASE)
 
 
@@ -115,6 +115,8 @@ class _Reader(Statements):
                 break
         if not members:
             raise NotDescribed
+        if self.subject and self.subject in WHOLE and len({member.is_value for member in members}) == 2:
+            self.evident = True  # n = 1, n >= 3
         for member in members:
             said = member.part.on_q[1:] if member.part.base else member.part.on_q
             self.evident = self.evident or bool(said and member.letter in WHOLE)

@@ -80,11 +80,22 @@ class Statements:
             if self._peek() != ",":
                 break
             self._next()
-        if self._peek() != "dots" or len(values) < 3:
+        if self._peek() != "dots" or len(values) < 2:
             self.at = begin
             return None
         self._next()
+        last = self._last()
+        if last is None and len(values) < 3:
+            raise NotDescribed
         self.evident = True
+        if last is not None:
+            step = values[1] - values[0]
+            if step < 1 or (last - values[0]) % step or last <= values[-1]:
+                raise NotDescribed
+            values = values if values == [values[0] + step * index for index in range(len(values))] else []
+            if not values:
+                raise NotDescribed
+            return Progression(step, values[0], on_q=(((">=", 0),), (("<=", (last - values[0]) // step),)))
         if (step := values[1] - values[0]) > 0 and values == [values[0] + step * index for index in range(len(values))]:
             return Progression(step, values[0], on_q=(((">=", 0),),))
         base = values[1] // values[0] if values[0] else 0
@@ -92,6 +103,12 @@ class Statements:
         if first is None or len(values) < 4 or values != [base ** (first + index) for index in range(len(values))]:
             raise NotDescribed
         return Progression(base=base, on_q=(((">=", first),),))
+
+    def _last(self) -> int | None:
+        """Read what ends 1, 2, ..., 10; None, and nothing read, where nothing does."""
+        if self._peek() == "," and self._peek(1).isdigit() and self._peek(2) in ("", "except"):
+            self._next()
+        return self._number() if self._peek().isdigit() else None
 
     def _statement(self, letters: list[str]) -> tuple[str, tuple[tuple[Condition, ...], ...], bool]:
         """Read one statement: the letter that it is about, if it names one, its conditions, whether it has a noun."""
@@ -112,6 +129,12 @@ class Statements:
             )
             self._call(about, letters)
             return about, found, noun
+        elif token == "from":
+            self._next()
+            low = self._number()
+            if self._next() != "to":
+                raise NotDescribed
+            about, found = "", (((">=", low),), (("<=", self._number()),))
         elif token in MIRRORED:  # at least 3
             about, found = "", (((self._next(), self._number()),),)
         elif token == "==":  # congruent to 3 modulo 4

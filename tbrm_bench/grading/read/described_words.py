@@ -31,7 +31,7 @@ _SAME = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "ten": "10", "zero": "0", "one": "1",
     "forall": "for", "union": "or", "wedge": "and", "land": "and", "lor": "or", "vee": "or", "cup": "or",
 }  # fmt: skip
-_KNOWN = frozenset([*CONDITIONS, *_SAME.values(), "multiples", "powers", "divisible", "and", "or", "mod", "dots", "in"])
+_KNOWN = frozenset(CONDITIONS) | set(_SAME.values()) | words("multiples powers divisible and or mod dots in from to")
 _BB = r"\\math(?:bb|bf)\s*\{?"
 _WRAPPER = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|operatorname|rm|mathit)\s*\{([^{}]*)\}")
 _REWRITES = tuple(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tbrm_bench.grading.read.builders import without_builder
+from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.quantified import without_domain
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import NUMBER_WORDS, plain
@@ -77,6 +78,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
         ("line", r"(?<![.\d])\\(?:under|over)line\s*\{\s*(-?[\d.,]*\d)\s*\}", r"{\1}"),
+        ("overline", r"\\overline\s*\{\s*([a-zA-Z])\s*\}", r"\\bar{\1}"),
         ("{.}", r"(?<=\d)\{\.\}(?=\d)", "."),
         ("brace", r"\\([lr])brace(?![a-zA-Z])", lambda match: "\\{" if match[1] == "l" else "\\}"),
         ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
@@ -187,7 +189,7 @@ _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(
 
 def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
-    text = without_builder(text) if "(" in text or "\\" in text else text
+    text = without_clauses(without_builder(text)) if "\\" in text or "_{" in text else text
     text = without_domain(text) if "=" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
