@@ -1,8 +1,8 @@
 r"""Clauses behind the values of an answer that has several: each value without its domain, cases in words as cases.
 
-    f(x)=0 \text{ for all } x \text{ or } f(x)=x     f(x)=0 \text{ or } f(x)=x
-    1 \text{ if } n=2, \text{ otherwise } 3          \begin{cases} 1 & \text{if } n=2 \\ 3 & \text{otherwise} \end{cases}
-    a_{i,j}=i+j \text{ for all } i, j                a_{ij}=i+j
+    f(x)=0 \text{ for all } x, f(x)=x       f(x)=0 , f(x)=x
+    1 \text{ if } n=2, \text{ else } 3       \begin{cases} 1 & \text{if } n=2 \\ 3 & \text{otherwise} \end{cases}
+    a_{i,j}=i+j \text{ for all } i, j       a_{ij}=i+j
 
 Every value of cases in words needs its condition; two values of which one has none are two values.
 """
@@ -12,9 +12,8 @@ import re
 from tbrm_bench.grading.read.quantified import without_domain
 
 MAX_CHARS = 600
-_JOINT = re.compile(
-    r"(\\text\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![\\\w{(,])\s*,(?![^(\[{]*[)\]}])|\\(?:lor|vee)(?![a-zA-Z]))"
-)
+_COMMA = r"(?<![\\\w{(,])\s*,(?![^(\[{]*[)\]}])"
+_JOINT = re.compile(rf"(\\text\s*\{{\s*,?\s*(?:or|and)\s*\}}|{_COMMA}|\\(?:lor|vee)(?![a-zA-Z]))")
 _INDEX_PAIR = re.compile(r"_\s*\{\s*([a-z])\s*,\s*([a-z])\s*\}")
 _OF_INDICES = re.compile(
     r"(?P<kept>[a-z]_\{?[a-z]{1,2}\}?\s*=[^=]*?)[\s,]*\\text\s*\{\s*for all\s*\}\s*[a-z](?:\s*,\s*[a-z])?\s*"
