@@ -194,6 +194,8 @@ def _by_membership(answer: str, gold: Described) -> Verdict:
     given = described(answer)
     if given is None or not (gold.evident or given.evident):
         return None, ""
+    if gold.subject and given.subject not in ("", gold.subject) and not gold.evident:
+        return None, ""  # m = 4k + 3 for n = 4k + 3
     return same_members(gold, given), "described"
 
 

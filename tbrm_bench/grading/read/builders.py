@@ -1,7 +1,8 @@
-r"""Sets of pairs by their condition, and letters that an answer defines: read as the condition, as what they stand for.
+r"""Sets in words or by a form, and letters that an answer defines, read as what they stand for.
 
-    \{(a, b) : ab \le e^3\}                          ab \le e^3
-    \text{all } (a, b) \text{ with } ab \le e^3      ab \le e^3
+    \text{all } (a, b) \text{ with } ab \le e^3      \{(a, b) : ab \le e^3\}
+    \{2k\pi : k \in \mathbb{Z}\}                     2k\pi, k \in \mathbb{Z}
+    \text{all real numbers except } 3              \mathbb{R} \setminus \{3\}
     \lfloor\varphi n\rfloor, \text{ where } \varphi = \frac{1+\sqrt5}{2}    \lfloor(\frac{1+\sqrt5}{2}) n\rfloor
 
 A definition is put in once; a letter that occurs in its own value, or nowhere else, defines nothing.
@@ -19,7 +20,6 @@ _OF_NUMBERS = (
     r"(?:\s*[\^_]\s*(?:\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|[\d+]))*)?"
 )
 _CONDITION = r"(?P<condition>[^{}]*(?:\{[^{}]*\}[^{}]*)*)"
-_BUILDER = re.compile(rf"\\\{{\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
 _FORM = r"(?P<form>[^{}:|]*?(?:\{[^{}]*\}[^{}:|]*?)*?)"
 _FORMS = re.compile(rf"\\\{{\s*{_FORM}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
 _EXCEPT = re.compile(
@@ -28,7 +28,7 @@ _EXCEPT = re.compile(
 )
 _ALL = r"(?:\\text\s*\{\s*)?all(?:\s+(?:ordered )?(?:pairs|triples))?\s*\}?"
 _ALL_PAIRS = re.compile(
-    rf"{_ALL}\s*{_TUPLE}{_OF_NUMBERS}\s*{_SUCH_THAT}\s*(?P<condition>.+)", re.IGNORECASE | re.DOTALL
+    rf"{_ALL}\s*(?P<letters>{_TUPLE}){_OF_NUMBERS}\s*{_SUCH_THAT}\s*(?P<condition>.+)", re.IGNORECASE | re.DOTALL
 )
 _WHERE = r"(?:,?\s*\(?\s*\\text\s*\{\s*,?\s*(?:where|with|for)\s*\}|,?\s*\(?\s*(?<![a-zA-Z])where(?![a-zA-Z]))"
 _DEFINED = r"(?P<letter>\\(?:var)?(?:phi|alpha|beta|tau|rho|lambda|omega)(?![a-zA-Z]))\s*=\s*(?P<meaning>[^=,<>]+?)"
@@ -37,11 +37,11 @@ _AFTER_COMMA = re.compile(rf"(?P<value>[^=]+?)\s*,\s*{_DEFINED}", re.DOTALL)
 
 
 def without_builder(text: str) -> str:
-    """Return the condition of a set of pairs, the value of an answer whose letter is defined in it; else the text."""
+    """Return a set as it is read, the value of an answer whose letter is defined in it; else the text."""
     if len(text) > MAX_CHARS:
         return text
-    if "(" in text and (found := _BUILDER.fullmatch(text) or _ALL_PAIRS.fullmatch(text)):
-        return found["condition"].strip()
+    if "(" in text and "all" in text[:12] and (found := _ALL_PAIRS.fullmatch(text)):
+        return rf"\{{{found['letters']} : {found['condition'].strip()}\}}"
     if "\\{" in text and (found := _FORMS.fullmatch(text)) and _is_form(found["form"], found["condition"]):
         return f"{found['form']}, {found['condition']}"
     if "all real" in text[:20] and (found := _EXCEPT.fullmatch(text)) and found["value"].strip():

@@ -29,6 +29,7 @@ from tbrm_bench.grading.read.latex import ascii_math
 MAX_TEXT = 300
 MAX_TOKENS = 120
 MAX_NUMBER = 3000  # of a constant: membership is tried over a range that the constants decide
+_TUPLE = re.compile(r"\s*(?:\\left)?\s*\(\s*-?\d+\s*,")
 _ALL = re.compile(r"\b(?:all|every|any)\b", re.IGNORECASE)
 
 
@@ -67,7 +68,9 @@ class _Member(NamedTuple):
 @lru_cache(maxsize=4096)
 def described(text: str) -> Described | None:
     """Return the set of whole numbers that an answer describes; None if it describes none."""
-    found = tokens(ascii_math(text.replace("$", " "))) if len(text) <= MAX_TEXT else None
+    if len(text) > MAX_TEXT or _TUPLE.match(text):
+        return None
+    found = tokens(ascii_math(text.replace("$", " ")))
     if not found or len(found) > MAX_TOKENS or any(token.isdigit() and _is_large(token) for token in found):
         return None
     try:

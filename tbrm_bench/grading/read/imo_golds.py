@@ -3,6 +3,7 @@ r"""The golds of IMO-AnswerBench: formulas with words around them, lists, cases,
     odd $n$                          \text{odd } n
     $g(x)=x, g(x)=-x$                g(x)=x and g(x)=-x
     $2^a$ for some $a>0$             2^a \text{ for some } a>0
+    No positive integers          \text{no solutions}
     0 if $n=1$, otherwise $n^2$      \begin{cases} 0 & \text{if } n=1 \\ n^2 & \text{otherwise} \end{cases}
 
 Words outside of dollar signs become \text{}, so that a gold is one formula. A list is split at its commas, but not
@@ -21,16 +22,21 @@ _IF = re.compile(r"(?<![A-Za-z\\])if(?![A-Za-z])")
 _OTHERWISE = re.compile(r"(?<![A-Za-z\\])otherwise(?![A-Za-z])")
 _NAME = re.compile(r"[a-zA-Z]\([a-z](?:,[a-z])*\)\s*=")
 _ON_A_LINE = re.compile(r"(.*\S)\s*\(\s*([^()]*(?:[=<>]|\\(?:geq?|leq?|neq?)(?![a-zA-Z]))[^()]*)\)")
+_NONE = re.compile(
+    r"no (?:(?:such|positive|negative|real) )*(?:integers?|numbers?|functions?|solutions?)\.?", re.IGNORECASE
+)
 _DOTS = re.compile(r"\\[lc]?dots|\.\.\.")
 
 
 def imo_answers(text: str) -> tuple[str, ...]:
     """Return the answers of a gold as it is stored."""
+    if _NONE.fullmatch(text.strip()):
+        return (r"\text{no solutions}",)
     formula = strip_stops(_with_cases(text) or _as_formula(text))
     condition = _CONDITION.search(formula)
     head, tail = (formula[: condition.start()], formula[condition.start() :]) if condition else (formula, "")
     members = [re.sub(r"^\\text\{\s*and\s*\}\s*", "", member) for member in split_top_level(head)]
-    if not members or any(_DOTS.fullmatch(member) for member in members):
+    if not members or any(_DOTS.fullmatch(member) or "\\underbrace" in member for member in members):
         return (formula,) if formula else ()
     separator = ", " if head.rstrip().endswith(",") else " "
     return (*members[:-1], f"{members[-1]}{separator}{tail}" if tail else members[-1])

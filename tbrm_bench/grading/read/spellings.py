@@ -14,8 +14,6 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tbrm_bench.grading.read.builders import without_builder
-from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.quantified import without_domain
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import NUMBER_WORDS, plain
@@ -189,7 +187,6 @@ _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(
 
 def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
-    text = without_clauses(without_builder(text)) if "\\" in text or "_{" in text else text
     text = without_domain(text) if "=" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
