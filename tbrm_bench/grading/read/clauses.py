@@ -9,6 +9,7 @@ Cases in words are read to their last word: every value has its condition, or on
 
 import re
 
+from tbrm_bench.grading.read.builders import without_builder
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.quantified import without_domain
 
@@ -34,8 +35,9 @@ _OTHERWISE = ("otherwise", "else")
 
 def without_clauses(text: str) -> str:
     """Return an answer of several values without remarks that say nothing, its cases in words as cases."""
-    if len(text) > MAX_CHARS or "\\begin" in text:
+    if len(text) > MAX_CHARS or "\\begin" in text or not ("\\" in text or "_" in text or " if " in text):
         return text
+    text = without_builder(text)
     if "_" in text:
         text = _INDEX_PAIR.sub(r"_{\1\2}", text)
         if (indexed := _OF_INDICES.fullmatch(text)) is not None:

@@ -21,7 +21,6 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
 from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
-from tbrm_bench.grading.read.builders import without_builder
 from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.tokens import Unreadable, tokenize
@@ -45,8 +44,7 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
-    if "\\" in text or "_" in text or " if " in text:
-        text = without_clauses(without_builder(text))
+    text = without_clauses(text)
     if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
         return (special,)
     for grouped in (True, False) if "," in text else (False,):
