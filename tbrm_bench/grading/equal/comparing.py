@@ -1,5 +1,6 @@
 """What counts as equal where mathematicians differ, and what the parts of a comparison see of the comparer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -16,6 +17,7 @@ class GradingPolicy:
     missing_percent: bool = True  # 15 for 15 %, and 15 % for 15
     missing_base: bool = True  # 52 for 52_8
     vector_as_tuple: bool = False  # a column for (1, 2, 3)
+    dotted_thousands: bool = False  # 1.234.567 for 1234567
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0
     unit: Unit = NO_UNIT  # of a gold that is stored without it
@@ -40,3 +42,12 @@ class Compares(Protocol):
 
     def value(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare two expressions."""
+
+    def all_items(self, golds: Sequence[Tree], preds: Sequence[Tree], rule: str) -> Verdict:
+        """Compare values in order."""
+
+    def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, in any order."""
+
+    def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, letter for letter."""

@@ -20,13 +20,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
-from tbrm_bench.grading.equal.membership import same_members
+from tbrm_bench.grading.equal.membership import by_membership, described_gold
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read import words
-from tbrm_bench.grading.read.described import Described, described
+from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
+from tbrm_bench.grading.read.described import Described
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -42,9 +43,12 @@ _BARE_UNIT = re.compile(
 _CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
 _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
+_CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
+_LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
+_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
 _POINT = re.compile(r"[A-Z]\s*\(")
+_LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
-_SYMBOLIC = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|det|bmod|pmod)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,22 +109,13 @@ def read_gold(gold: Gold) -> ReadGold:
         heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
-        words=words.bare(single) or None if is_text and single is not None else None,
+        words=words.meaning(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
-        described=_described_gold(gold),
+        described=described_gold(gold),
     )
-
-
-def _described_gold(gold: Gold) -> Described | None:
-    found = (
-        described(", ".join(gold.answers))
-        if any(char.isalpha() for answer in gold.answers for char in answer)
-        else None
-    )
-    return found if found is not None and found.may_be_whole else None
 
 
 def unspaced(text: str) -> str:
@@ -138,7 +133,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
         return True, "string"
     if known.integer is not None and _INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
-    verdict, rule = _by_membership(answer, known.described) if known.described is not None else (None, "")
+    verdict, rule = by_membership(answer, known.described) if known.described is not None else (None, "")
     if verdict is None:
         verdict, rule = _by_words(cleaned, known)
     if verdict is None:
@@ -166,10 +161,11 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
 
 
 def _cleaned(answer: str, known: ReadGold) -> str:
-    """Return the answer without typography, and without a modulus that the gold does not ask for."""
+    """Return the answer without typography."""
     cleaned = clean(answer)
-    modulus = _MODULUS.search(cleaned) if "mod" in cleaned and "mod" not in known.text else None
-    return cleaned[: modulus.start()] if modulus else cleaned
+    if known.policy.dotted_thousands:
+        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
+    return cleaned
 
 
 def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
@@ -179,6 +175,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     """
     if known.trees is None or len(known.trees) != 1:
         return None
+    if (labelled := _LABELLED.fullmatch(cleaned)) and words.choice(cleaned, with_text=True):
+        return labelled[1]  # (A) 5
     if known.trees[0][0] == "br":
         return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
     if known.trees[0][0] in ("+", "*") and "circ" in cleaned and "circ" not in known.text and symbols(known.trees[0]):
@@ -187,16 +185,6 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
     if tail is None or not names_a_unit(tail[1]):
         return None
     return rf"{cleaned[: tail.start()]}\text{{ {tail[1]}}}{cleaned[tail.end(1) :].strip('}')}"
-
-
-def _by_membership(answer: str, gold: Described) -> Verdict:
-    """Compare sets of whole numbers; one side at least must say in words or signs that it means whole numbers."""
-    given = described(answer)
-    if given is None or not (gold.evident or given.evident):
-        return None, ""
-    if gold.subject and given.subject not in ("", gold.subject) and not gold.evident:
-        return None, ""  # m = 4k + 3 for n = 4k + 3
-    return same_members(gold, given), "described"
 
 
 def _by_words(cleaned: str, known: ReadGold) -> Verdict:
@@ -210,7 +198,7 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
     if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
     if known.words is not None:
-        if words.bare(cleaned) == known.words:
+        if words.meaning(cleaned) == known.words:
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"
@@ -222,7 +210,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
 def _by_shape(cleaned: str, known: ReadGold, *, precise: bool) -> Verdict:
     preds = readings(cleaned)
     if known.trees is None or not preds:
-        return (None, "symbolic") if known.trees is None or _SYMBOLIC.search(cleaned) else (False, "unreadable")
+        may_be = known.trees is None or has_construct(cleaned)
+        return (None, "symbolic") if may_be and is_read_in_full(cleaned) else (False, "unreadable")
     comparer = Comparer(known.policy, precise=precise)
     verdict, rule = False, "unreadable"
     for pred in preds:
@@ -277,8 +266,11 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-    if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):
-        return False, "unreadable"  # what neither side can be read as here, is not guessed at with other digits in it
+    texts = [clean(text) for text in (answer, *gold.answers)]
+    if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
+        return False, "unreadable"  # what is read only half says nothing
+    if all("=" in text for text in texts) and len({tuple(sorted(_limits(text))) for text in texts}) > 1:
+        return False, "limit"  # a statement about another limit
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
@@ -288,5 +280,6 @@ def _by_sympy(answer: str, gold: Gold) -> Verdict:
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
 
 
-def _digits(text: str) -> list[str]:
-    return sorted(re.findall(r"\d+", text))
+def _limits(text: str) -> list[str]:
+    """Return what the limits of a text run to, each in one spelling."""
+    return [unspaced(limit).replace("\\rightarrow", "\\to").replace("\\to+", "\\to") for limit in _LIMIT.findall(text)]

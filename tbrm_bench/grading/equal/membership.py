@@ -11,11 +11,31 @@ positive ones, unless it names 0, negative numbers or Z.
 import math
 from collections.abc import Iterable
 
-from tbrm_bench.grading.read.described import Described
+from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.read.described import Described, described
 from tbrm_bench.grading.read.described_statements import Condition, Progression
+from tbrm_bench.records import Gold
 
 MAX_RANGE = 12_000
 _SPARSE = 10**7
+
+
+def described_gold(gold: Gold) -> Described | None:
+    """Return the set that a gold describes; None for one that describes none, as most do."""
+    if not any(char.isalpha() for answer in gold.answers for char in answer):
+        return None
+    found = described(", ".join(gold.answers))
+    return found if found is not None and found.may_be_whole else None
+
+
+def by_membership(answer: str, gold: Described) -> Verdict:
+    """Compare an answer with a described gold; one of them must say in words or signs that whole numbers are meant."""
+    given = described(answer)
+    if given is None or not (gold.evident or given.evident):
+        return None, ""
+    if gold.subject and given.subject not in ("", gold.subject) and not (gold.worded and given.worded):
+        return None, ""  # m = 4k + 3 for n = 4k + 3
+    return same_members(gold, given), "described"
 
 
 def same_members(gold: Described, pred: Described) -> bool | None:

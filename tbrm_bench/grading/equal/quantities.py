@@ -11,7 +11,7 @@ from tbrm_bench.grading.equal.shapes import either, peel, scaled
 from tbrm_bench.grading.numbers.exact import exact, in_base
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, walk
-from tbrm_bench.grading.read.units import NO_UNIT, PERCENT, RADIAN, Unit
+from tbrm_bench.grading.read.units import COUNT, NO_UNIT, PERCENT, RADIAN, Unit, measures, without_count
 
 ANGLE = (("angle", 1),)
 
@@ -21,6 +21,8 @@ def compare_quantities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     gold, gold_unit = peel(gold)
     pred, pred_unit = peel(pred)
     gold_unit = gold_unit if gold_unit != NO_UNIT else comparer.policy.unit
+    if (COUNT, 1) in pred_unit[0] and (COUNT, 1) not in gold_unit[0]:  # 3 dozen are 36
+        pred, pred_unit = scaled(pred, pred_unit[1]), without_count(pred_unit)
     if RADIAN in (gold_unit, pred_unit):
         return _in_radians(comparer, gold, gold_unit, pred, pred_unit)
     if gold_unit == pred_unit == NO_UNIT:
@@ -35,7 +37,18 @@ def compare_quantities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
         return False, "unit"
     if ANGLE in (gold_unit[0], pred_unit[0]) and ("c", "pi") in (*walk(gold), *walk(pred)):
         return _radians(comparer, gold, gold_unit, pred, pred_unit)
-    return comparer.value(gold, pred)
+    value, unit = (gold, gold_unit) if pred_unit == NO_UNIT else (pred, pred_unit)
+    if not measures(unit, at_most_one=_is_at_most_one(value)):
+        return False, "unit"
+    verdict = comparer.value(gold, pred)
+    if verdict[0] is False and (COUNT, 1) in gold_unit[0] and pred_unit == NO_UNIT:
+        return comparer.value(scaled(gold, gold_unit[1]), pred)[0], "unit"
+    return verdict
+
+
+def _is_at_most_one(tree: Tree) -> bool:
+    value = exact(tree)
+    return value is not None and abs(value) <= 1
 
 
 def _in_radians(comparer: Compares, gold: Tree, gold_unit: Unit, pred: Tree, pred_unit: Unit) -> Verdict:

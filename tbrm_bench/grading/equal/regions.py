@@ -11,15 +11,16 @@ one list of pieces.
 from collections.abc import Callable, Sequence
 from functools import reduce
 
+from tbrm_bench.grading.equal.linear import linear, root_of
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.balls import FLOATS, Undefined
 from tbrm_bench.grading.numbers.evaluate import evaluate
-from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, number, symbols
+from tbrm_bench.grading.read.tree import Tree, symbols, walk
 
 MINUS_INFINITY: Tree = ("-", ("c", "inf"))
 INFINITY: Tree = ("c", "inf")
+_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 # low end, whether it belongs to the piece, high end, whether it belongs to the piece
 Piece = tuple[Tree, bool, Tree, bool]
 
@@ -55,12 +56,12 @@ def _is_region(tree: Tree) -> bool:
 
 
 def _joined(items: Sequence[Tree]) -> Tree | None:
-    relations = [_is_region(item) and item[0] in ("rel", "chain") for item in items]
-    if all(relations) and as_set(("inter", *items)):
-        return ("inter", *items)
-    if all(relations) or all(item[0] in ("br", "union") for item in items):
+    if all(item[0] in ("br", "union", "set") for item in items):
         return ("union", *items)
-    return None
+    are_relations = all(item[0] == "chain" or (item[0] == "rel" and item[1] != "approx") for item in items)
+    if not are_relations or not any(map(_is_region, items)):
+        return None
+    return ("inter" if as_set(("inter", *items)) else "union", *items)
 
 
 def same_set(gold: list[Piece] | None, pred: list[Piece] | None, equal: Callable[[Tree, Tree], Verdict]) -> Verdict:
@@ -89,11 +90,11 @@ def _pieces(tree: Tree) -> list[Piece] | None:
         return [(point, True, point, True) for point in tree[1:]]
     if kind == "c":
         return {"R": [(MINUS_INFINITY, False, INFINITY, False)], "empty": []}.get(tree[1])
-    if kind == "union":
-        parts = [_pieces(part) for part in tree[1:]]
+    if kind in ("union", "inter"):
+        parts = [_condition(part) for part in tree[1:]] if len(_unknowns(tree)) < 2 else [None]
+        if kind == "inter":
+            return reduce(_overlap, parts)
         return None if None in parts else [piece for part in parts for piece in part or []]
-    if kind == "inter":
-        return reduce(_overlap, [_pieces(part) for part in tree[1:]])
     if kind == "minus":
         return _difference(_pieces(tree[1]), _pieces(tree[2]))
     if kind == "rel" and tree[1] == "in":
@@ -103,6 +104,20 @@ def _pieces(tree: Tree) -> list[Piece] | None:
     if kind == "chain":
         return _between(tree[1], tree[2])
     return None
+
+
+def _condition(tree: Tree) -> list[Piece] | None:
+    """Return the pieces of one of several conditions, which may be an equation: x < 0 or x = 1."""
+    if tree[0] != "rel" or tree[1] != "=":
+        return _pieces(tree)
+    solved = _solved(tree[2], tree[3])
+    return [(solved[0], True, solved[0], True)] if solved is not None else None
+
+
+def _unknowns(tree: Tree) -> set[str]:
+    """Return the letters that conditions joined by "or" or "and" are about."""
+    parts = [part for part in walk(tree) if part[0] in ("rel", "chain")]
+    return {name for part in parts for name in (symbols(part[2]) if part[1] == "in" else symbols(part))}
 
 
 def _overlap(left: list[Piece] | None, right: list[Piece] | None) -> list[Piece] | None:
@@ -133,30 +148,38 @@ def _earlier(left: tuple[Tree, bool], right: tuple[Tree, bool]) -> tuple[Tree, b
 def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
     if left[:2] == ("f", "abs"):
         return _around(operator, left[2], right)
-    if left[0] != "s":
-        flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
-        if right[0] != "s" or operator not in flipped:
-            return None
-        return _half_line(flipped[operator], right, left)
-    if symbols(right):
+    solved = _solved(left, right)
+    if solved is None or operator not in _TURNED:
         return None
+    end, is_turned = solved
+    operator = _TURNED[operator] if is_turned else operator
     if operator == "!=":
-        return [(MINUS_INFINITY, False, right, False), (right, False, INFINITY, False)]
+        return [(MINUS_INFINITY, False, end, False), (end, False, INFINITY, False)]
     if operator in ("<", "<="):
-        return [(MINUS_INFINITY, False, right, operator == "<=")]
-    if operator in (">", ">="):
-        return [(right, operator == ">=", INFINITY, False)]
-    return None
+        return [(MINUS_INFINITY, False, end, operator == "<=")]
+    return [(end, operator == ">=", INFINITY, False)]
+
+
+def _solved(left: Tree, right: Tree) -> tuple[Tree, bool] | None:
+    """Return where two sides that are linear in one unknown are equal, and whether its slope turns an inequality."""
+    if left[0] == "s" and not symbols(right):
+        return right, False
+    if right[0] == "s" and not symbols(left):
+        return left, True
+    names = symbols(left) | symbols(right)
+    line = linear(("+", left, ("-", right)), names.pop()) if len(names) == 1 else None
+    slope = _end(line[0]) if line is not None else 0
+    return (root_of(line), slope < 0) if line is not None and slope else None
 
 
 def _around(operator: str, inner: Tree, radius: Tree) -> list[Piece] | None:
     """Return |x - c| < r as (c - r, c + r), |x - c| > r as what is left without it."""
-    if inner[0] != "s" and not (inner[0] == "+" and len(inner) == 3 and inner[1][0] == "s"):
+    names = symbols(inner)
+    line = linear(inner, names.pop()) if len(names) == 1 and not symbols(radius) else None
+    if line is None or _end(radius) <= 0 or not (slope := _end(line[0])):
         return None
-    center: Tree = number(0) if inner[0] == "s" else ("-", inner[2])
-    if symbols(center) or symbols(radius) or _end(radius) <= 0:
-        return None
-    low, high = canonical(("+", center, ("-", radius))), canonical(("+", center, radius))
+    ends = [root_of((line[0], ("+", line[1], far))) for far in (radius, ("-", radius))]
+    low, high = ends if slope > 0 else reversed(ends)
     if operator in ("<", "<="):
         return [(low, operator == "<=", high, operator == "<=")]
     if operator in (">", ">="):
@@ -165,13 +188,20 @@ def _around(operator: str, inner: Tree, radius: Tree) -> list[Piece] | None:
 
 
 def _between(operators: Sequence[str], sides: Sequence[Tree]) -> list[Piece] | None:
-    if len(sides) != 3 or sides[1][0] != "s" or symbols(sides[0]) or symbols(sides[2]):
+    if len(sides) != 3 or symbols(sides[0]) or symbols(sides[2]):
         return None
+    lower, upper = _solved(sides[1], sides[0]), _solved(sides[1], sides[2])
+    if lower is None or upper is None:
+        return None
+    ends = [(lower[0], operators[0] in ("<=", ">=")), (upper[0], operators[1] in ("<=", ">="))]
     if set(operators) <= {"<", "<="}:
-        return [(sides[0], operators[0] == "<=", sides[2], operators[1] == "<=")]
-    if set(operators) <= {">", ">="}:
-        return [(sides[2], operators[1] == ">=", sides[0], operators[0] == ">=")]
-    return None
+        is_rising = not lower[1]
+    elif set(operators) <= {">", ">="}:
+        is_rising = lower[1]
+    else:
+        return None
+    (low, has_low), (high, has_high) = ends if is_rising else reversed(ends)
+    return [(low, has_low, high, has_high)]
 
 
 def _difference(pieces: list[Piece] | None, cuts: list[Piece] | None) -> list[Piece] | None:

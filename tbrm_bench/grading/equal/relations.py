@@ -6,27 +6,32 @@ Examples: 6x - 2y = 2 is the line y = 3x - 1; x = 8 gives the value 8; 2 <= x < 
 from collections.abc import Sequence
 
 from tbrm_bench.grading.equal.comparing import Compares
+from tbrm_bench.grading.equal.inequalities import INEQUALITIES, compare_inequalities, is_chain_of_links
+from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
-from tbrm_bench.grading.equal.shapes import is_curve, is_implicit, may_rename, same_letter
+from tbrm_bench.grading.equal.rows import matched
+from tbrm_bench.grading.equal.shapes import is_curve, is_implicit
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, symbols
-
-INEQUALITIES = ("<", ">", "<=", ">=")
 
 
 def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare where at least one side is an equation, an inequality or a chain of them."""
     if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "=":
         return _equations(comparer, gold, pred)
+    if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "to":
+        return comparer.all_items(gold[2:], pred[2:], "limit")
     if _unknown(gold) and _unknown(pred) and _unknown(gold) != _unknown(pred):
         return False, "interval"  # y > 3 for x > 3
     sets = as_set(gold), as_set(pred)
     if sets[0] is not None and sets[1] is not None:
         return same_set(sets[0], sets[1], comparer.value)
-    if gold[0] == pred[0] == "rel" and gold[1] in INEQUALITIES and pred[1] in INEQUALITIES:
-        return _inequalities(comparer, gold, pred)
+    if gold[0] == pred[0] == "chain" and {*gold[1], *pred[1]} == {"="}:
+        return matched([[comparer.item(mine, theirs)[0] for theirs in pred[2]] for mine in gold[2]]), "equation"
+    if is_chain_of_links(gold) and is_chain_of_links(pred):
+        return compare_inequalities(comparer, gold, pred)
     if gold[0] not in ("rel", "chain"):
         return _any_side(comparer, gold, pred)
     if pred[0] not in ("rel", "chain"):
@@ -35,8 +40,8 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
 
 
 def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
-    pred = same_letter(gold, pred)
-    if gold[2][0] == pred[2][0] == "s" and may_rename(gold, pred):
+    pred = with_letters_of(gold, pred)
+    if gold[2][0] == pred[2][0] == "s" and define_the_same(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
     sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
     return numeric.proportional(sides[0], sides[1], precise=comparer.precise)
@@ -46,16 +51,6 @@ def _unknown(tree: Tree) -> str | None:
     """Return the only letter of an inequality."""
     names = symbols(tree) if tree[0] == "chain" or (tree[0] == "rel" and tree[1] in (*INEQUALITIES, "!=")) else set()
     return names.pop() if len(names) == 1 else None
-
-
-def _inequalities(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
-    rows = []
-    for tree in (gold, pred):
-        low, high = (tree[2], tree[3]) if tree[1] in ("<", "<=") else (tree[3], tree[2])
-        rows.append(("<=" if "=" in tree[1] else "<", ("+", high, ("-", low))))
-    if rows[0][0] != rows[1][0]:
-        return False, "inequality"
-    return comparer.value(rows[0][1], rows[1][1])[0], "inequality"
 
 
 def named_row(gold: Tree, preds: Sequence[Tree]) -> Tree | None:
@@ -93,9 +88,11 @@ def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     operators, sides = (pred[1], pred[2]) if pred[0] == "chain" else ((pred[1],), pred[2:])
     if any(operator not in ("=", "approx", "in") for operator in operators) or is_implicit(pred):
         return False, "relation"
-    unknown = bool(symbols(gold))
-    constants = [side for side in sides if side[0] == "br" or not (symbols(side) or side[0] == "text")]
-    values = [sides[-1]] if unknown else constants
+    unknown = symbols(gold)
+    # A name has letters that the gold has not: y = x + 1; "n = n + 1" are two values.
+    values = [side for side in sides if side[0] == "br" or not (symbols(side) - unknown or side[0] == "text")]
+    if unknown and sides[-1] not in values:
+        values.append(sides[-1])
     if not values:
         return comparer.item(gold, sides[-1])[0], "equation"
     verdicts = [comparer.item(gold, side)[0] for side in values]

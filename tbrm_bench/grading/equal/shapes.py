@@ -4,24 +4,46 @@ Examples: `1 \\pm \\sqrt{2}` stands for two values, `x = 3, 4` for x = 3 and x =
 with a unit; `(x, y) = (1, 2)` is (1, 2) once its name is gone.
 """
 
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from tbrm_bench.grading.equal import sequences
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.exact import exact
 from tbrm_bench.grading.read.tree import Tree, number, symbols, walk
 from tbrm_bench.grading.read.units import NO_UNIT, Unit
 
-_NO_VALUES = frozenset(("text", "list", "set", "br", "rel", "chain", "union", "inter", "minus", "mat", "ratio"))
+_NO_VALUES = frozenset(
+    [
+        "text",
+        "list",
+        "set",
+        "br",
+        "rel",
+        "chain",
+        "union",
+        "inter",
+        "minus",
+        "mat",
+        "ratio",
+        "seq",
+        "ell",
+        "dots",
+        "mod",
+    ]
+)
 _TRANSPOSED = (("s", "T"), ("s", "top"), ("text", "T"))
 
 
 def spread(tree: Tree) -> list[Tree]:
     """Return the values that an answer stands for: the items of a list or set, both values of a plus-minus sign."""
+    if tree[0] == "set" and (("c", "empty") in tree or (len(tree) == 2 and tree[1][0] == "set")):
+        return [tree]  # {{}} has a member, {} has none
     if tree[0] in ("list", "set"):
         nested = ("list", "set") if tree[0] == "set" or len(tree) > 2 else ()
         return [part for item in tree[1:] for part in ([item] if item[0] in nested else spread(item))][: MAX_ITEMS + 1]
+    if tree[0] == "seq" and (terms := sequences.members(tree)) is not None:
+        return terms
     if tree[0] == "union" and (members := _union_members(tree)) is not None:
         return members[: MAX_ITEMS + 1]
     if tree[0] == "rel" and tree[1] in ("=", "in") and tree[3][0] in ("list", "set", "+-", "-+", "+", "*", "/"):
@@ -87,7 +109,7 @@ def nested_rows(tree: Tree) -> Tree:
 
 def without_name(tree: Tree) -> Tree:
     """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
-    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == "br" and tree[3][0] == "br":
+    if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == tree[3][0] == "br" and symbols(tree[2]):
         return tree[3]  # type: ignore[no-any-return]
     return tree
 
@@ -168,28 +190,6 @@ def is_curve(tree: Tree) -> bool:
 def is_implicit(tree: Tree) -> bool:
     """Whether an equation has all of a curve on its left side."""
     return is_curve(tree) and exact(tree[3]) == 0
-
-
-def same_letter(gold: Tree, pred: Tree) -> Tree:
-    """Return f(t) = t^2 with the letter of f(x) = x^2, which both only stand for an argument."""
-    names = [re.fullmatch(r"(\w+)\((\w)\)", tree[2][1]) if tree[2][0] == "s" else None for tree in (gold, pred)]
-    if names[0] is None or names[1] is None or names[0][1] != names[1][1] or names[0][2] in symbols(pred[3]):
-        return pred
-    return ("rel", "=", gold[2], _renamed(pred[3], ("s", names[1][2]), ("s", names[0][2])))
-
-
-def _renamed(tree: Tree, old: Tree, new: Tree) -> Tree:
-    if tree == old:
-        return new
-    return tuple(_renamed(part, old, new) if isinstance(part, tuple) else part for part in tree)
-
-
-def may_rename(gold: Tree, pred: Tree) -> bool:
-    """Whether two definitions are of the same thing: one name, or a function that is called y here and f(x) there."""
-    if gold[2] == pred[2]:
-        return True
-    is_function = any("(" in str(tree[2][1]) for tree in (gold, pred))
-    return is_function and pred[2] not in walk(pred[3]) and bool(symbols(gold[3]) or "(" in str(pred[2][1]))
 
 
 def either(left: bool | None, right: bool | None) -> bool | None:

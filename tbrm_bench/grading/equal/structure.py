@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.families import compare_families
+from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
+from tbrm_bench.grading.equal.residue_classes import compare_congruences
+from tbrm_bench.grading.equal.sequences import compare_sequences, in_closed_form
+from tbrm_bench.grading.equal.set_builder import compare_described
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
     has_no_value,
@@ -21,12 +26,13 @@ from tbrm_bench.grading.equal.shapes import (
     spread,
     without_name,
 )
+from tbrm_bench.grading.equal.vectors import as_vectors
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, number
-from tbrm_bench.grading.read.words import bare, says_there_is_none, spelt_number
+from tbrm_bench.grading.read.tree import DOTS, Tree, number
+from tbrm_bench.grading.read.words import bare, meaning, says_there_is_none, spelt_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,16 @@ class Comparer:
         return replace(self, policy=replace(self.policy, absolute_tolerance=half, relative_tolerance=0.0))
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
-        """Compare all gold answers with all that a completion gives, in any order."""
+        """Compare all gold answers with all that a completion gives, in any order; constants may have any names."""
+        verdict = self.as_written(golds, pred)
+        return (compare_families(self, golds, pred) or verdict) if verdict[0] is False else verdict
+
+    def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
+        """Compare all gold answers with all that a completion gives, in any order, letter for letter."""
+        if (congruent := compare_congruences(self, golds, pred)) is not None:
+            return congruent
         golds, pred = as_region(golds, pred)
+        golds = [("seq", *golds)] if DOTS in golds else golds  # a gold that was split at its commas
         wanted = [part for gold in golds for part in spread(gold)]
         given = spread(pred)
         if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
@@ -77,13 +91,22 @@ class Comparer:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
             return True, rule_of(gold)
-        gold, pred = as_shape_of(pred, without_name(gold)), as_shape_of(gold, without_name(pred))
+        gold, pred = as_vectors(without_name(gold), without_name(pred))
+        gold, pred = as_shape_of(pred, gold), as_shape_of(gold, pred)
         if gold == pred:
             return True, rule_of(gold)
         if "mat" in (gold[0], pred[0]):
             gold, pred = nested_rows(gold), nested_rows(pred)
+        if "such" in (gold[0], pred[0]):
+            return compare_described(self, gold, pred)
         if gold[0] in ("rel", "chain") or pred[0] in ("rel", "chain"):
             return compare_relations(self, gold, pred)
+        if "cases" in (gold[0], pred[0]) and not {"rel", "chain"} & {gold[0], pred[0]}:
+            return compare_cases(self, gold, pred)
+        if "ell" in (gold[0], pred[0]):
+            gold, pred = in_closed_form(gold), in_closed_form(pred)
+        if "seq" in (gold[0], pred[0]):
+            return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":
             return self.same_members(gold[1:], pred[1:], "set")
         if "set" in (gold[0], pred[0]) and is_set_like(gold) and is_set_like(pred):
@@ -128,7 +151,7 @@ class Comparer:
 
     def _words(self, gold: Tree, pred: Tree) -> Verdict:
         if gold[0] == pred[0]:
-            return bare(gold[1]) == bare(pred[1]), "text"
+            return meaning(gold[1]) == meaning(pred[1]), "text"
         words, other = (gold, pred) if gold[0] == "text" else (pred, gold)
         if other[0] == "s" and len(other[1]) == 1:  # the choice A
             return bare(words[1]) == other[1].lower(), "text"

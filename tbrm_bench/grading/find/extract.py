@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tbrm_bench.grading.find.specials import without_specials
 from tbrm_bench.grading.find.stated import stated, tagged
 from tbrm_bench.grading.limits import MAX_GAP_CHARS, MAX_ITEMS, MAX_SCAN_CHARS
 from tbrm_bench.grading.read.latex import match_brace
@@ -55,7 +56,7 @@ class Extraction:
 
 def extract(text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False) -> Extraction:
     """Return the final answer of a completion, untouched apart from the spaces around it."""
-    whole = text
+    whole = text = without_specials(text)
     text, open_think = remove_think(text) if _may_think(text) else (text, False)
     boxed = _boxed(text, with_tail=True)
     if boxed is not None:
@@ -157,7 +158,7 @@ def _read_box(text: str, start: int) -> tuple[str, int] | None:
         end = match_brace(text, index)
         if end is None:
             return None
-        content = _BOX.sub("", text[index + 1 : end]).strip().strip("$").strip()
+        content = without_specials(_BOX.sub("", text[index + 1 : end])).strip().strip("$").strip()
         if content.startswith("{") and match_brace(content, 0) == len(content) - 1:  # a box in a box
             content = content[1:-1].strip()
         return content, end + 1

@@ -8,6 +8,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 
 import re
 
+from tbrm_bench.grading.find.bare import bare_answer, unmarked, without_inner_words
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.units import names_a_unit
@@ -41,7 +42,7 @@ _SENTENCE_END = re.compile(
 )
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$"
+    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.)[^()\n]*\)\s*$"
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 _CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
@@ -100,6 +101,8 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
+    if is_whole and "\\text" in stripped and bare_answer(stripped) and not _looks_like_prose(stripped):
+        return unmarked(stripped), "fallback"  # words in \text are part of an answer
     for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
         ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
         if ends:
@@ -186,13 +189,13 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
         return None
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
     label = _LABEL.match(line)
-    if label and "$" not in line and "\\(" not in line:
+    if label and "$" not in line and "\\(" not in line and "=" not in label["answer"]:
         return label["answer"].strip(_MARKUP).rstrip(".")
     if chosen := _CHOSEN.search(line):
         return chosen[1]
     if "\n" not in text and len(text) <= 200:
         if not _looks_like_prose(text):
-            return _without_aside(text.strip(_MARKUP))  # a bare answer
+            return unmarked(text)  # a bare answer, as it would be in a box
         if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
@@ -216,11 +219,6 @@ def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
         return sentence
     predicate = _PREDICATE.fullmatch(sentence) if is_whole else None
     return predicate[1] if predicate else None
-
-
-def _without_aside(answer: str) -> str:
-    aside = _ASIDE.search(answer.rstrip("."))
-    return answer[: aside.start()] if aside and aside.start() else answer
 
 
 def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
@@ -265,6 +263,7 @@ def _has_prose(value: str) -> bool:
 
 
 def _looks_like_prose(text: str) -> bool:
+    text = without_inner_words(text)
     if "$" in text or r"\(" in text:
         return not _MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)

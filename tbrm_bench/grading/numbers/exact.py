@@ -139,6 +139,8 @@ def _function(name: str, parts: list[Fraction]) -> Fraction | None:
         return abs(first)
     if name in ("gcd", "lcm") and all(part.denominator == 1 for part in parts):
         return Fraction((gcd if name == "gcd" else lcm)(*(int(part) for part in parts)))
+    if name == "mod" and all(part.denominator == 1 for part in parts) and parts[1] > 0:
+        return first % parts[1]
     if name == "floor":
         return Fraction(first.numerator // first.denominator)
     if name == "ceil":

@@ -7,16 +7,17 @@
 from fractions import Fraction
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
-from tbrm_bench.grading.read import functions, units
+from tbrm_bench.grading.read import cases, functions, units
 from tbrm_bench.grading.read.brackets import bracket
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.scripts import script_name
 from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
-from tbrm_bench.grading.read.tree import Tree, Written, items_of, name_of
+from tbrm_bench.grading.read.tree import DOTS, Tree, Written, items_of, name_of
 from tbrm_bench.grading.read.vocabulary import (
     ACCENTS,
     CONSTANTS,
     CURRENCIES,
+    ELLIPSES,
     FENCES,
     FUNCTIONS,
     GREEK,
@@ -54,6 +55,8 @@ def atom(parser: Reader) -> Tree:
     if token.kind == "BEGIN" and token.value in MATRICES:
         rows = _matrix(parser)
         return ("f", "det", rows) if token.value == "vmatrix" else rows
+    if token.kind == "BEGIN" and token.value in cases.ENVIRONMENTS:
+        return cases.read_cases(parser)
     if token.kind == "OP":
         return bracket(parser, token.value)
     raise Unreadable(f"{token.kind} {token.value!r}")
@@ -65,6 +68,19 @@ def _number(parser: Reader, token: Token) -> Tree:
         cursor.next()
         return _repeating(token.value, script_name(cursor))
     return number(token.value)
+
+
+def mixed_number(parser: Reader, left: Tree) -> Tree:
+    """Read `2 1/3`; two numbers side by side are nothing else."""
+    numerator = number(parser.cursor.next().value)
+    if left[1].denominator == 1 and parser.cursor.accept("OP", "/"):
+        denominator = parser.cursor.peek()
+        if denominator.kind == "NUMBER":
+            parser.cursor.next()
+            below = number(denominator.value)
+            if 0 < numerator[1] < below[1]:
+                return ("n", left[1] + numerator[1] / below[1])
+    raise Unreadable("two numbers side by side")
 
 
 def _repeating(start: str, period: str) -> Tree:
@@ -143,6 +159,9 @@ def _command(parser: Reader, name: str) -> Tree:
         return ("c", name_of(parser.argument()))
     if name in CURRENCIES:
         return ("q", parser.product(), units.word_unit(name))  # $2.4 million is 2.4 times a million
+    if name in ELLIPSES:
+        parser.cursor.has_dots = True
+        return DOTS
     if name == "langle":
         inner, _ = parser.bracketed(("rangle",))
         return ("br", "<", ">", *items_of(inner))

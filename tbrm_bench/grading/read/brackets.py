@@ -1,5 +1,7 @@
 """What is between brackets: a group, a set, a tuple, an interval, an absolute value."""
 
+from collections.abc import Sequence
+
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.tokens import Unreadable
 from tbrm_bench.grading.read.tree import Tree, items_of
@@ -14,7 +16,7 @@ def bracket(parser: Reader, opening: str, *, spread: bool = False) -> Tree:
         if parser.cursor.accept("OP", "\\}"):
             return ("c", "empty")
         inner, _ = parser.bracketed(("\\}",))
-        return ("set", *items_of(inner))
+        return _described(items_of(inner)) or ("set", *items_of(inner))
     if opening == "|":
         parser.cursor.bars += 1
         inner, _ = parser.bracketed(("|",))
@@ -30,3 +32,13 @@ def bracket(parser: Reader, opening: str, *, spread: bool = False) -> Tree:
     if (opening, closing) not in (("(", ")"), ("[", "]")):
         raise Unreadable("brackets that do not match")
     return inner
+
+
+def _described(items: Sequence[Tree]) -> Tree | None:
+    r"""Return \{(a, b) \mid ab > 1\} as its letters and its condition; None for any other set."""
+    first = items[0]
+    if first[0] != "chain" or first[1][0] != "mid" or first[2][0][0] != "br":
+        return None
+    operators, sides = first[1][1:], first[2][1:]
+    condition: Tree = ("rel", *operators, *sides) if len(operators) == 1 else ("chain", operators, sides)
+    return ("such", first[2][0], condition if len(items) == 1 else ("list", condition, *items[1:]))

@@ -10,6 +10,13 @@ def is_inequality(tree: Tree) -> bool:
     return tree[0] == "chain" or (tree[0] == "rel" and tree[1] in ("<", "<=", ">", ">=", "in"))
 
 
+def are_conditions(items: list[Tree]) -> bool:
+    """Whether items are inequalities, or some of them and equations for what they are about: x < 0 or x = 1."""
+    if not all(is_inequality(item) or (item[0] == "rel" and item[1] == "=" and item[2][0] == "s") for item in items):
+        return False
+    return any(map(is_inequality, items))
+
+
 def joined(items: list[Tree], joint: str) -> Tree:
     """Return x < 1 or x > 4 as a union, x > 1 and x < 4 as an intersection."""
     if joint in ("or", "vee", "lor"):

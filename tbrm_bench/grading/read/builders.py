@@ -1,6 +1,6 @@
 r"""Sets in words or by a form, and letters that an answer defines, read as what they stand for.
 
-    \text{all } (a, b) \text{ with } ab \le e^3      \{(a, b) : ab \le e^3\}
+    \text{all } (a, b) \text{ with } ab \le e^3      \{(a, b) \mid ab \le e^3\}
     \{2k\pi : k \in \mathbb{Z}\}                     2k\pi, k \in \mathbb{Z}
     \text{all real numbers except } 3              \mathbb{R} \setminus \{3\}
     \lfloor\varphi n\rfloor, \text{ where } \varphi = \frac{1+\sqrt5}{2}    \lfloor(\frac{1+\sqrt5}{2}) n\rfloor
@@ -20,6 +20,7 @@ _OF_NUMBERS = (
     r"(?:\s*[\^_]\s*(?:\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|[\d+]))*)?"
 )
 _CONDITION = r"(?P<condition>[^{}]*(?:\{[^{}]*\}[^{}]*)*)"
+_PAIRS = re.compile(rf"\\\{{\s*(?P<letters>{_TUPLE}){_OF_NUMBERS}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
 _FORM = r"(?P<form>[^{}:|]*?(?:\{[^{}]*\}[^{}:|]*?)*?)"
 _FORMS = re.compile(rf"\\\{{\s*{_FORM}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
 _EXCEPT = re.compile(
@@ -40,8 +41,8 @@ def without_builder(text: str) -> str:
     """Return a set as it is read, the value of an answer whose letter is defined in it; else the text."""
     if len(text) > MAX_CHARS:
         return text
-    if "(" in text and "all" in text[:12] and (found := _ALL_PAIRS.fullmatch(text)):
-        return rf"\{{{found['letters']} : {found['condition'].strip()}\}}"
+    if "(" in text and (found := _PAIRS.fullmatch(text) or _ALL_PAIRS.fullmatch(text)):
+        return rf"\{{{found['letters']} \mid {found['condition'].strip()}\}}"
     if "\\{" in text and (found := _FORMS.fullmatch(text)) and _is_form(found["form"], found["condition"]):
         return f"{found['form']}, {found['condition']}"
     if "all real" in text[:20] and (found := _EXCEPT.fullmatch(text)) and found["value"].strip():

@@ -37,12 +37,14 @@ _ALL = re.compile(r"\b(?:all|every|any)\b", re.IGNORECASE)
 class Described:
     """A union of parts without the exceptions.
 
-    `evident`: a word or a sign says that whole numbers are meant; `subject`: what the number is called, if anything.
+    `evident`: a word or a sign says that whole numbers are meant; `worded`: words say of which kind they are;
+    `subject`: what the number is called, if anything.
     """
 
     parts: tuple[Progression, ...]
     exceptions: tuple[Progression, ...]
     evident: bool
+    worded: bool
     subject: str
 
     @property
@@ -96,7 +98,7 @@ class _Reader(Statements):
             exceptions = self._union()
         if self.at < len(self.tokens):
             raise NotDescribed
-        return Described(parts, exceptions, self.evident, self.subject)
+        return Described(parts, exceptions, self.evident, self.worded, self.subject)
 
     def _union(self) -> tuple[Progression, ...]:
         members: list[_Member] = []

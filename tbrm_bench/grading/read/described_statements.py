@@ -49,6 +49,7 @@ class Statements:
         self.at = 0
         self.subject = ""  # the letter that the number itself is called
         self.evident = evident
+        self.worded = False
 
     def _peek(self, ahead: int = 0) -> str:
         return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
@@ -162,6 +163,7 @@ class Statements:
         self.evident = True
         while self._is_word():
             word = self._next()
+            self.worded = self.worded or word != "integer"
             noun = noun or word in NOUNS or word in ("powers", "multiples")
             if word in CONDITIONS:
                 found += [(condition,) for condition in CONDITIONS[word]]

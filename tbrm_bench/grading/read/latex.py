@@ -83,6 +83,8 @@ _UNICODE = str.maketrans(
         "≥": r"\ge ",
         "⩾": r"\ge ",
         "≠": r"\ne ",
+        "≡": r"\equiv ",
+        "≢": r"\not\equiv ",
         "≈": r"\approx ",
         "±": r"\pm ",
         "∓": r"\mp ",
@@ -157,6 +159,10 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\ "),  # the height of a matrix row
+        (r"\\(?:text(?:normal|rm|sf|tt|up|it|bf|sl|md|sc|n)|emph|[mh]box)(?![a-zA-Z])\*?(?=\s*\{)", r"\\text"),
+        (r"\\(?:boxed|fbox)(?=\s*\{)", ""),
+        (r"\\mathnormal(?![a-zA-Z])", r"\\mathrm"),
+        (r"\\(?:ensuremath|math(?:op|ord|bin|rel|inner))(?![a-zA-Z])", ""),
         (r"\\\$", r"\\dollar "),
         (r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),
         (r"\$|(?<!\\)\\[()\[\]]|\\displaystyle\b|\\textstyle\b|\\limits\b|\\nolimits\b|\*\*", " "),

@@ -14,28 +14,32 @@ Unreadable; nothing is ever evaluated here.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, scripts
-from tbrm_bench.grading.read.build import add, is_inequality, is_mixed, joined, multiply
+from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
 from tbrm_bench.grading.read.clauses import without_clauses
+from tbrm_bench.grading.read.congruence import with_modulus
+from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
-from tbrm_bench.grading.read.tokens import Unreadable, tokenize
+from tbrm_bench.grading.read.ellipses import gathered
+from tbrm_bench.grading.read.joints import joints_at
+from tbrm_bench.grading.read.provisos import spelt_out
+from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
 from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.read.vocabulary import (
     INNER_WORDS,
-    JOINT_COMMANDS,
     JOINTS,
     OVER,
     RELATIONS,
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import in_words, letter_digits, ratio
+from tbrm_bench.grading.read.whole import as_a_whole, groupings
 
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
@@ -45,9 +49,10 @@ def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
     text = without_clauses(text)
-    if (special := letter_digits(text) or in_words(text) or ratio(text, readings)) is not None:
+    text = spelt_out(text)
+    if (special := as_a_whole(text, readings)) is not None:
         return (special,)
-    for grouped in (True, False) if "," in text else (False,):
+    for grouped in groupings(text):
         try:
             tree = Parser(Cursor(tokenize(text, grouped=grouped))).answer()
         except (Unreadable, RecursionError):
@@ -70,13 +75,21 @@ class Parser:
         """Read everything."""
         if RELATIONS.get(self.cursor.peek().value) in ("=", "approx"):
             self.cursor.next()  # = 5
-        if self.cursor.peek().kind == "TEXT" and self.cursor.peek().value.endswith(("is", "are", ":", "=")):
+        lead = self.cursor.peek()
+        if lead.kind == "TEXT" and lead.value.endswith(("is", "are", ":", "=")) and not takes_back(lead.value):
             self.cursor.next()  # \\text{The answer is } 5
         tree = self.items(closers=())
         if not self.cursor.at_end():
             raise Unreadable(f"rest {self.cursor.peek()}")
         if depth(tree) > MAX_TREE_DEPTH:
             raise Unreadable("too deep")
+        return gathered(tree) if self.cursor.has_dots else tree
+
+    def apart(self, tokens: Sequence[Token]) -> Tree:
+        """Read tokens that were taken out of the row, all of them."""
+        inner = Parser(Cursor(tokens))
+        tree = inner.answer()
+        self.cursor.has_dots = self.cursor.has_dots or inner.cursor.has_dots
         return tree
 
     def items(self, closers: tuple[str, ...]) -> Tree:
@@ -84,32 +97,18 @@ class Parser:
         items: list[Tree] = []
         joints: set[str] = set()
         while True:
-            while self._separator():
-                pass
-            if self.cursor.at_end() or self.cursor.peek().value in closers:
+            found = joints_at(self.cursor)
+            if self.cursor.at_end() or self.cursor.peek().value in closers or (items and not found):
                 break
+            joints |= found if items else set()
             items.append(self.item())
             if len(items) > MAX_ITEMS:
                 raise Unreadable("too many items")
-            joint = self.cursor.peek().value.strip(" ,").lower()
-            if not self._separator():
-                break
-            joints.add(joint)
         if not items:
             raise Unreadable("nothing")
-        if len(items) == 2 and len(joints) == 1 and all(map(is_inequality, items)):
-            return joined(items, joints.pop())
+        if len(items) > 1 and len(joints - {""}) == 1 and are_conditions(items):
+            return joined(items, max(joints))
         return items[0] if len(items) == 1 else ("list", *items)
-
-    def _separator(self) -> bool:
-        token = self.cursor.peek()
-        is_one = (token.kind == "OP" and token.value in (",", ";")) or (
-            token.kind in ("TEXT", "WORD") and token.value.strip(" ,").lower() in JOINTS
-        )
-        if is_one or (token.kind == "COMMAND" and token.value in JOINT_COMMANDS):
-            self.cursor.next()
-            return True
-        return False
 
     def item(self) -> Tree:
         """Read one element of a list: an expression, or a chain of relations."""
@@ -120,11 +119,11 @@ class Parser:
                 break
             operators.append(operator)
             sides.append(self.sets())
-        if not operators:
-            return sides[0]
-        if len(operators) == 1:
-            return ("rel", operators[0], *sides)
-        return ("chain", tuple(operators), tuple(sides))
+        tree: Tree = sides[0]
+        if operators:
+            is_one = len(operators) == 1
+            tree = ("rel", operators[0], *sides) if is_one else ("chain", tuple(operators), tuple(sides))
+        return with_modulus(self, tree)
 
     def _relation(self) -> str | None:
         token = self.cursor.peek()
@@ -153,6 +152,9 @@ class Parser:
                 operator = token.value
             elif total is None:
                 operator = "+"
+            elif self.cursor.accept("COMMAND", "bmod"):  # 5 + 3 \bmod 7 is 1
+                total = ("f", "mod", total, self.product())
+                continue
             else:
                 return total
             total = add(total, operator, self.product())
@@ -182,25 +184,13 @@ class Parser:
     def _implicit(self, left: Tree) -> Tree:
         token = self.cursor.peek()
         if left[0] == "n" and token.kind == "NUMBER":
-            return self._mixed_number(left)
+            return atoms.mixed_number(self, left)
         right = self.power()
         value, unit = (right[1], right[2:]) if right[0] == "q" else (right, ())  # 12\\frac12\\% is 12.5 %
         if is_mixed(left, value, token.value):
             mixed = ("n", left[1] + Fraction(value[1][1], value[2][1]))
             return ("q", mixed, *unit) if unit else mixed
         return multiply(left, right)
-
-    def _mixed_number(self, left: Tree) -> Tree:
-        """Read `2 1/3`; two numbers side by side are nothing else."""
-        numerator = atoms.number(self.cursor.next().value)
-        if left[1].denominator == 1 and self.cursor.accept("OP", "/"):
-            denominator = self.cursor.peek()
-            if denominator.kind == "NUMBER":
-                self.cursor.next()
-                below = atoms.number(denominator.value)
-                if 0 < numerator[1] < below[1]:
-                    return ("n", left[1] + numerator[1] / below[1])
-        raise Unreadable("two numbers side by side")
 
     def signed_power(self) -> Tree:
         """Read a power that may carry its own sign, as after a multiplication sign."""

@@ -1,9 +1,8 @@
-r"""What follows a function and says only which numbers it is about, or that its letters are constants.
+r"""What follows a function and says only which numbers it is about.
 
     f(x) = 2x \text{ for all } x \in \mathbb{R}     f(x) = 2x
-    f(x) = cx, \text{ where } c \text{ is a constant}    f(x) = cx
 
-A condition that narrows, `x > 1` or `c \neq 0`, is not such a remark and stays.
+A condition that narrows, `x > 1`, is not such a remark and stays; `provisos` reads what is said of other letters.
 """
 
 import re
@@ -19,13 +18,10 @@ _NUMBERS = frozenset(
     ["real", "reals", "integer", "integers", "number", "numbers", "rational", "rationals", "natural", "naturals"]
 )
 _OF_ARGUMENTS = _NUMBERS | {*("for", "all", "every", "each", "any", "in", "forall"), *("positive", "nonnegative")}
-_OF_CONSTANTS = frozenset(["for", "some", "any", "where", "with", "is", "are", "an", "in", "and"]) | {
-    *("real", "number", "numbers", "arbitrary", "constant", "constants", "fixed")
-}
 
 
 def without_domain(text: str) -> str:
-    """Return a function without what is said of its argument's domain or of its constants."""
+    """Return a function without what is said of its argument's domain."""
     head = _FUNCTION.match(text)
     tail = _TAIL.search(text, head.end()) if head else None
     if head is None or tail is None or not text[head.end() : tail.start()].strip():
@@ -34,8 +30,6 @@ def without_domain(text: str) -> str:
     said = set(_WRAPPING.sub(" ", _WHOLE_SET.sub(r" set\1 ", text[tail.start() :])).split())
     sets, letters = {word for word in said if word.startswith("set")}, {word for word in said if len(word) == 1}
     words = said - sets - letters
-    letters = letters - {"a"} or letters  # the article, where another letter is spoken of
     if letters and letters <= arguments and words <= _OF_ARGUMENTS:
         return text[: tail.start()].rstrip()
-    are_constants = all(map(str.isalpha, letters)) and not letters & arguments and sets <= {"setR"}
-    return text[: tail.start()].rstrip() if letters and are_constants and words <= _OF_CONSTANTS else text
+    return text

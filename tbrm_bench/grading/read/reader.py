@@ -1,9 +1,10 @@
 """What the parts of the grammar see of the parser that calls them, and call back for what they hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tbrm_bench.grading.read.cursor import Cursor
+from tbrm_bench.grading.read.tokens import Token
 from tbrm_bench.grading.read.tree import Tree
 
 
@@ -11,6 +12,9 @@ class Reader(Protocol):
     """The rules of `parse.Parser`; each reads from the cursor and raises Unreadable."""
 
     cursor: Cursor
+
+    def apart(self, tokens: Sequence[Token]) -> Tree:
+        """Read tokens that were taken out of the row, all of them."""
 
     def item(self) -> Tree:
         """Read one element of a list."""

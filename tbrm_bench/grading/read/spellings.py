@@ -14,7 +14,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tbrm_bench.grading.read import cases, congruence, unit_vectors
 from tbrm_bench.grading.read.quantified import without_domain
+from tbrm_bench.grading.read.said import as_mathematics
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import NUMBER_WORDS, plain
 
@@ -98,12 +100,16 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("e{ E{", r"(?<=\d)\s*[eE]\s*\{\s*([+-]?\d+)\s*\}", r"e\1"),
         ("illion", rf"{_WORD}\s*\{{\s*([\d.,]+ [mbtMBT]r?illions?)\s*\}}", r"\1"),
         ("illion", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?([mbtMBT]r?illion)s?\b([^{{}}]*)\}}?", _scaled),
-        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)\b([^{{}}]*)\}}?", _scaled),
+        ("thousand", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(thousand)s?\b([^{{}}]*)\}}?", _scaled),
+        ("hundred", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(hundred)s?\b([^{{}}]*)\}}?", _scaled),
+        ("k", rf"(?<=\d)\s*{_WORD}\s*\{{\s*k\s*\}}", r" \\times 10^{3}"),
+        ("mil", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?per ?mill?e?\b\s*\}}?", r" \\times 10^{-3}"),
         # quotients and binomials
         ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
-        ("choose", rf"\{{?({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}?$", r"\\binom{\1}{\2}"),
+        ("choose", rf"\{{({_GROUP})\\choose(?![a-zA-Z])({_GROUP})\}}", r"\\binom{\1}{\2}"),
+        ("choose", rf"^({_GROUP})\\choose(?![a-zA-Z])({_GROUP})$", r"\\binom{\1}{\2}"),
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
         ("C", rf"^(?:{_WORD}\s*\{{\s*)?C\s*\}}?\s*_\s*\{{?(\d+)\}}?\s*\^\s*\{{?(\d+)\}}?$", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
@@ -112,6 +118,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
         ("dots ...", r"(\d+\.\d*?)(\d)\2{2,}\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
         ("dots ...", r"(\d+\.\d*?)(\d{2,6})\2+\s*(?:\\[lc]?dots|\.\.\.+)(?!\d)", r"\1\\overline{\2}"),
+        ("...", r"\.\.\.+", r"\\ldots "),
         # angles, units, currencies
         ("'", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*'(?!')\s*(?:(\d+)\s*'')?", _sexagesimal),
         ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
@@ -157,6 +164,11 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
             r"^\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?)?\s*(?::|\\mid|\|)\s*(.*[<>=\\].*)\\\}$",
             r"\2",
         ),
+        (
+            "\\{",
+            r"^\\\{\s*(\([a-z](?:\s*,\s*[a-z])+\))\s*(?:\\in\s*[^:|=<>]*?)?(?::|\\mid(?![a-z])|\|)(?=.*(?:[<>=]|\\[lgn]e))",
+            r"\\{\1 \\mid ",
+        ),
         ("mathbb", r"\\mathbb\s*\{?R\}?\s*(?:[\^_]\s*\{?\s*\+\s*\}?|_\s*\{\s*>\s*0\s*\})$", r"(0, \\infty)"),
         ("mathbb", r"\\mathbb\s*\{?R\}?\s*_\s*\{\s*\\geq?\s*0\s*\}$", r"[0, \\infty)"),
         ("U", rf"(?<=[)\]}}])\s*{_WORD}\s*\{{\s*U\s*\}}\s*(?=[(\[\\{{])", r" \\cup "),
@@ -172,6 +184,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
+_FACES = ("mathbf", "\\vec", "hat", "\\bm", "boldsymbol", "overrightarrow", "textbf")
 # "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
 _BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
 # A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
@@ -188,6 +201,9 @@ _RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(
 def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
     text = without_domain(text) if "=" in text else text
+    text = cases.respelt(text) if "\\begin" in text else text
+    text = unit_vectors.respelt(text) if any(face in text for face in _FACES) else text
+    text = congruence.respelt(text) if "mod" in text or "equiv" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
             text = pattern.sub(replacement, text)
@@ -204,7 +220,7 @@ def respell(text: str) -> str:
         text = text.replace("\\cup", "\\lor ")
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
-    return text
+    return as_mathematics(text) if any(map(str.isalpha, text)) else text
 
 
 def _holds(value: str, letter: str) -> bool:

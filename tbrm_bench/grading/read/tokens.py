@@ -27,7 +27,7 @@ class Token(NamedTuple):
 
 _EXPONENT = r"(?:[eE][+-]?\d+(?![\d.]))?"
 _PLAIN_NUMBER = rf"(?:\d+\.\d+|\d+\.(?!\d)|\d+|\.\d+){_EXPONENT}"
-_GROUPED_NUMBER = r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?"
+_GROUPED_NUMBER = r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)(?:\.\d+)?"
 _TEXT_COMMANDS = (
     "text|mbox|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathcal|operatorname|rm|bf|hbox|textsf|boldsymbol"
 )

@@ -8,8 +8,13 @@
     ("+-", a, b) ("-+", a, b)          a plus-minus b: two values
     ("list", a, ...)                   a, b, c without brackets: any order        ("set", a, ...)  {a, b, c}
     ("br", "(", "]", a, b)             a bracketed row: tuple, point, interval; brackets and order count
-    ("rel", op, a, b)                  a relation; op is = < <= > >= != in approx; ("chain", ops, sides) for 1 < x < 2
+    ("rel", op, a, b)                  a relation; op is = < <= > >= != in approx to mid
     ("union" | "inter" | "minus", a, b)  of sets
+    ("chain", ops, sides)              1 < x < 2
+    ("mod", a, m)                      a relation or value modulo m
+    ("dots",)                          an ellipsis, in ("seq", a, ...) a list, ("ell", "+", a, ...) a sum or product
+    ("cases", ("case", a, condition), ...)   the last condition may be ("otherwise",)
+    ("such", row, condition)           all rows that fulfil a condition
     ("mat", (row, ...))                a matrix, each row a tuple
     ("q", a, unit)                     a quantity; percent and degrees are units
     ("base", digits, base)             digits in a base
@@ -46,6 +51,7 @@ class Written(Fraction):
         return f"Fraction({self.numerator}, {self.denominator})"
 
 
+DOTS: Tree = ("dots",)  # an ellipsis: more of the same
 ZERO: Tree = ("n", Fraction(0))
 ONE: Tree = ("n", Fraction(1))
 

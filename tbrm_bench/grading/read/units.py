@@ -8,6 +8,8 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from tbrm_bench.grading.read.counted import counted
+
 Dimensions = tuple[tuple[str, int], ...]
 Unit = tuple[Dimensions, Fraction]
 
@@ -15,10 +17,16 @@ NO_UNIT: Unit = ((), Fraction(1))
 DEGREE: Unit = ((("angle", 1),), Fraction(1))
 RADIAN: Unit = ((("radians", 1),), Fraction(1))
 PERCENT: Unit = ((("percent", 1),), Fraction(1, 100))
+COUNT = "count"  # the dimension of words that multiply: a dozen is 12 of what is counted
+_SINGULAR, _NO_MEASURE = "~", "? "  # marks in a name: one thing that is counted; words that are no unit at all
 
 # Words that describe and measure nothing.
 _EMPTY_WORDS = frozenset(
-    ["approximately", "about", "exactly", "total", "of", "the", "a", "an", "in", "is", "and", "only", "units", "unit"]
+    [
+        *("approximately", "about", "exactly", "total", "of", "the", "a", "an", "in", "and", "only", "units", "unit"),
+        *("altogether", "all", "left", "remaining", "roughly", "around", "approx", "just", "th", "st", "nd", "rd"),
+        *("old", "tall", "long", "wide", "high", "deep", "thick", "away", "apart"),
+    ]
 )
 
 # Base unit -> its words and their sizes in it. Pounds are money or a mass: only an ounce knows.
@@ -43,7 +51,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "euro": {"euro eur": "1"},
     "radians": {"rad radian": "1"},
     "angle": {"degree deg": "1", "arcminute": "1/60", "arcsecond": "1/3600"},
-    "percent": {"percent": "1/100"},
+    "percent": {"percent pct percentage": "1/100"},
+    COUNT: {"dozen": "12", "score": "20", "gross": "144"},
     "temperature": {"k kelvin": "1"}, "celsius": {"celsius": "1"}, "fahrenheit": {"fahrenheit": "1"},
     "charge": {"c coulomb": "1", "mc": "1/1000", "uc microcoulomb": "1/1000000", "nc nanocoulomb": "1/1000000000"},
     "amount": {"mol mole": "1"},
@@ -82,10 +91,23 @@ _WORDS: dict[str, Unit] = {
     for words, (factor, dimensions) in _DERIVED.items()
     for word in words.split()
 }
+# Units that convert into none of the others here: each is a dimension of its own.
+_NAMED = frozenset(
+    word
+    for words in (
+        "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt",
+        "pint cup tsp tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar",
+        "stone carat ly light century decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble",
+        "franc baht ppm ppb sr torr gpa mpa wh mah furlong cc btu pm am bc ad bce ce clock point",
+    )
+    for word in words.split()
+)
+_LOOSE = str.maketrans(".()", "   ")
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
 _AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
-_PERCENT_OF = re.compile(r"\bper ?cent\b(?: of .*)?")
+_PERCENT_OF = re.compile(r"\bper ?cents?\b(?: of .*)?|\bpct\b\.?|\bpercentage points?\b")
+_COUNTS = re.compile(r"\b(?:dozens?|score|gross)\b")
 _POWER = re.compile(r"([a-z\u00b5]+)\^?(-?[1-9])")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
 _ALSO_SYMBOLS = frozenset(
@@ -115,8 +137,9 @@ def word_unit(text: str) -> Unit:
     if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
         text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
     text = _AMPERE.sub("amp", text)
+    phrase = text
     text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", _DEGREES.sub("", text.lower())))
-    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").replace(".", " "))
+    plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").translate(_LOOSE))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
         if match := _POWER.fullmatch(word):
@@ -128,12 +151,46 @@ def word_unit(text: str) -> Unit:
         elif word in ("per", "a", "each"):
             sign = -1
         elif word in ("squared", "cubed"):
+            if last[0] == NO_UNIT:  # the number's square
+                return _unreadable(phrase)
             total = multiply(total, last[0], last[1] * (1 if word == "squared" else 2))
         elif word not in _EMPTY_WORDS:
             last = (_named(_singular(word)), sign * power)
             total = multiply(total, *last)
             power = 1
-    return total
+    return total if all(map(_is_dimension, total[0])) else _counting(phrase, total)
+
+
+def _is_dimension(part: tuple[str, int]) -> bool:
+    return part[0] in _TABLE or part[0] in _NAMED
+
+
+def _counting(phrase: str, unit: Unit) -> Unit:
+    """Return the unit of words that no table has: what was counted, one thing of it, or no unit at all."""
+    kind = counted(phrase, lambda word: _singular(word) in _WORDS or _singular(word) in _NAMED)
+    if kind is None and (COUNT, 1) in unit[0]:  # 18 dozen eggs
+        kind = counted(_COUNTS.sub("", phrase.lower()), lambda _: False)
+    if kind is None:
+        return _unreadable(phrase)
+    mark = _SINGULAR if kind == "one" else ""
+    return tuple((name if _is_dimension((name, 1)) else name + mark, count) for name, count in unit[0]), unit[1]
+
+
+def _unreadable(phrase: str) -> Unit:
+    """Return a dimension of its own for words that are no unit, so that only the same words equal them."""
+    return ((f"{_NO_MEASURE}{' '.join(phrase.lower().split())}", 1),), Fraction(1)
+
+
+def measures(unit: Unit, *, at_most_one: bool) -> bool:
+    """Whether a unit may be left out because a question names it: 18 apples, 1 way; never "18 or more"."""
+    return not any(
+        name.startswith(_NO_MEASURE) or (name.endswith(_SINGULAR) and not at_most_one) for name, _ in unit[0]
+    )
+
+
+def without_count(unit: Unit) -> Unit:
+    """Return a unit without the words that multiply: eggs for dozen eggs."""
+    return tuple(part for part in unit[0] if part[0] != COUNT), Fraction(1)
 
 
 def _named(word: str) -> Unit:

@@ -31,6 +31,7 @@ TRANSPARENT = words("vec mathrm mathbf mathit text operatorname mbox boldsymbol 
 CURRENCIES = words("dollar euro pounds yen")
 # Opening bracket -> closing bracket and the function that the pair means.
 FENCES = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs")}
+ELLIPSES = words("ldots dots cdots dotsc dotsb dotsm dotso")
 SETS_IN_WORDS = dict.fromkeys(("all real numbers", "all reals", "real numbers", "set of all real numbers"), "R") | {
     "empty set": "empty",
 }
@@ -40,6 +41,7 @@ RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "equiv": "=",
     "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "lt": "<", "gt": ">",
     "ne": "!=", "neq": "!=", "in": "in", "approx": "approx", "simeq": "approx", "sim": "sim",
+    "to": "to", "rightarrow": "to", "longrightarrow": "to", "->": "to", "mid": "mid", "notin": "notin",
 }  # fmt: skip
 SET_OPERATIONS = {"cup": "union", "cap": "inter", "setminus": "minus", "backslash": "minus"}
 TIMES = words("* cdot times ast bullet")

@@ -9,10 +9,33 @@ from collections.abc import Callable
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.tree import Tree, number
 from tbrm_bench.grading.read.units import is_unit_word, word_unit
+from tbrm_bench.grading.read.vocabulary import CONSTANTS, FUNCTIONS, SETS_IN_WORDS, SYMBOLS
 from tbrm_bench.grading.read.words import spelt_number
 
 _LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]*|[A-F]+(?=\)?_\{?16))\)?_\{?(\d\d)\}?")
+_REMAINDER = re.compile(r"([^=<>,;]+?)\s*\\bmod(?![a-zA-Z])\s*(\{?\s*\d{1,9}\s*\}?)")
+_VALUES = ("n", "+", "-", "*", "/", "^", "f")
+_WRAPPED = re.compile(r"\\text\s*\{([A-Za-z\s-]+)\}")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
+# A word: no name of a function behind which its argument stands, no command.
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
+_FIRST_WORD = re.compile(r"[A-Za-z]{2,}")
+_SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "red", "tie"))  # answers that could be products of letters
+_NAMES = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | SYMBOLS
+# 1,234, 5,678: where the commas of a list are spaced, those of its numbers are thousands marks.
+_GROUPED_LIST = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+, |, \d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+def as_a_whole(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
+    """Return the tree of an answer that no grammar reads; `read` is what reads its parts."""
+    return letter_digits(text) or in_words(text) or ratio(text, read) or remainder(text, read) or prose(text)
+
+
+def groupings(text: str) -> tuple[bool, ...]:
+    """Return how the commas between digits may be read, most likely first: True as thousands marks, False as a list."""
+    if "," not in text:
+        return (False,)
+    return (True,) if _GROUPED_LIST.search(text) else (True, False)
 
 
 def letter_digits(text: str) -> Tree | None:
@@ -29,17 +52,47 @@ def ratio(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
     """Return 2:3:5 as a ratio; None for anything else, also for 2:3, which is a quotient."""
     if text.count(":") < 2:
         return None
+    if "=" in text:  # V_1:V_2 = 11:21
+        sides = [read(side) for side in split_top_level(text, "=")]
+        return ("rel", "=", sides[0][0], sides[1][0]) if len(sides) == 2 and all(sides) else None
     parts = [read(part) for part in split_top_level(text, ":")]
     return ("ratio", *(part[0] for part in parts)) if len(parts) > 2 and all(parts) else None
 
 
+def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
+    """Return 12 \\bmod 7, the operation, as 12 - 7 floor(12 / 7); None for anything else, also for a congruence."""
+    match = _REMAINDER.fullmatch(text) if "mod" in text else None
+    sides = [read(match[1]), read(match[2])] if match else []
+    if not sides or not all(sides) or any(side[0][0] not in _VALUES for side in sides):
+        return None
+    (value, *_), (modulus, *_) = sides
+    return ("+", value, ("-", ("*", modulus, ("f", "floor", ("/", value, modulus)))))
+
+
 def in_words(text: str) -> Tree | None:
     """Return "forty-two" and "forty percent" as numbers; None for any other text."""
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[1].strip()
     if not text[:3].isalpha() or "\\" in text:
         return None
+    if text.startswith(("minus ", "negative ")) and (inner := in_words(text.partition(" ")[2])) is not None:
+        return ("-", inner)
     if (value := spelt_number(text)) is not None:
         return number(value)
     head, _, unit = text.rpartition(" ")
     if head and is_unit_word(unit) and (value := spelt_number(head)) is not None:
         return ("q", number(value), word_unit(unit))
     return None
+
+
+def prose(text: str) -> Tree | None:
+    """Return words that stand outside \\text as words, "No solution", "All primes p > 3"; None for mathematics."""
+    if not text[:2].isalpha() or text.lower() in SETS_IN_WORDS:
+        return None
+    if text.lower() in _SHORT_WORDS:
+        return ("text", text)
+    first = _FIRST_WORD.match(text)
+    words = [word for word in _WORD.findall(text) if word not in _NAMES and not word.isupper()]
+    if first is None or first[0] in _NAMES or not words or ("=" in text and len(words) < 3):
+        return None
+    return ("text", text)

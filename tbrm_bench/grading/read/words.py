@@ -10,6 +10,12 @@ _WRAPPER = re.compile(
     r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf|hbox|textsf|boldsymbol)(?![a-zA-Z])\*?"
 )
 _NOISE = re.compile(r"[^a-z0-9+]+")
+# Signs that mean something between words, and the punctuation that does not.
+_SIGNS = re.compile(r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')")
+_STOPS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)|[;!?\"`](?!\d)|(?<=[A-Za-z]{2})'|,(?=\d{3}(?!\d))")
+_HYPHEN = re.compile(r"(?<=[A-Za-z]{2})\s?-(?=[A-Za-z])|(?<=[A-Za-z])\s?-(?=[A-Za-z]{2})")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
+_SIGNED_WORD = re.compile(r"[A-Za-z]+|[^\sA-Za-z]")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+|^(?:it\s+is|is)\s+", re.IGNORECASE)
 _THERE_IS = re.compile(r"^there\s+(?:is|are)\s+", re.IGNORECASE)
 _CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*:?\s+)?\(?([A-Ja-j])\)?[.:]?")
@@ -42,8 +48,29 @@ NUMBER_WORDS = {word: value for value, word in enumerate(_ONES)} | {
 }
 
 
+MAX_PHRASE_CHARS = 60
+NONE = "none"
+_SUBJECT = "(?:(?:limit|value|expression|function|integral|derivative|answer|it)(?:is)?)?"
+# One name for phrases that say the same, as `bare` spells them: without spaces and without the s of a plural.
+_PHRASES = {
+    NONE: re.compile(
+        "(?:(?:equation|system|it)has)?no(?:real)?(?:solution|root)(?:exist)?|(?:real)?solutiondo(?:e)?notexist|none"
+        "|nosuch[a-z]{1,20}|(?:the)?emptyset|varnothing"
+    ),
+    "undefined": re.compile(_SUBJECT + "(?:dne|doenotexist|undefined|notdefined)"),
+    "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?"),
+    "impossible": re.compile("impossible|notpossible"),
+}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_OTHER_CHOICE = re.compile(r"(?:\bor\b|\band\b|,|/|&)\s*\(?[A-J]\)?(?![\w^])")
+_OTHER_CHOICE = re.compile(
+    r"(?:\b(?:or|and|is|be|answer|option|choice|not|but)\b|[,/&;|])\s*\(?[A-J]\)?(?![\w^])"  # or C, the answer is C
+    r"|(?<![\w)\]}])[(\[][A-J][)\]]|(?<=\))\([A-J]\)|(?:^|\s)[A-J][.):](?=\s|$)"  # (C) 2; C. 2
+    r"|(?<=[\d.])\s+[A-J]\s+-?\d"
+)
+_DENIED_CHOICE = re.compile(
+    r"\s*(?:(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
+    r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)"
+)
 _JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 
 
@@ -53,9 +80,15 @@ def plain(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return an answer in words in one spelling: no case, no spaces, no punctuation, no article."""
-    words = _ARTICLES.sub("", _THERE_IS.sub("", plain(text))).lower().split()
-    return _NOISE.sub("", "".join(map(_singular, words)))
+    """Return an answer in words in one spelling: no case, no spaces, no punctuation, no article.
+
+    What is mathematics between the words stays: signs, relations, the points and spaces between digits.
+    """
+    words = _HYPHEN.sub("", _ARTICLES.sub("", _THERE_IS.sub("", plain(text).strip(" .,;:!"))))
+    if _SIGNS.search(words) is None:
+        return _NOISE.sub("", "".join(map(_singular, words.lower().split())))
+    words = _BETWEEN_DIGITS.sub("_", _STOPS.sub(" ", words))
+    return "".join(_singular(word.lower()) if len(word) > 1 else word for word in _SIGNED_WORD.findall(words))
 
 
 def _singular(word: str) -> str:
@@ -68,9 +101,20 @@ def members(text: str) -> list[str]:
     return sorted(filter(None, map(bare, _JOINTS.split(plain(text)))))
 
 
+def meaning(text: str) -> str:
+    """Return an answer in words as `bare` does, and phrases that say one thing by one name: DNE, "does not exist"."""
+    words = bare(text)
+    if len(words) > MAX_PHRASE_CHARS:
+        return words
+    for name, phrase in _PHRASES.items():
+        if phrase.fullmatch(words):
+            return name
+    return words
+
+
 def says_there_is_none(text: str) -> bool:
     """Whether words stand for the empty set: "no solution", "no real solutions"."""
-    return bare(text) in ("nosolution", "norealsolution", "nosuchx", "emptyset")
+    return meaning(text) == NONE
 
 
 def choice(text: str, *, with_text: bool) -> str | None:
@@ -80,7 +124,10 @@ def choice(text: str, *, with_text: bool) -> str | None:
     if match:
         return match[1].upper()
     match = _CHOICE_WITH_TEXT.fullmatch(words) if with_text else None
-    if match is None or _OTHER_CHOICE.search(words, match.end(1 if match[1] else 2)):
+    if match is None:
+        return None
+    end = match.end(1 if match[1] else 2) + 1
+    if _OTHER_CHOICE.search(words, end) or _DENIED_CHOICE.match(words, end):
         return None
     return match[1] or match[2]
 

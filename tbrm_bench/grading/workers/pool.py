@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from tbrm_bench.grading.equal.equivalence import Answer, Undecided, decide_fast
+from tbrm_bench.grading.find.bare import bare_answer
 from tbrm_bench.grading.find.extract import extract
-from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
+from tbrm_bench.grading.find.specials import without_specials
+from tbrm_bench.grading.limits import MAX_ANSWER_CHARS, MAX_SCAN_CHARS
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.grading.workers.queue import Workers, after_fork
@@ -89,6 +91,9 @@ class GraderPool:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
+        may_be_bare = found.source != "boxed" and not strict and finish_reason == "stop"
+        if may_be_bare and (whole := _right_as_a_whole(text, gold)):
+            return whole
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
         key = (gold, found.answer)
@@ -147,3 +152,12 @@ class GraderPool:
             self._cache.move_to_end(key)
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
+
+
+def _right_as_a_whole(text: str, gold: Gold) -> Grade | None:
+    """Return the grade of a text that is a right answer from its first sign to its last, as it would be in a box."""
+    answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
+    verdict = decide_fast(answer, gold) if answer and r"\boxed" not in answer else None
+    if answer is None or verdict is None or isinstance(verdict, Undecided) or not verdict[0]:
+        return None
+    return grade_of(answer, *verdict)

@@ -1,0 +1,33 @@
+"""A text that is an answer and nothing else: it has the verdict that it would have in a box.
+
+Examples: `\\$18.90`, `18 \\text{ miles per hour}`, "Ann and Ben"; "So it is 5. Or is it 6?" is no such text.
+"""
+
+import re
+
+MAX_BARE_CHARS = 200
+_NEXT_SENTENCE = re.compile(r"[a-z\d)][.!?]\s+[A-Z\\$]")
+# What a formula may hold and prose is not made of: words in \text, a price, the name of an environment.
+_NO_PROSE = re.compile(
+    r"\\(?:text\w*|mathrm|mbox|hbox|emph)\s*\{[^{}]*\}|\\\$|\\(?:begin|end)\s*\{\w+\*?\}(?:\{[lcr|]*\})?"
+    r"|\\\\\[[^\]]{1,9}\]"
+)
+
+
+def bare_answer(text: str) -> str | None:
+    """Return a text that is one line without an end of a sentence in it: all of it may be the answer."""
+    line = text.strip().strip("*`").strip()
+    if not line or len(line) > MAX_BARE_CHARS or "\n" in line or _NEXT_SENTENCE.search(line):
+        return None
+    return line
+
+
+def without_inner_words(text: str) -> str:
+    """Return a text without the words that a formula may hold, so that what is left tells prose from mathematics."""
+    return _NO_PROSE.sub(" ", text) if "\\" in text else text
+
+
+def unmarked(text: str) -> str:
+    """Return a text without markup around it; an underscore before it may be an index: _{10}C_3."""
+    text = text.strip("*` \t\n")
+    return text.strip("_") if text.endswith("_") else text
