@@ -20,6 +20,28 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 
+_DIGIT = re.compile(r"(?<![\d_.])\d(?=\d*)")
+_TURNED = tuple(
+    (re.compile(old), new)
+    for old, new in (
+        (r"(?<=[\w)}])\s*\+", " -"),
+        (r"(?<=[\w)}])\s*-", " +"),
+        (r"\\geq?(?![a-zA-Z])", r"\le "),
+        (r"\\leq?(?![a-zA-Z])", r"\ge "),
+        (r"<", ">"),
+        (r">", "<"),
+        (r"\\lfloor(.*?)\\rfloor", r"\lceil n \rceil"),
+        (r"\\mathbb\{Z\}", r"\mathbb{N}"),
+        (r"\bodd\b", "even"),
+        (r"\beven\b", "odd"),
+        (r"\bprime\b", "composite"),
+        (r"\b[Aa]ll\b", "no"),
+        (r"\b[Nn]o (?=solution|positive)", "infinitely many "),
+        (r"\bempty\b", "full"),
+    )
+)
+
+
 def model_forms(answers: tuple[str, ...]) -> list[str]:
     """Return other spellings of an answer, without a box, that mean the same; none for most plain values."""
     forms = list(_lists(answers))
@@ -70,3 +92,14 @@ def _in_words(answer: str) -> Iterator[str]:
     for word, spellings in _SYNONYMS.items():
         if words and words[1].split() == [word]:
             yield from spellings
+
+
+def near_misses(answers: tuple[str, ...]) -> list[str]:
+    """Return wrong answers that differ from the right one in one digit, sign, relation, letter case or word."""
+    text = ", ".join(answers)
+    found = [text[: one.start()] + str((int(one[0]) + 1) % 10) + text[one.end() :] for one in _DIGIT.finditer(text)]
+    for old, new in _TURNED:
+        found += [text[: one.start()] + new + text[one.end() :] for one in old.finditer(text)]
+    if not found:
+        found = [f"{text}+1", f"2{text}"]
+    return list(dict.fromkeys(found))

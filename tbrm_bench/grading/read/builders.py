@@ -11,10 +11,11 @@ A definition is put in once; a letter that occurs in its own value, or nowhere e
 import re
 
 MAX_CHARS = 600
+_TEXT = r"\\(?:text|mathrm)\s*"
 _LETTERS = r"[a-zA-Z](?:_\{?\w\}?)?"
 _LETTER = re.compile(r"\s*([a-z])\s*(?:[<>]|\\(?:in|geq?|leq?|neq?)(?![a-zA-Z]))")
 _TUPLE = rf"\(\s*{_LETTERS}(?:\s*,\s*{_LETTERS})+\s*\)"
-_SUCH_THAT = r"(?::|\\mid(?![a-zA-Z])|\\colon(?![a-zA-Z])|\||\\(?:text|mathrm)\s*\{\s*(?:such that|with|where|for which)\s*\})"
+_SUCH_THAT = rf"(?::|\\mid(?![a-zA-Z])|\\colon(?![a-zA-Z])|\||{_TEXT}\{{\s*(?:such that|with|where|for which)\s*\}})"
 _OF_NUMBERS = (
     r"(?:\s*\\in\s*(?:\\mathbb\s*\{?\s*[RZNQ]\s*\}?|\(\s*0\s*,\s*\\infty\s*\))"
     r"(?:\s*[\^_]\s*(?:\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|[\d+]))*)?"
@@ -24,14 +25,14 @@ _PAIRS = re.compile(rf"\\\{{\s*(?P<letters>{_TUPLE}){_OF_NUMBERS}\s*{_SUCH_THAT}
 _FORM = r"(?P<form>[^{}:|]*?(?:\{[^{}]*\}[^{}:|]*?)*?)"
 _FORMS = re.compile(rf"\\\{{\s*{_FORM}\s*{_SUCH_THAT}\s*{_CONDITION}\\\}}")
 _EXCEPT = re.compile(
-    r"(?:\\(?:text|mathrm)\s*\{\s*)?all real (?:numbers|values) (?:except|other than)(?: for)?\s*\}?\s*"
+    rf"(?:{_TEXT}\{{\s*)?all real (?:numbers|values) (?:except|other than)(?: for)?\s*\}}?\s*"
     r"(?:[a-z]\s*=\s*)?(?P<value>-?[^,{}=<>a-zA-Z]*(?:\\frac\{[^{}]*\}\{[^{}]*\})?)\}?"
 )
-_ALL = r"(?:\\(?:text|mathrm)\s*\{\s*)?all(?:\s+(?:ordered )?(?:pairs|triples))?\s*\}?"
+_ALL = rf"(?:{_TEXT}\{{\s*)?all(?:\s+(?:ordered )?(?:pairs|triples))?\s*\}}?"
 _ALL_PAIRS = re.compile(
     rf"{_ALL}\s*(?P<letters>{_TUPLE}){_OF_NUMBERS}\s*{_SUCH_THAT}\s*(?P<condition>.+)", re.IGNORECASE | re.DOTALL
 )
-_WHERE = r"(?:,?\s*\(?\s*\\(?:text|mathrm)\s*\{\s*,?\s*(?:where|with|for)\s*\}|,?\s*\(?\s*(?<![a-zA-Z])where(?![a-zA-Z]))"
+_WHERE = rf"(?:,?\s*\(?\s*{_TEXT}\{{\s*,?\s*(?:where|with|for)\s*\}}|,?\s*\(?\s*(?<![a-zA-Z])where(?![a-zA-Z]))"
 _DEFINED = r"(?P<letter>\\(?:var)?(?:phi|alpha|beta|tau|rho|lambda|omega)(?![a-zA-Z]))\s*=\s*(?P<meaning>[^=,<>]+?)"
 _DEFINITION = re.compile(rf"(?P<value>.+?)\s*{_WHERE}\s*{_DEFINED}\s*\)?", re.DOTALL)
 _AFTER_COMMA = re.compile(rf"(?P<value>[^=]+?)\s*,\s*{_DEFINED}", re.DOTALL)

@@ -101,7 +101,7 @@ def tokens(text: str) -> list[str] | None:
         text = pattern.sub(replacement, text)
     found: list[str] = []
     raw = _TOKEN.findall(re.sub(r"[():;|.]", lambda sign: " , " if sign[0] in ";:|" else " ", text))
-    for token, following in zip(raw, [*raw[1:], ""], strict=True):
+    for token, following in zip(raw, [*raw[1:], ""], strict=False):
         if token in _NO_MEANING or (token == "a" and len(following) > 1 and following.isalpha()):
             continue
         if token == "natural":  # with 0 or without: 1 and on, as most olympiads have it

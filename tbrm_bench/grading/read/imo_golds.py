@@ -35,7 +35,7 @@ def imo_answers(text: str) -> tuple[str, ...]:
     formula = strip_stops(_with_cases(text) or _as_formula(text))
     condition = _CONDITION.search(formula)
     head, tail = (formula[: condition.start()], formula[condition.start() :]) if condition else (formula, "")
-    members = [re.sub(r"^\\text\{\s*and\s*\}\s*", "", member) for member in split_top_level(head)]
+    members = [re.sub(r"^\\text\{\s*and\s*\}\s*| (?=\}$)", "", member) for member in split_top_level(head)]
     if not members or any(_DOTS.fullmatch(member) or "\\underbrace" in member for member in members):
         return (formula,) if formula else ()
     separator = ", " if head.rstrip().endswith(",") else " "
