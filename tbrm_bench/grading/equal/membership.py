@@ -9,7 +9,8 @@ positive ones, unless it names 0, negative numbers or Z.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
 
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.described import Described, described
@@ -48,14 +49,15 @@ def same_members(gold: Described, pred: Described) -> bool | None:
     lowest = -reach if _about_all(gold, reach) else 1
     points = [*range(lowest, reach), *_powers(gold), *_powers(pred)]
     named = [number for number in constants if number < lowest and _is_named(pred, number)]
-    return all(_holds(gold, point) == _holds(pred, point) for point in (*points, *named))
+    has, given = _holding(gold), _holding(pred)
+    return all(has(point) == given(point) for point in (*points, *named))
 
 
 def _about_all(gold: Described, reach: int) -> bool:
     """Whether the gold decides on numbers that are not positive: it has none of them, or names one."""
     if any(_is_named(gold, number) for number in (0, *(number for number in _constants(gold) if number < 0))):
         return True
-    return gold.parts == (Progression(),) or not any(_holds(gold, number) for number in range(-reach, 1))
+    return gold.parts == (Progression(),) or not any(_holding(gold)(number) for number in range(-reach, 1))
 
 
 def _is_named(found: Described, number: int) -> bool:
@@ -99,25 +101,37 @@ def _powers(found: Described) -> Iterable[int]:
             power *= base
 
 
-def _holds(found: Described, number: int) -> bool:
-    return any(_in_part(part, number) for part in found.parts) and not any(
-        _in_part(part, number) for part in found.exceptions
-    )
+Holds = Callable[[int], bool]
 
 
-def _in_part(part: Progression, number: int) -> bool:
-    if part.base:
-        exponent = _exponent(number, part.base)
-        if exponent is None:
-            return False
-        q = exponent
-    else:
-        q, rest = divmod(number - part.start, part.step)
-        if rest:
-            return False
-    return all(any(_fulfils(c, q) for c in group) for group in part.on_q) and all(
-        any(_fulfils(c, number) for c in group) for group in part.on_n
-    )
+@lru_cache(maxsize=1024)
+def _holding(found: Described) -> Holds:
+    """Return the membership of a description as a function."""
+    parts, exceptions = ([_in_progression(part) for part in group] for group in (found.parts, found.exceptions))
+    return lambda number: any(has(number) for has in parts) and not any(has(number) for has in exceptions)
+
+
+def _in_progression(part: Progression) -> Holds:
+    on_q, on_n = ([_any_of(group) for group in groups] for groups in (part.on_q, part.on_n))
+    base, step, start = part.base, part.step, part.start
+
+    def has(number: int) -> bool:
+        if base:
+            q = _exponent(number, base)
+            if q is None:
+                return False
+        else:
+            q, rest = divmod(number - start, step)
+            if rest:
+                return False
+        return all(said(q) for said in on_q) and all(said(number) for said in on_n)
+
+    return has
+
+
+def _any_of(group: tuple[Condition, ...]) -> Holds:
+    said = [_fulfils(*condition) for condition in group]
+    return said[0] if len(said) == 1 else lambda number: any(one(number) for one in said)
 
 
 def _exponent(number: int, base: int) -> int | None:
@@ -128,34 +142,36 @@ def _exponent(number: int, base: int) -> int | None:
     return exponent if number == 1 else None
 
 
-def _fulfils(condition: Condition, number: int) -> bool:
-    name, value = condition
+def _fulfils(name: str, value: int) -> Holds:
     if name.startswith("mod "):
-        return number % int(name[4:]) == value
-    if name == "prime":
-        return _is_prime(number)
-    if name == "composite":
-        return number > 1 and not _is_prime(number)
-    if name == "power of":  # a square, a cube
-        root = round(abs(number) ** (1 / value)) if number >= 0 or value % 2 else -1
-        return number >= 0 and root**value == number
-    if name == "powers":
-        return _exponent(number, value) is not None
-    if name == "multiples":
-        return number % value == 0
-    return _compares(name, number, value)
-
-
-def _compares(sign: str, number: int, value: int) -> bool:
-    return {
-        "=": number == value,
-        "!=": number != value,
-        ">=": number >= value,
-        ">": number > value,
-        "<=": number <= value,
-        "<": number < value,
-    }[sign]
+        modulus = int(name[4:])
+        return lambda number: number % modulus == value
+    named: dict[str, Holds] = {
+        "prime": _is_prime,
+        "composite": lambda number: number > 1 and not _is_prime(number),
+        "power of": lambda number: number >= 0 and round(number ** (1 / value)) ** value == number,  # a square, a cube
+        "powers": lambda number: _exponent(number, value) is not None,
+        "multiples": lambda number: number % value == 0,
+        "=": lambda number: number == value,
+        "!=": lambda number: number != value,
+        ">=": lambda number: number >= value,
+        ">": lambda number: number > value,
+        "<=": lambda number: number <= value,
+        "<": lambda number: number < value,
+    }
+    return named[name]
 
 
 def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
+    if number < MAX_RANGE:
+        return number > 1 and not _composites()[number]
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
+
+
+@cache
+def _composites() -> bytearray:
+    """Return 1 for every number with a proper divisor, up to the range."""
+    found = bytearray(MAX_RANGE)
+    for divisor in range(2, math.isqrt(MAX_RANGE) + 1):
+        found[divisor * divisor :: divisor] = b"\x01" * len(range(divisor * divisor, MAX_RANGE, divisor))
+    return found

@@ -34,6 +34,7 @@ _ALL_PAIRS = re.compile(
 )
 _WHERE = rf"(?:,?\s*\(?\s*{_TEXT}\{{\s*,?\s*(?:where|with|for)\s*\}}|,?\s*\(?\s*(?<![a-zA-Z])where(?![a-zA-Z]))"
 _DEFINED = r"(?P<letter>\\(?:var)?(?:phi|alpha|beta|tau|rho|lambda|omega)(?![a-zA-Z]))\s*=\s*(?P<meaning>[^=,<>]+?)"
+_DEFINES = re.compile(r"(?:phi|alpha|beta|tau|rho|lambda|omega)\s*=")
 _DEFINITION = re.compile(rf"(?P<value>.+?)\s*{_WHERE}\s*{_DEFINED}\s*\)?", re.DOTALL)
 _AFTER_COMMA = re.compile(rf"(?P<value>[^=]+?)\s*,\s*{_DEFINED}", re.DOTALL)
 
@@ -48,7 +49,7 @@ def without_builder(text: str) -> str:
         return f"{found['form']}, {found['condition']}"
     if "all real" in text[:20] and (found := _EXCEPT.fullmatch(text)) and found["value"].strip():
         return rf"\mathbb{{R}}\setminus\{{{found['value'].strip()}\}}"
-    if "=" in text and "\\" in text and (found := _DEFINITION.fullmatch(text) or _AFTER_COMMA.fullmatch(text)):
+    if _DEFINES.search(text) and (found := _DEFINITION.fullmatch(text) or _AFTER_COMMA.fullmatch(text)):
         letter = re.compile(re.escape(found["letter"]) + r"(?![a-zA-Z])")
         if letter.search(found["value"]) and not letter.search(found["meaning"]):
             return letter.sub(lambda _: f"({found['meaning']})", found["value"])
