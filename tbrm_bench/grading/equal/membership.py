@@ -17,7 +17,7 @@ from tbrm_bench.grading.read.described import Described, described
 from tbrm_bench.grading.read.described_statements import Condition, Progression
 from tbrm_bench.records import Gold
 
-MAX_RANGE = 12_000
+MAX_RANGE = 9_000
 _SPARSE = 10**7
 
 

@@ -28,7 +28,7 @@ from tbrm_bench.grading.read.latex import ascii_math
 
 MAX_TEXT = 300
 MAX_TOKENS = 120
-MAX_NUMBER = 3000  # of a constant: membership is tried over a range that the constants decide
+MAX_NUMBER = 2000  # of a constant: membership is tried over a range that the constants decide
 _TUPLE = re.compile(r"\s*(?:\\left)?\s*\(\s*-?\d+\s*,")
 _ALL = re.compile(r"\b(?:all|every|any)\b", re.IGNORECASE)
 
