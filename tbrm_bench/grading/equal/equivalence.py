@@ -32,6 +32,7 @@ from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
+from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import Gold
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
@@ -45,7 +46,7 @@ _MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
-_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")  # 1.234.567
+EMPTY: Tree = ("c", "empty")
 _POINT = re.compile(r"[A-Z]\s*\(")
 _LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
@@ -136,6 +137,8 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     verdict, rule = by_membership(answer, known.described) if known.described is not None else (None, "")
     if verdict is None:
         verdict, rule = _by_words(cleaned, known)
+    if verdict is None and known.described is not None and known.described.worded:
+        verdict, rule = False, "described"  # "m is prime or 1" has no other reading
     if verdict is None:
         try:
             verdict, rule = _by_shape(cleaned, known, precise=False)
@@ -164,7 +167,7 @@ def _cleaned(answer: str, known: ReadGold) -> str:
     """Return the answer without typography."""
     cleaned = clean(answer)
     if known.policy.dotted_thousands:
-        cleaned = _DOTTED.sub(lambda number: number.group().replace(".", ""), cleaned)
+        cleaned = without_dots(cleaned)
     return cleaned
 
 
@@ -199,6 +202,8 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         return True, "choice"
     if known.words is not None:
         if words.meaning(cleaned) == known.words:
+            return True, "text"
+        if known.words == words.NONE and readings(cleaned)[:1] == (EMPTY,):
             return True, "text"
         if known.members is not None and words.members(cleaned) == known.members:
             return True, "text"

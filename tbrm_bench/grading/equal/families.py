@@ -38,9 +38,11 @@ _INTEGERS: Tree = ("c", "Z")
 
 def compare_families(comparer: Compares, golds: Sequence[Tree], pred: Tree) -> Verdict | None:
     """Compare answers with constants under other names; None where neither has any."""
+    if not any(map(symbols, golds)):
+        return None
     sides = [_parts([item for tree in trees for item in _items(tree)]) for trees in (golds, (pred,))]
     (wanted, gold_conditions), (given, conditions) = sides
-    if not (wanted and given) or not any(map(symbols, wanted)):
+    if not (wanted and given):
         return None
     given = [_named(value, wanted) for value in given]
     sides[1] = (given, conditions)

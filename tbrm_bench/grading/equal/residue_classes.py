@@ -22,6 +22,7 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import ZERO, Tree, symbols
 
 MAX_MODULUS = 10_000
+_SHAPES = ("mod", "rel", "list")
 _PARAMETERS = frozenset("jklmqt")  # of a family; n in m = 2n + 1 is the problem's
 INTEGER_LETTERS = frozenset("ijklmnpqrstabKMN")
 
@@ -36,6 +37,8 @@ class Classes(NamedTuple):
 
 def compare_congruences(comparer: Compares, golds: Sequence[Tree], pred: Tree) -> Verdict | None:
     """Compare where at least one side has a modulus; None where neither has."""
+    if pred[0] not in _SHAPES and not any(gold[0] in _SHAPES for gold in golds):
+        return None
     golds, preds = [item for gold in golds for item in _items(gold)], _items(pred)
     in_gold, in_pred = any(map(_has_modulus, golds)), any(map(_has_modulus, preds))
     if not (in_gold or in_pred):

@@ -5,7 +5,7 @@ Examples: `\\$18.90`, `18 \\text{ miles per hour}`, "Ann and Ben"; "So it is 5. 
 
 import re
 
-MAX_BARE_CHARS = 200
+MAX_BARE_CHARS = 1000
 _NEXT_SENTENCE = re.compile(r"[a-z\d)][.!?]\s+[A-Z\\$]")
 # What a formula may hold and prose is not made of: words in \text, a price, the name of an environment.
 _NO_PROSE = re.compile(

@@ -4,6 +4,7 @@
 `1.1\\overline{6}` is 7/6, `ab` is a times b, `\\{1,2\\}` is a set and `(1,2]` a row with its brackets.
 """
 
+import re
 from fractions import Fraction
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
@@ -144,6 +145,9 @@ def _command(parser: Reader, name: str) -> Tree:
         return functions.call(parser, FUNCTIONS[name])
     if name in CONSTANTS:
         return ("c", CONSTANTS[name])
+    if name == "angle" and (token := parser.cursor.peek()).kind == "WORD" and re.fullmatch("[A-Z]{3}", token.value):
+        parser.cursor.next()
+        return ("s", f"angle({min(token.value, token.value[::-1])})")  # ABC is CBA and not BAC
     if name in SYMBOLS:
         return ("s", name)
     if name in FENCES:

@@ -17,7 +17,8 @@ _SCRIPT = r"(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\\?[a-zA-Z]+|-?\d)"
 _NO_BODY = r"(?!\\(?:n?eq?|[lg]eq?|[lg]t|approx|simeq|sim|equiv|to|cdot|times|text|pm|in)(?![a-zA-Z]))"
 _BODY = rf"(?=\s*[-(\[|{{]?\s*{_NO_BODY}[\w\\({{|])"
 _LIMITS = rf"(?:_\s*{_SCRIPT}\s*\^\s*{_SCRIPT}|\^\s*{_SCRIPT}\s*_\s*{_SCRIPT})"
-_DIFFERENTIAL = r"(?=.*(?:\bd|\\mathrm\s*\{\s*d\s*\})\s*\\?[a-zA-Z])"
+_DIFFERENTIAL = r"(?=.*(?<![a-zA-Z])d\s*\\?[a-zA-Z])"
+_UPRIGHT_D = re.compile(r"\\(?:text|mathrm)\s*\{\s*d\s*\}")
 _CONSTRUCT = re.compile(
     rf"\\(?:sum|prod)(?![a-zA-Z])\s*{_LIMITS}{_BODY}"
     rf"|\\i{{0,2}}o?int(?![a-zA-Z])\s*{_LIMITS}?{_DIFFERENTIAL}"
@@ -35,7 +36,7 @@ def has_construct(text: str) -> bool:
 
 def is_read_in_full(text: str) -> bool:
     """Whether a cleaned text is an expression, or an equation, once its constructs are put aside as one symbol."""
-    rest = _CONSTRUCT.sub(" Z ", text)
+    rest = _CONSTRUCT.sub(" Z ", _UPRIGHT_D.sub("d ", text))
     if _ANY.search(rest):
         return False
     trees = readings(" ".join(rest.split()))

@@ -28,29 +28,30 @@ _DENIALS = _words(
 )
 _DOUBTS = _words(
     "or maybe perhaps possibly probably likely unlikely presumably alternatively else either otherwise instead "
-    "rather versus vs guess think believe suppose assume say wait sorry hmm unsure unknown"
+    "rather versus vs guess think believe suppose assume say wait sorry hmm unsure unknown always sometimes yes "
+    "yeah afterwards besides thanks"
 )
 _BOUNDS = _words(
     "than least most max min maximum minimum over under above below up down beyond almost nearly greater bigger "
-    "larger smaller higher lower until upwards"
+    "larger smaller higher lower until upwards onwards tops"
 )
 _CONDITIONS = _words(
-    "if when whenever unless where while because since so then therefore thus hence although though however case cases"
+    "if when whenever unless where while because since so then therefore thus hence although though however case"
 )
 _OPERATIONS = _words(
     "plus minus mod modulo modulus base squared cubed square cube root factorial inverse reciprocal negative "
     "negated doubled tripled halved power exponent log logarithm choose divided multiplied added subtracted "
     "infinity percent percentage fold twice thrice double triple half third quarter halves thirds fourths fifths "
-    "sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths millionths dozen dozens score "
-    "gross hundred hundreds thousand thousands million millions billion billions trillion trillions lakh crore "
-    "mille"
+    "sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths millionths billionths "
+    "trillionths dozen dozens score gross hundred hundreds thousand thousands million millions billion billions "
+    "trillion trillions lakh crore mille"
 )
 _VERBS = _words(
     "is are was were be been being am isn aren wasn weren do does did don doesn didn has have had hasn haven hadn "
     "will would won wouldn can could couldn may might must shall should shouldn equals equal exceeds fails fail "
     "works work gives makes means seems looks appears becomes remains satisfies violates contradicts lies follows "
-    "holds suffices exists divides differs excludes includes overcounts undercounts contains lacks misses it this "
-    "that's i we you they he she there here these those which answer answers"
+    "holds suffices exists divides differs excludes includes overcounts undercounts contains lacks misses that's "
+    "i we you they he she there here these those which answer answers"
 )
 _NEVER = (
     _DENIALS
@@ -60,18 +61,30 @@ _NEVER = (
     | _OPERATIONS
     | _VERBS
     | frozenset(NUMBER_WORDS)
-    | {f"{name}s" for name in NUMBER_WORDS} - {"one", "ones"}
+    | {f"{name}s" for name in NUMBER_WORDS} - {"one", "ones", "zeros"}
 ) - _words("square cube non third quarter half answers work works lies min")
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
 _NEVER_ALONE = _words("square cube non third quarter half min work works lies")
 _PREPOSITIONS = _words(
-    "of in on at for with from to between among into per by inside within who whose that during after before each every"
+    "of in on at for with from to between among into per by inside within who whose that during after before past "
+    "each every"
 )
-_RESTS = _words("of in per for each every on")  # "of them", "in total", where the noun is left out
+# "of them", "in total", "per day", where the noun is left out.
+_REST = re.compile(
+    r"of (?:them|these|those|each|the [a-z ]*s)|in (?:total|all|sum|number|length|width|height|area|volume|size)|"
+    r"(?:per|for|each|every)(?: [a-z ]*)?"
+)
 _COMPARED = _words("more fewer less additional extra")  # "18 more apples", never "18 more than"
 _PEOPLE = _words("people children mice geese feet teeth dice oxen sheep deer fish aircraft species series data")
 _PLURALS = _PEOPLE | _words(
     "criteria phenomena radii foci loci nuclei cacti fungi bacteria media pence cattle police staff offspring dozenal"
+)
+_TRAILING = _words("total left later ago remaining altogether away apart old early late overall each")
+_EXPONENT = re.compile(r"\^\{?-?\d\}?|[\u00b2\u00b3]")
+# "two-digit numbers": a number that describes the noun.
+_COMPOUND = re.compile(
+    r"\b[a-z\d]+-(?=(?:digit|side|element|letter|person|dimension|tuple|term|step|point|card|colou?r|year|day|hour)"
+    r"[a-z]{0,4}\b)"
 )
 _ORDINALS = _words("th st nd rd")
 _ANNOUNCE = _words("is are equals exactly approximately about roughly only just be")
@@ -86,7 +99,7 @@ _PLAIN = re.compile(r"[a-z\s.,'()\-/]*", re.IGNORECASE)
 _REMARK = re.compile(
     r"\(?(?:correct |rounded |accurate )?to \d+ "
     r"(?:s\.?\s?f\.?|d\.?\s?p\.?|decimal places?|significant (?:figures|digits))\)?"
-    r"|\(?(?:rounded )?to the nearest [a-z]+\)?|\bout of (?:the |a total of )?\d+"
+    r"|\(?(?:rounded )?to the nearest [a-z]+\)?"
     r"|\((?:approximately|approx\.?|exact(?:ly)?)\)"
 )
 
@@ -96,21 +109,23 @@ def counted(text: str, is_unit: Callable[[str], bool]) -> Counted | None:
 
     `is_unit` knows the units of measure, which need no plural.
     """
-    text = _REMARK.sub(" ", text.lower())
+    text = _COMPOUND.sub("", _EXPONENT.sub("", _REMARK.sub(" ", text.lower())))
     if _PLAIN.fullmatch(text) is None:
         return None
     words = _WORD.findall(text)
     if any(word in _NEVER for word in words) or _is_elliptic(words):
         return None
+    if words[:1] == ["and"]:  # 1 and odd primes: more than the one number
+        return None
     if not words or words[0] in _ORDINALS:
-        return "many"
+        return None if not words and text.strip() else "many"
     if words[0] in _COMPARED and len(words) > 1:
         words = words[1:]
     if "times" in words[:-1] and words[words.index("times") + 1] not in ("per", "a", "each", "in"):
         return None
     end = next((index for index, word in enumerate(words) if word in _PREPOSITIONS), len(words))
     if end == 0:
-        return "many" if words[0] in _RESTS else None
+        return "many" if _REST.fullmatch(" ".join(words)) else None
     heads = " ".join(words[:end]).split(" and ")
     kinds = [_kind(head.split(), is_unit) for head in heads]
     return None if None in kinds else "one" if "one" in kinds else "many"
@@ -124,6 +139,8 @@ def _is_elliptic(words: list[str]) -> bool:
 def _kind(head: list[str], is_unit: Callable[[str], bool]) -> Counted | None:
     if not head:
         return None
+    while len(head) > 1 and head[-1] in _TRAILING:
+        head = head[:-1]
     noun = head[-1]
     if len(head) == 1 and noun in _NEVER_ALONE:
         return None

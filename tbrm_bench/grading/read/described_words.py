@@ -81,7 +81,7 @@ _PHRASES = tuple(
         (r"\bmodulo\b", "mod"),
         (r"\bequal to\b", "="),
         (r"\bmultiples? of both\b", "multiples of"),
-        (r"\b(?:positive|nonnegative) integer powers?\b", "unclear"),
+        (r"\b(?:positive integer|nonnegative integer|even|odd) powers?\b", "unclear"),
     )
 )
 _DIVIDES = re.compile(r"(\d)\s*(?:\\mid(?![a-zA-Z])|\|)\s*(?=[a-z](?![a-zA-Z]))")

@@ -162,6 +162,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:text(?:normal|rm|sf|tt|up|it|bf|sl|md|sc|n)|emph|[mh]box)(?![a-zA-Z])\*?(?=\s*\{)", r"\\text"),
         (r"\\(?:boxed|fbox)(?=\s*\{)", ""),
         (r"\\mathnormal(?![a-zA-Z])", r"\\mathrm"),
+        (r"\\math(?:bin|rel|op|ord)\s*\{([^\w{}\\]+)\}", r"\1"),
         (r"\\(?:ensuremath|math(?:op|ord|bin|rel|inner))(?![a-zA-Z])", ""),
         (r"\\\$", r"\\dollar "),
         (r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),

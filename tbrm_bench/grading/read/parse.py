@@ -219,7 +219,7 @@ class Parser:
             elif token.kind == "OP" and token.value == "%":
                 self.cursor.next()
                 base = ("q", base, PERCENT)
-            elif token.value == "(" and named and base[0] == "s" and (call := scripts.application(self.cursor)):
+            elif token.value == "(" and named and base[0] == "s" and (call := scripts.called(self.cursor, base[1])):
                 base = ("s", base[1] + call)
             elif token.kind == "OP" and token.value == "_":
                 self.cursor.next()

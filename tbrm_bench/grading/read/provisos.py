@@ -53,7 +53,7 @@ _SETS = {"integer": "Z", "whole": "Z", "natural": "N", "rational": "Q"}
 
 def spelt_out(text: str) -> str:
     """Return an answer with what is said of its letters as formulas; as it is where that is not understood."""
-    if "all" in text:
+    if "ll " in text:
         text = _ALL.sub("", text)
     if not any(cue in text for cue in _CUES):
         return text

@@ -36,6 +36,7 @@ _RESTATED = re.compile(
     r"|(?P<near>or (?:about|approximately|roughly)))"
     r",?\s*\}\s*(?P<again>[^=<>]+)"
 )
+_OUT_OF = re.compile(rf"(\d{{1,9}})\s*{_OPEN_TEXT}\b(?:out of|in)\b\s*\}}?\s*(\d{{1,9}})\s*\}}?")  # a share
 _SPELT = re.compile(
     rf"(?P<value>.*[\d}}])\s*(?:{_TEXT}\s*\{{\s*)?\(\s*(?P<words>[a-z][a-z -]*)\)\s*\}}?", re.IGNORECASE
 )
@@ -68,6 +69,8 @@ def as_mathematics(text: str) -> str:
     if "answer" in text or "solution" in text:
         text = _IS_THE_ANSWER.sub("", text)
     text = _ORDINAL.sub(r"\\text{ th}", text) if "th" in text or "st" in text or "d" in text else text
+    if (" of" in text or " in" in text) and (share := _OUT_OF.fullmatch(text)):
+        return rf"\frac{{{share[1]}}}{{{share[2]}}}"
     lead = _LEAD.match(text) or _PLAIN_LEAD.match(text)
     if lead and introduces(lead[1]):
         text = text[lead.end() :]

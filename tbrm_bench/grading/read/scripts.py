@@ -5,6 +5,7 @@ of its own (but `n(n+1)` a product), `15 \\text{ cm}^2` a quantity.
 """
 
 import re
+from fractions import Fraction
 
 from tbrm_bench.grading.read import units
 from tbrm_bench.grading.read.cursor import Cursor
@@ -18,6 +19,12 @@ _ANOTHER_VALUE = re.compile(
     r"(?:\b(?:or|and|maybe|perhaps|possibly|alternatively|else|also|either)\b[\s,:(]*(?:[a-z]+\.?\s+)?[-+~]?\.?\d"
     r"|(?:^[\s=]*|[,;/(]\s*)[-+~]?\d[\d.,/]{0,40}\s*(?:$|[),;]|or\b|and\b))",
     re.IGNORECASE,
+)
+
+FUNCTION_LETTERS = frozenset("fghFGHPQ")  # f(-2) is a value of f, x(-2) a product
+_MAX_POINT = 14  # tokens
+_POINT = re.compile(
+    r"(?P<sign>-)? ?(?:(?P<above>\d+(?:\.\d+)?)(?: / (?P<below>\d+))?|frac \{ (?P<over>\d+) \} \{ (?P<under>\d+) \})"
 )
 
 
@@ -77,6 +84,27 @@ def application(cursor: Cursor) -> str | None:
     for _ in range(ahead):
         cursor.next()
     return f"({','.join(names)})"
+
+
+def called(cursor: Cursor, name: str) -> str | None:
+    """Read the arguments of a function of this name; None, and nothing read, where the brackets are a factor."""
+    return application(cursor) or (point(cursor) if name.rstrip("'") in FUNCTION_LETTERS else None)
+
+
+def point(cursor: Cursor) -> str | None:
+    """Read `(-2)`, `(1/2)`, `(-\\frac{1}{2})` behind a letter of a function; None, and nothing read, else."""
+    ahead, texts = 1, []
+    while cursor.peek(ahead).value not in (")", "") and ahead < _MAX_POINT:
+        texts.append(cursor.peek(ahead).value)
+        ahead += 1
+    match = _POINT.fullmatch(" ".join(texts))
+    if match is None or cursor.peek(ahead).value != ")":
+        return None
+    for _ in range(ahead + 1):
+        cursor.next()
+    below = Fraction(match["below"] or match["under"] or 1)
+    value = Fraction(match["above"] or match["over"]) / below if below else None
+    return f"({'-' if match['sign'] else ''}{value})"
 
 
 def unit(cursor: Cursor) -> units.Unit:

@@ -124,6 +124,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("\\prime", r"(\d+)\s*\^\s*\{?\s*\\circ\s*\}?\s*(\d+)\s*\^\s*\{?\s*\\prime\s*\}?()(?!\d)", _sexagesimal),
         ("^o o}", rf"(?<=\d)\s*\^\s*(?:\{{\s*)?(?:{_WORD}\s*\{{\s*o\s*\}}|o(?![a-zA-Z]))(?:\s*\}})?", r"^\\circ "),
         ("\\text", rf"^{_WORD}\s*\{{([^{{}}]*\d[^{{}}]*)\}}$", r"\1"),
+        ("circ", rf"{_WORD}\s*\{{\s*(\^\\circ)\s*([CF])\s*\}}", r"\1 \2"),
+        ("cdot", rf"({_WORD}\s*\{{[^{{}}]{{0,40}}?)\\cdot(?![a-zA-Z])", r"\1 "),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?C\s*\}}?$", r"\\text{ celsius}"),
         ("circ", rf"\s*\^\s*\{{?\\circ\s*\}}?\s*(?:{_WORD}\s*\{{\s*)?F\s*\}}?$", r"\\text{ fahrenheit}"),
         ("dollar", r"\\(?:math|text)dollar(?![a-zA-Z])\s*(?=[\d.])", r"\\dollar "),

@@ -98,15 +98,16 @@ _NAMED = frozenset(
         "f farad t tesla wb weber henry lx lux lm lumen cd candela bar psi hp horsepower knot acre quart qt",
         "pint cup tsp tbsp bit byte kb mb gb tb bpm rpm rev px pixel db decibel bq sv amu u da dalton molar",
         "stone carat ly light century decade fortnight rupee inr yen jpy yuan rmb cny won krw peso gbp ruble",
-        "franc baht ppm ppb sr torr gpa mpa wh mah furlong cc btu pm am bc ad bce ce clock point",
+        "franc baht cad aud chf ppm ppb sr torr gpa mpa wh mah furlong cc btu pm am bc ad bce ce clock point",
     )
     for word in words.split()
 )
+_OPEN = re.compile(r"\.\s*\.|[?!]")  # 5 \text{ ...}: there is more to come, or a doubt
 _LOOSE = str.maketrans(".()", "   ")
 _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft per s"}
 _AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
-_PERCENT_OF = re.compile(r"\bper ?cents?\b(?: of .*)?|\bpct\b\.?|\bpercentage points?\b")
+_PERCENT_OF = re.compile(r"\bper ?cents?\b(?: of\b\D*)?|\bpct\b\.?|\bpercentage points?\b")
 _COUNTS = re.compile(r"\b(?:dozens?|score|gross)\b")
 _POWER = re.compile(r"([a-z\u00b5]+)\^?(-?[1-9])")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
@@ -122,7 +123,7 @@ def is_unit_word(word: str) -> bool:
     """Whether a bare word after a value is a unit: `5 cm`, but not `5 m`, in which m may be a symbol."""
     if len(word) > 3 and word.islower() and word not in ("sqrt", "alpha", "beta", "gamma", "theta", "delta", "lambda"):
         return word not in ("where", "otherwise")
-    return len(word) > 1 and _singular(word.lower()) in _WORDS and word not in _ALSO_SYMBOLS
+    return len(word) > 1 and (_singular(word.lower()) in _WORDS or word in _COMPOUND) and word not in _ALSO_SYMBOLS
 
 
 def names_a_unit(text: str) -> bool:
@@ -137,8 +138,8 @@ def word_unit(text: str) -> Unit:
     if re.fullmatch(r"\s*in\.?(?:\^?-?\d)?\s*", text):
         text = text.replace("in", "inch")  # elsewhere a preposition: 5 in total
     text = _AMPERE.sub("amp", text)
-    phrase = text
-    text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _PERCENT_OF.sub("percent", _DEGREES.sub("", text.lower())))
+    phrase = _PERCENT_OF.sub("percent", text.lower())
+    text = re.sub(r"\s*\^\s*\{?\s*(-?\d)\s*\}?", r"^\1", _DEGREES.sub("", phrase))
     plain = re.sub(r"(?<!\^)-", " ", text.replace("/", " per ").translate(_LOOSE))
     total, last, power, sign = NO_UNIT, (NO_UNIT, 1), 1, 1
     for word in " ".join(_COMPOUND.get(word, word) for word in plain.split()).split():
@@ -158,6 +159,8 @@ def word_unit(text: str) -> Unit:
             last = (_named(_singular(word)), sign * power)
             total = multiply(total, *last)
             power = 1
+    if _OPEN.search(phrase):
+        return _unreadable(phrase)
     return total if all(map(_is_dimension, total[0])) else _counting(phrase, total)
 
 

@@ -16,6 +16,7 @@ _LETTER_DIGITS = re.compile(r"\(?((?=[\dA-Za-z]*\d)[\dA-Za-z]*[A-Za-z][\dA-Za-z]
 _REMAINDER = re.compile(r"([^=<>,;]+?)\s*\\bmod(?![a-zA-Z])\s*(\{?\s*\d{1,9}\s*\}?)")
 _VALUES = ("n", "+", "-", "*", "/", "^", "f")
 _WRAPPED = re.compile(r"\\text\s*\{([A-Za-z\s-]+)\}")
+_DOTTED = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")
 _MARKS = re.compile(r"\\(?:text|mathrm|textrm)\s*|[{}\s]")
 # A word: no name of a function behind which its argument stands, no command.
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}(?![A-Za-z]|\s*[({])")
@@ -38,6 +39,11 @@ def groupings(text: str) -> tuple[bool, ...]:
     return (True,) if _GROUPED_LIST.search(text) else (True, False)
 
 
+def without_dots(text: str) -> str:
+    """Return a text whose numbers have no points as thousands marks: 1234567 for 1.234.567; 1.234 stays."""
+    return _DOTTED.sub(lambda number: number.group().replace(".", ""), text)
+
+
 def letter_digits(text: str) -> Tree | None:
     """Return digits in a base above ten, 2A7_{12}; None for anything else."""
     if "_" not in text or len(text) > 80:
@@ -53,10 +59,12 @@ def ratio(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
     if text.count(":") < 2:
         return None
     if "=" in text:  # V_1:V_2 = 11:21
-        sides = [read(side) for side in split_top_level(text, "=")]
-        return ("rel", "=", sides[0][0], sides[1][0]) if len(sides) == 2 and all(sides) else None
-    parts = [read(part) for part in split_top_level(text, ":")]
-    return ("ratio", *(part[0] for part in parts)) if len(parts) > 2 and all(parts) else None
+        sides = split_top_level(text, "=")
+        trees = list(map(read, sides)) if len(sides) == 2 else []
+        return ("rel", "=", trees[0][0], trees[1][0]) if trees and all(trees) else None
+    texts = split_top_level(text, ":")
+    parts = list(map(read, texts)) if len(texts) > 2 else []  # one part would be the text itself again
+    return ("ratio", *(part[0] for part in parts)) if parts and all(parts) else None
 
 
 def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:

@@ -55,7 +55,7 @@ _SUBJECT = "(?:(?:limit|value|expression|function|integral|derivative|answer|it)
 _PHRASES = {
     NONE: re.compile(
         "(?:(?:equation|system|it)has)?no(?:real)?(?:solution|root)(?:exist)?|(?:real)?solutiondo(?:e)?notexist|none"
-        "|nosuch[a-z]{1,20}|no(?:positive|integer|natural|real)*(?:solution|integer|number|function)(?:exist|[a-z])?"
+        "|nosuch[a-z]{1,20}|no(?:positive)?(?:integer|number|function)(?:exist|[a-z])?"
         "|(?:the)?emptyset|varnothing"
     ),
     "undefined": re.compile(_SUBJECT + "(?:dne|doenotexist|undefined|notdefined)"),
