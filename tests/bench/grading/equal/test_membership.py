@@ -59,5 +59,5 @@ def test_values_and_lines_are_no_sets_of_whole_numbers(gold: str, answer: str) -
 
 
 def test_large_constants_are_left_undecided() -> None:
-    texts = [rf"n \equiv 1 \pmod{{{m}}}" for m in (2999, 2998)]
+    texts = [rf"n \equiv 1 \pmod{{{m}}}" for m in (1999, 1997)]
     assert [equal(a, b) for a, b in itertools.permutations(texts, 2)] == [None, None]
