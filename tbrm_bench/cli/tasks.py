@@ -139,6 +139,8 @@ def _print_checks(checks: Sequence["TaskCheck"]) -> None:
             print_data(f"{check.task}: and {len(check.failures) - 10} more; --json prints all")
         if check.unverified:
             print_data(check.unverified)
+        if check.repeated:
+            print_data(check.repeated)
 
 
 def _print_table(rows: Iterable[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading.find.extract import boxed_content
+from tbrm_bench.grading.read.imo_golds import imo_answers
 from tbrm_bench.grading.read.latex import split_top_level, strip_stops
 from tbrm_bench.missing import present, spells_missing
 
@@ -28,14 +29,19 @@ def normalize_gold(raw: Any, rule: str) -> tuple[str, ...]:
     `raw` is the dataset's value: a string, a number, or a list of them, whose missing members are left out. Raises
     UserError for an unknown rule, for a value that is missing and for one that the rule cannot read.
     """
-    if rule not in RULES:
-        near = difflib.get_close_matches(rule, RULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; rules: {', '.join(sorted(RULES))}"
-        raise UserError(f"unknown gold normalisation {rule!r}{hint}")
+    check_rule(rule)
     answers = RULES[rule](_checked(raw))
     if not answers:
         raise UserError(f"gold {raw!r} is empty after the normalisation {rule!r}; add an erratum for its row")
     return answers
+
+
+def check_rule(rule: str, *, where: str = "") -> None:
+    """Raise UserError for a rule that is unknown, with the nearest one; `where` is the place that names it."""
+    if rule not in RULES:
+        near = difflib.get_close_matches(rule, RULES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; rules: {', '.join(sorted(RULES))}"
+        raise UserError(f"{where}unknown gold normalisation {rule!r}{hint}")
 
 
 def _checked(raw: Any) -> Any:
@@ -105,6 +111,10 @@ def _gsm8k(raw: Any) -> tuple[str, ...]:
     return _latex(answer.strip().removesuffix("."))
 
 
+def _imo(raw: Any) -> tuple[str, ...]:
+    return imo_answers(", ".join(map(_number_text, raw)) if isinstance(raw, list) else _number_text(raw))
+
+
 def _as_text(raw: Any) -> str:
     if isinstance(raw, Sequence) and not isinstance(raw, str):
         raw = ",".join(map(_number_text, raw))
@@ -123,6 +133,7 @@ def _number_text(raw: Any) -> str:
 
 RULES: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "gsm8k": _gsm8k,
+    "imo": _imo,
     "integer": _integer,
     "latex": _latex,
     "minerva": _minerva,

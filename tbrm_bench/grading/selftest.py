@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tbrm_bench.grading.equal.equivalence import read_gold
 from tbrm_bench.grading.grader import grade
 from tbrm_bench.grading.many import grade_many
+from tbrm_bench.grading.model_forms import model_forms
 from tbrm_bench.records import Gold, Grade, Status
 
 _INTEGER = re.compile(r"[+-]?\d{1,300}")  # what the grader compares as digits
@@ -59,6 +60,7 @@ def surface_forms(gold: Gold) -> list[str]:
         ]
     if re.fullmatch(r"-?\d+", answer):
         forms += [rf"\boxed{{{answer}.0}}", rf"\boxed{{{int(answer):03d}}}", f"The answer is {answer}."]
+    forms += [rf"\boxed{{{form}}}" for form in model_forms(gold.answers)]
     return list(dict.fromkeys(forms))
 
 

@@ -17,6 +17,7 @@ from tbrm_bench.prompts.protocol import Protocol
 from tbrm_bench.records import Problem, Prompt, SampleKey, SampleRequest, Sampling
 from tbrm_bench.seeds import sample_seed
 from tbrm_bench.store.run_file import started_under
+from tbrm_bench.tasks.problems import why_repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class Plan:
                 for task in self.tasks
                 if task.sampling.temperature == 0 and task.num_samples > 1
             ),
+            *filter(None, (why_repeated(task.problems) for task in self.tasks)),
             *(warning for task in self.tasks for warning in _gold_warnings(task)),
         ]
 

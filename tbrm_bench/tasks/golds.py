@@ -35,12 +35,15 @@ def corrected(spec: TaskSpec, row: Row, problem_id: str, field: ErratumField, fo
     """Return a question or a raw gold with the task's corrections.
 
     A value that is the old one is replaced, one that is corrected already is left alone, and any other raises
-    UserError: then the erratum was written for another version of the row.
+    UserError: then the erratum was written for another version of the row. Of a correction in `part` only that is
+    replaced, wherever it is.
     """
     for erratum in spec.errata:
         if (erratum.id, erratum.field) != (problem_id, field):
             continue
-        if canonical_gold(found) == canonical_gold(erratum.old):
+        if erratum.part:
+            found = found.replace(erratum.old, erratum.new) if isinstance(found, str) else found
+        elif canonical_gold(found) == canonical_gold(erratum.old):
             found = erratum.new
         elif canonical_gold(found) != canonical_gold(erratum.new):
             raise UserError(

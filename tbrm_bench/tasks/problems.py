@@ -73,15 +73,29 @@ def assign_clusters(problems: Sequence[Problem], rule: ClusterRule) -> list[Prob
     """Return the problems with the cluster that the rule gives: the id of the first problem of the same group.
 
     `none`: each is alone. `preamble-60`: those whose questions share their first 60 characters. `builtin`: as they are.
+    Under any rule, problems with the same question and gold share the cluster of the first of them.
     """
-    if rule == "builtin":
-        return list(problems)
-    if rule == "none":
-        return [replace(p, cluster=p.key.problem_id) for p in problems]
-    first: dict[str, str] = {}
+    first: dict[Any, str] = {}
+    clustered = []
     for p in problems:
-        first.setdefault(p.question[:PREAMBLE_CHARS], p.key.problem_id)
-    return [replace(p, cluster=first[p.question[:PREAMBLE_CHARS]]) for p in problems]
+        own = p.cluster if rule == "builtin" else p.key.problem_id
+        group = p.question[:PREAMBLE_CHARS] if rule == "preamble-60" else (p.question, p.gold)
+        clustered.append(replace(p, cluster=first.setdefault(group, own)))
+    return clustered
+
+
+def why_repeated(problems: Sequence[Problem]) -> str:
+    """Return which problems have the question and the gold of another one, and how they count; empty if none has."""
+    first: dict[tuple[str, Gold], str] = {}
+    pairs = [(p.key.problem_id, first.setdefault((p.question, p.gold), p.key.problem_id)) for p in problems]
+    repeats = [f"{name} (as {other})" for name, other in pairs if name != other]
+    if not repeats:
+        return ""
+    return (
+        f"task {problems[0].key.task}: {len(repeats)} of {len(problems)} problems repeat another's question and gold: "
+        f"{_few(repeats)}; each counts in the mean, alike ones are one draw in the standard error; remove the "
+        "copies to count each once"
+    )
 
 
 def example_problem(spec: TaskSpec) -> Problem:

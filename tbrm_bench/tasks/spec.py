@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
+from tbrm_bench.grading.normalize import check_rule
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import AnswerKind
 from tbrm_bench.resources import data_dir
@@ -76,6 +77,7 @@ class Erratum:
     old: Any
     new: Any
     provenance: str
+    part: bool = False  # `old` is a part of a text: only it is replaced, and a text without it is left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
     if spec.generator is not None:
         return _check_generator(spec, spec.generator, path)
+    check_rule(spec.gold_rule, where=f"{path}: gold_rule: ")
     if spec.cluster_rule == "builtin":
         raise UserError(f"{path}: cluster_rule 'builtin' is a generator's, but rows are read; leave it out")
     return replace(spec, files=spec.files or (f"{spec.name}.jsonl", f"{spec.name}.parquet"))

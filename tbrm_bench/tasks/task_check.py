@@ -10,7 +10,7 @@ from pathlib import Path
 from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.grading.selftest import self_test, surface_forms
 from tbrm_bench.records import Problem
-from tbrm_bench.tasks.problems import example_problem, golds_hash, load_problems, rows_hash
+from tbrm_bench.tasks.problems import example_problem, golds_hash, load_problems, rows_hash, why_repeated
 from tbrm_bench.tasks.spec import TaskSpec
 
 
@@ -19,6 +19,7 @@ class TaskCheck:
     """What a check found. `num_forms` counts the spellings that were graded; `unreachable`: the rows could not be read.
 
     `unverified` says why nothing shows that the rows are the task's; it is empty where digests do.
+    `repeated` names the problems that are copies of others; it is empty where there are none.
     """
 
     task: str
@@ -31,6 +32,7 @@ class TaskCheck:
     failures: tuple[str, ...]
     unreachable: bool = False
     unverified: str = ""
+    repeated: str = ""
 
     @property
     def passed(self) -> bool:
@@ -60,6 +62,7 @@ def check_task(spec: TaskSpec, *, data_dir: Path | None = None) -> TaskCheck:
         golds_hash=golds_hash(problems),
         failures=tuple(failures),
         unverified=unverified,
+        repeated=why_repeated(problems),
     )
 
 

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.membership import by_membership, described_gold
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
@@ -27,6 +28,7 @@ from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.numbers.valued import lacks_value
 from tbrm_bench.grading.read import words
 from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
+from tbrm_bench.grading.read.described import Described
 from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -40,6 +42,9 @@ _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
+_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
+_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
 EMPTY: Tree = ("c", "empty")
@@ -83,6 +88,7 @@ class ReadGold(NamedTuple):
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
     policy: GradingPolicy
+    described: Described | None  # a set of whole numbers, of a gold that may describe one: odd n
 
 
 @lru_cache(maxsize=16384)
@@ -110,6 +116,7 @@ def read_gold(gold: Gold) -> ReadGold:
         policy=GradingPolicy(
             absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
         ),
+        described=described_gold(gold),
     )
 
 
@@ -139,7 +146,11 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
         return True, "string"
     if known.integer is not None and not known.policy.is_tolerant and _INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
-    verdict, rule = _by_words(cleaned, known)
+    verdict, rule = by_membership(answer, known.described) if known.described is not None else (None, "")
+    if verdict is None:
+        verdict, rule = _by_words(cleaned, known)
+    if verdict is None and known.described is not None and known.described.worded:
+        verdict, rule = False, "described"  # "m is prime or 1" has no other reading
     if verdict is None:
         try:
             verdict, rule = _by_shape(cleaned, known, precise=False)
@@ -188,6 +199,8 @@ def _as_wanted(cleaned: str, known: ReadGold) -> str | None:
         return labelled[1]  # (A) 5
     if known.trees[0][0] == "br":
         return cleaned[1:].lstrip() if _POINT.match(cleaned) else None
+    if known.trees[0][0] in ("+", "*") and "circ" in cleaned and "circ" not in known.text and symbols(known.trees[0]):
+        return _DEGREES.sub("", cleaned)  # 180^\\circ - 2\\alpha for 180 - 2\\alpha
     tail = _BARE_UNIT.search(cleaned) if known.trees[0][0] == "q" else None
     if tail is None or not names_a_unit(tail[1]):
         return None

@@ -117,6 +117,8 @@ def counted(text: str, is_unit: Callable[[str], bool]) -> Counted | None:
     words = _WORD.findall(text)
     if any(word in _NEVER for word in words) or _is_elliptic(words):
         return None
+    if words[:1] == ["and"]:  # 1 and odd primes: more than the one number
+        return None
     if not words or words[0] in _ORDINALS:
         return None if not words and text.strip() else "many"
     if words[0] in _COMPARED and len(words) > 1:

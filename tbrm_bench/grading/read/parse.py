@@ -21,6 +21,7 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, functions, scripts
 from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
+from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.cursor import Cursor
@@ -47,6 +48,7 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
     found: list[Tree] = []
+    text = without_clauses(text)
     text = spelt_out(text)
     if (special := as_a_whole(text, readings)) is not None:
         return (special,)

@@ -78,6 +78,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
         ("line", r"(?<![.\d])\\(?:under|over)line\s*\{\s*(-?[\d.,]*\d)\s*\}", r"{\1}"),
+        ("overline", r"\\overline\s*\{\s*([a-zA-Z])\s*\}", r"\\bar{\1}"),
         ("{.}", r"(?<=\d)\{\.\}(?=\d)", "."),
         ("brace", r"\\([lr])brace(?![a-zA-Z])", lambda match: "\\{" if match[1] == "l" else "\\}"),
         ("\\colon", r"\\colon(?![a-zA-Z])", ":"),

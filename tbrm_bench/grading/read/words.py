@@ -60,7 +60,8 @@ _SUBJECT = "(?:(?:limit|value|expression|function|integral|derivative|answer|it)
 _PHRASES = {
     NONE: re.compile(
         "(?:(?:equation|system|it)has)?no(?:real)?(?:solution|root)(?:exist)?|(?:real)?solutiondo(?:e)?notexist|none"
-        "|nosuch[a-z]{1,20}|(?:the)?emptyset|varnothing"
+        "|nosuch[a-z]{1,20}|no(?:positive)?(?:integer|number|function)(?:exist|[a-z])?"
+        "|(?:the)?emptyset|varnothing"
     ),
     "undefined": re.compile(_SUBJECT + "(?:dne|doenotexist|undefined|notdefined)"),
     "infinite": re.compile("infinite(?:lymany)?(?:numberof)?(?:solution)?|infty|infinity"),

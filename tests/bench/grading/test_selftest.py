@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from tbrm_bench.grading import grade, normalize_gold
+from tbrm_bench.grading.many import grade_many
+from tbrm_bench.grading.model_forms import model_forms, near_misses
 from tbrm_bench.grading.selftest import self_test, surface_forms, unearnable_golds
 from tbrm_bench.records import Gold, Status
+from tbrm_bench.tasks.problems import load_problems
+from tbrm_bench.tasks.spec import load_task
 
 INVENTED = [
     Gold(("17",)), Gold((r"\frac{5}{12}",)), Gold((r"\left(\frac{1}{2}, -3\right]",)), Gold((r"6.1 \times 10^{-8}",)),
@@ -82,6 +86,32 @@ def test_real_golds_reject_each_other(real_data: Path) -> None:
             if forward != backward or forward is Status.CORRECT:
                 one_way.append((left.answers, right.answers, forward, backward))
     assert len(one_way) < 40, one_way
+
+
+def test_golds_of_every_kind_pass_as_models_write_them_and_reject_near_misses(real_data: Path) -> None:
+    """Functions, families, conditions, words: the golds of IMO-AnswerBench."""
+    golds = [problem.gold for problem in load_problems(load_task("imo_answerbench"), data_dir=real_data)]
+    assert [(failure.gold.answers, failure.form) for failure in self_test(golds)] == []
+    missed = [(gold, text) for gold in golds for text in near_misses(gold.answers)]
+    assert {gold for gold, _ in missed} == set(golds), "each has a near miss"
+    graded = grade_many((rf"\boxed{{{text}}}", gold) for gold, text in missed)
+    accepted = [text for (_, text), found in zip(missed, graded, strict=True) if found.status is Status.CORRECT]
+    assert len(accepted) <= 1, accepted  # one floor for another, which agree at the points that are tried
+
+
+def test_what_is_not_read_in_every_spelling_is_listed_with_its_reason() -> None:
+    task = load_task("imo_answerbench")
+    path = task.digests_file.with_name("imo_answerbench.unread.txt")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    entries = dict(line.split(" ", 1) for line in lines)
+    assert len(entries) == len(lines) < 20
+    assert set(entries) <= set(task.gold_digests())
+    assert all(len(reason.split()) > 3 for reason in entries.values())
+
+
+def test_no_form_of_a_gold_is_one_of_its_near_misses() -> None:
+    for gold in INVENTED:
+        assert not set(model_forms(gold.answers)) & set(near_misses(gold.answers))
 
 
 @pytest.mark.parametrize(

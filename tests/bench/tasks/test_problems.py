@@ -20,8 +20,8 @@ from tbrm_bench.errors import MissingPrerequisite, UserError
 from tbrm_bench.records import Gold, Problem, ProblemKey
 from tbrm_bench.tasks import golds, problems
 from tbrm_bench.tasks.golds import canonical_gold, gold_digest
-from tbrm_bench.tasks.problems import assign_clusters, golds_hash, load_problems, rows_hash
-from tbrm_bench.tasks.spec import Columns, Erratum, HubSource, TaskSpec, load_task
+from tbrm_bench.tasks.problems import assign_clusters, golds_hash, load_problems, rows_hash, why_repeated
+from tbrm_bench.tasks.spec import ClusterRule, Columns, Erratum, HubSource, TaskSpec, load_task
 
 ROWS: list[dict[str, Any]] = [
     {"id": 7, "problem": "What is 20 + 3?", "answer": "023"},
@@ -213,6 +213,28 @@ def test_an_erratum_corrects_the_old_value_leaves_the_new_one_and_refuses_any_ot
     assert load([{**ROWS[0], "problem": "Whats 20 + 3?"}, *ROWS[1:]], asked) == load(ROWS)
 
 
+def test_an_erratum_of_a_part_replaces_only_that_and_leaves_a_text_without_it(load: Load) -> None:
+    row = {**ROWS[1], "problem": ROWS[1]["problem"] + ',"-3"'}
+    erratum = Erratum("8", "question", ',"-3"', "", "the answer is in the question", part=True)
+    spec = replace(SPEC, errata=(erratum,))
+    assert load([ROWS[0], row, ROWS[2]], spec) == load(ROWS, spec) == load(ROWS)
+
+
+@pytest.mark.parametrize("rule", ["none", "preamble-60", "builtin"])
+def test_rows_that_say_the_same_twice_are_one_draw_and_named(rule: ClusterRule) -> None:
+    def problem(name: str, question: str, gold: str) -> Problem:
+        return Problem(ProblemKey("sums", name), question, Gold((gold,)), cluster=name)
+
+    rows = [problem("a", "2+2?", "4"), problem("b", "3+3?", "6"), problem("c", "2+2?", "4"), problem("d", "2+2", "5")]
+    clustered = assign_clusters(rows, rule)
+    assert [p.cluster for p in clustered] == ["a", "b", "a", "d"]
+    said = why_repeated(clustered)
+    assert "task sums: 1 of 4 problems repeat" in said
+    assert "c (as a)" in said
+    assert "\n" not in said
+    assert why_repeated(rows[:2]) == ""
+
+
 def test_each_gold_is_found_normalised_and_digested_once(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pass: row, raw gold, gold, problem; errata and digests look at the same raw gold."""
     calls: Counter[str] = Counter()
@@ -363,7 +385,8 @@ def test_a_cluster_is_a_shared_preamble_named_by_its_first_problem(questions: li
         for q in clustered:
             assert (p.cluster == q.cluster) == (p.question[:60] == q.question[:60])
         assert int(p.cluster) <= int(p.key.problem_id)
-    assert [p.cluster for p in assign_clusters(rows, "none")] == [p.key.problem_id for p in rows]
+    alone = [replace(p, gold=Gold((p.key.problem_id,))) for p in rows]
+    assert [p.cluster for p in assign_clusters(alone, "none")] == [p.key.problem_id for p in rows]
     assert assign_clusters(rows, "builtin") == rows
 
 

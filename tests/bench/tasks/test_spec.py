@@ -69,6 +69,16 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
     assert example_problem(spec).gold.answers == spec.example.answers
 
 
+def test_a_task_without_a_commit_on_the_hub_says_where_its_rows_are() -> None:
+    spec = load_task("imo_answerbench")
+    assert spec.hub is None
+    assert re.search("commit [0-9a-f]{40}$", spec.source)
+    assert len(spec.gold_digests()) == spec.num_rows == 400
+    assert all(erratum.id in spec.gold_digests() and erratum.provenance for erratum in spec.errata)
+    assert spec.example is not None
+    assert example_problem(spec).gold.answers == spec.example.answers
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -81,6 +91,7 @@ def test_a_task_says_what_its_rows_are(name: str) -> None:
         ('["problem"]', '"problem"', ["columns.question: 'problem' is not an array"]),
         ('["problem"]', '["a", 7]', ["columns.question.1: 7 is not a string"]),
         ('"none"\nfiles', '"pairs"\nfiles', ["'pairs'", "none, preamble-60"]),
+        ('rule = "integer"', 'rule = "integr"', ["gold_rule", "'integr'", "did you mean 'integer'"]),
         ('answer = ["answer"]', "", ["neither answer nor solution"]),
         ('gold_rule = "integer"\n', "", ["needs gold_rule"]),
         ("num_rows = 3", "num_rows =", ["not valid TOML", "line 7"]),
