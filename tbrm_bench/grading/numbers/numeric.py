@@ -39,7 +39,7 @@ from tbrm_bench.grading.numbers.points import (
     first_points,
     scanned_points,
 )
-from tbrm_bench.grading.numbers.residues import proportional_residues, same_residues
+from tbrm_bench.grading.numbers.residues import is_quick, proportional_residues, same_residues
 from tbrm_bench.grading.read.tree import Tree, symbols
 
 NUM_POINTS = 5  # at which both expressions must be defined and meet
@@ -67,8 +67,9 @@ def equal_fast(left: Tree, right: Tree) -> Verdict:
     if len(domain.names) > MAX_SYMBOLS:
         return False, "too_many_symbols"
     verdict, rule = _meet_on_floats(left, right, domain)
-    if verdict is None and domain.names and (same := same_residues(left, right)) is not None:
-        return same, "numeric"
+    if verdict is None and domain.names and is_quick(left, right):
+        same = same_residues(left, right)
+        return (verdict, rule) if same is None else (same, "numeric")
     return verdict, rule
 
 
@@ -113,7 +114,7 @@ def proportional(left: Tree, right: Tree, *, precise: bool) -> Verdict:
         return True, "equation"
     if symbols(left) != symbols(right):
         return False, "equation"
-    if (same := proportional_residues(left, right)) is not None:
+    if (precise or is_quick(left, right)) and (same := proportional_residues(left, right)) is not None:
         return same, "equation"
     domain = domain_of(left, right)
     for real_only in (False,) if domain.is_complex else (True, False):

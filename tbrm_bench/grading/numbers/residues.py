@@ -16,8 +16,9 @@ from functools import lru_cache
 from tbrm_bench.grading.limits import MAX_STEPS
 from tbrm_bench.grading.numbers.exact import exact
 from tbrm_bench.grading.numbers.rational import power
-from tbrm_bench.grading.read.tree import Tree
+from tbrm_bench.grading.read.tree import Tree, walk
 
+MAX_QUICK_BITS = 64
 PRIMES = tuple(2**61 - below for below in (1, 31, 45, 229))
 
 
@@ -48,6 +49,18 @@ def proportional_residues(left: Tree, right: Tree) -> bool | None:
                 return False
     except (_Unknown, RecursionError):
         return None
+    return True
+
+
+def is_quick(*trees: Tree) -> bool:
+    """Whether remainders cost microseconds: no long exponents, no factorials that are multiplied out."""
+    for part in (part for tree in trees for part in walk(tree)):
+        if part[0] == "^":
+            exponent = exact(part[2])
+            if exponent is None or exponent.numerator.bit_length() > MAX_QUICK_BITS:
+                return False
+        elif part[0] == "f" and exact(part) is None:
+            return False
     return True
 
 

@@ -12,7 +12,7 @@ from tbrm_bench.grading.read.brackets import bracket
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.tokens import Unreadable
-from tbrm_bench.grading.read.tree import Tree, items_of, name_of
+from tbrm_bench.grading.read.tree import Tree, items_of, name_of, walk
 from tbrm_bench.grading.read.vocabulary import (
     BRACKETED,
     FUNCTIONS,
@@ -24,6 +24,7 @@ from tbrm_bench.grading.read.vocabulary import (
 )
 
 MAX_DETERMINANT = 4  # rows that are written out as a sum of products
+MAX_DETERMINANT_PARTS = 200  # of its entries, each of which is written out up to six times
 _OPENING = frozenset(("(", "[", "{", "\\{"))
 _MINUS_ONE = (("n", Fraction(-1)), ("-", ("n", Fraction(1))))
 
@@ -91,6 +92,8 @@ def determinant(rows: Sequence[Sequence[Tree]]) -> Tree:
     """Return a determinant as a sum of products. Raises Unreadable if it has none, or too many."""
     if any(len(row) != len(rows) for row in rows) or len(rows) > MAX_DETERMINANT:
         raise Unreadable("no determinant")
+    if sum(1 for row in rows for entry in row for _ in walk(entry)) > MAX_DETERMINANT_PARTS:
+        raise Unreadable("a determinant too large to write out")
     if len(rows) == 1:
         return rows[0][0]
     terms: list[Tree] = []

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tbrm_bench.grading.numbers.numeric import equal_precise
@@ -27,6 +27,7 @@ def equal(left: str, right: str) -> bool | None:
     return forward
 
 
+@settings(max_examples=25)
 @given(letter=LETTERS, at=BREAKS, slope=st.integers(1, 9))
 def test_one_side_of_an_absolute_value_is_not_it(letter: str, at: int, slope: int) -> None:
     inner = f"{slope}{letter}-{at}"
@@ -48,6 +49,7 @@ def test_a_flat_stretch_between_two_breakpoints_is_not_the_whole(letter: str, at
     assert equal(f"|{letter}-{at}|+|{letter}+{at}|", str(2 * at)) is False
 
 
+@settings(max_examples=25)
 @given(divisor=st.integers(2, 60), shift=st.integers(1, 60))
 def test_floor_and_ceiling_of_a_multiple_are_one_only_where_they_are(divisor: int, shift: int) -> None:
     floor = rf"\lfloor\frac{{n}}{{{divisor}}}\rfloor"
