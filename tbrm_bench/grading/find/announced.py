@@ -22,7 +22,7 @@ ANSWER = {
 _LEADING = re.compile(r"(?:[A-Za-z']{2,}[, ]+)*")
 _HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(
-    r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|as|hence|therefore|not|rather than)\b"
+    r"\.(?=\s|\*|$)|\n|。|,?\s\(?(?:because|since|which|as|hence|therefore|not|rather than)\b"
     r"|(?<! or)\sso\b|(?<!,)\swhere\b"
 )
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
