@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from tbrm_bench.grading.limits import MAX_AFTER_CHARS
+
 _CUT_CHARS = 12  # more than the longest word that a text is cut off at
-MAX_CLOSINGS = 3
 WINDOW = 400  # characters of a sentence on either side of its value
 MATH = re.compile(
     r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
@@ -205,15 +206,15 @@ def is_concluded(text: str, start: int, end: int) -> bool:
 
 
 def is_retracted(later: str) -> bool:
-    """Return whether the text behind a conclusion takes it back."""
-    return _RETRACTED.search(later) is not None
+    """Return whether the text behind takes a conclusion back."""
+    return _RETRACTED.search(later[:MAX_AFTER_CHARS]) is not None
 
 
 @lru_cache(maxsize=8)
 def last_sentence(text: str) -> tuple[int, int]:
     """Return where the last sentence begins and ends, closing words such as "I hope it is correct." left aside."""
     end = len(text)
-    for _ in range(MAX_CLOSINGS):
+    for _ in range(3):
         low = _line_start(text, end - 2 * WINDOW)
         start = low + _sentence_start(_masked(text[low:end].rstrip()))
         if not start or not _CLOSING.fullmatch(text[start:end].strip()):
