@@ -20,9 +20,10 @@ ANSWER = {
     "答案": re.compile(r"答案[^.:\n$\\]{0,8}?(?:是|为|：|:)"),  # noqa: RUF001
 }
 _LEADING = re.compile(r"(?:[A-Za-z']{2,}[, ]+)*")
+_WORDS = re.compile(r"[A-Za-z ,'-]*")
 _HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(
-    r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|as|hence|therefore|not|rather than)\b"
+    r"\.(?=\s|\*|$)|\n|。|,?\s\(?(?:because|since|which|as|hence|therefore|not|rather than)\b"
     r"|(?<! or)\sso\b|(?<!,)\swhere\b"
 )
 _CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
@@ -91,9 +92,10 @@ def _after_anchor(text: str, start: int) -> str | None:
         return None if DENIED.match(rest, formula.end()) else _joined_formulas(rest, formula)
     end = _SENTENCE_END.search(rest)
     rest = rest[: end.start()] if end else rest
-    inner = MATH.search(rest)
-    if inner and re.fullmatch(r"[A-Za-z ,'-]*", rest[: inner.start()]):
-        return _joined_formulas(rest[inner.start() :], MATH.match(rest[inner.start() :]))
+    words = _WORDS.match(rest)
+    inner = MATH.match(rest, words.end()) if words else None
+    if inner:
+        return _joined_formulas(rest, inner)
     return ASIDE.sub("", rest.strip(MARKUP)).rstrip(".").strip(MARKUP) or None
 
 

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from tbrm_bench.grading.limits import MAX_AFTER_CHARS
+
 _CUT_CHARS = 12  # more than the longest word that a text is cut off at
-MAX_CLOSINGS = 3
 WINDOW = 400  # characters of a sentence on either side of its value
 MATH = re.compile(
     r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
@@ -33,21 +34,29 @@ _GET = (
 _START = r"^[\W_\d]*(?:(?:and|but|so|ok|okay|now|well|then|next|here)\b[\s,]*)*(?<!\\)"
 # Words before a value, each with what behind them makes the value a conclusion all the same.
 _SUPPOSED = re.compile(
-    r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test|check)"
-    r"|try|tried|trying|guess(?:ed|ing|es)?|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on"
-    r"|by) (?:the |this |our )?(?:assumption|hypothesis)|would imply|were to)\b",
+    r"\b(?:suppos(?:e|ed|ing)|imagine|pretend|what if|let(?:'s| us) (?:say|try|guess|suppose|assume|test"
+    r"|check|first see)"
+    r"|(?:i|we|you|let me|first|by)(?:'d| would| now| first)? (?:try|tried|trying|guess(?:ed|ing)?)|(?:a"
+    r"|my|our)(?: \w+)? guess|guess:"
+    r"|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on|by) (?:the |this |our )?(?:assumption"
+    r"|hypothesis)|would imply"
+    r"|were to|would be (?:nice|good|great)|hopefully|doubt)\b|^\W*(?:try|trying|guess(?:ing)?)\b",
     re.IGNORECASE,
 )
-_IF = re.compile(r"(?<!only )(?<!even )\b(?:if|unless|provided)\b(?! and only| any\b)", re.IGNORECASE)
+_IF = re.compile(
+    r"^(?:\W*\w+){0,2}?\W*(?<!even )\b(?:if|unless|provided)\b(?! any\b)"
+    r"|(?<!only )\b(?:if|unless|provided(?: that)?)\b(?! and only)[^,]{0,15}$",
+    re.IGNORECASE,
+)
 _GUESSED = re.compile(
-    r"\b(?:maybe|perhaps|possibly|probably|presumably|plausibl[ey]|(?:is|are) (?:most |very "
-    r"|quite )?likely(?! (?:number|value|outcome))|likely (?:that|the answer)|might|may be|may well be"
-    r"|could(?: well)? be|unsure"
-    r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|candidates?|first thought"
-    r"|at first|previously"
-    r"|tempting|naive(?:ly)?|forgot(?:ten)?|overlooked"
-    r"|one (?:would|might|may) (?:think|expect)|wrong(?:ly)?|incorrect(?:ly)?"
-    r"|mistaken(?:ly)?)\b",
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|plausibl[ey]|(?:is|are) (?:most |very |quite )?likely"
+    r"(?! (?:number|value|outcome))|likely (?:that|the answer)|might|may be|may well be|could(?: well)? be|unsure"
+    r"|not (?:\w+ )?(?:sure|certain)|unclear|suspect|conjecture|hypothesis|first thought|at first|previously"
+    r"|tempting|naive(?:ly)?|forgot(?:ten)?|overlooked|one (?:would|might|may) (?:think|expect|say|answer|guess)"
+    r"|(?:wrong|incorrect|false|trap|naive) (?:answer|value|result)\b(?! of)|wrongly|incorrectly"
+    r"|mistaken(?:ly)?|mistake|error"
+    r"|(?:people|students?|many) (?:would|might|may|will|wrote|write|answer|say|said|think)|(?:nobody"
+    r"|they|he|she) (?:said|says))\b",
     re.IGNORECASE,
 )
 _EXAMPLE = re.compile(
@@ -59,7 +68,7 @@ _QUOTED = re.compile(
     r"\b(?:(?:problem|question|exercise|task|statement|puzzle|prompt)(?:'s)?(?: \w+){0,2} (?:says?|said"
     r"|states?|stated|asks?|asked|gives|gave|tells?|wants?|mentions?|reads?|claims?)"
     r"|(?:according to|in|from|by|per) the (?:problem|question|statement|exercise)\b|as given\b|(?:is"
-    r"|are|was|were) (?:given|told|asked)|the (?:problem|question|given)\s*:)",
+    r"|are|was|were) (?:given(?! by)|told|asked)|the (?:problem|question|given)\s*:)",
     re.IGNORECASE,
 )
 _STEP = re.compile(
@@ -73,7 +82,7 @@ _PLAN = re.compile(
     r"|'d like| want| wish| aim"
     r"| plan| hope| are going| are looking| are trying| (?:need|have|must|should|can|could)(?: to| now"
     r"| first)* (?:find|show|prove"
-    r"|compute|check|verify|determine|solve|evaluate|count|calculate|consider|look|use|try))"
+    r"|compute|check|verify|determine|solve|evaluate|calculate|consider))"
     r"|it (?:remains|suffices)|(?:the|our|my) (?:goal|plan|aim|idea|strategy|approach|task)|goal|plan|idea"
     r"|to (?:show|prove|check|verify)|problem|question|q)\b(?!'s)",
     re.IGNORECASE,
@@ -90,10 +99,13 @@ _ORDER = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"^\W*(?:since|because|as|where|when|whenever|while|assum(?:e|es|ing)|given|with|for|using)\b", re.IGNORECASE
+    r"^\W*(?:(?:since|because|where|when|whenever|while|assum(?:e|es|ing))\b"
+    r"|(?:as|given|with|for|using)\b(?!.*\b(?:is|are|gives?|get|have|equals)\b))",
+    re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"\b(?:cannot|can ?not|never|neither|nor|not|no longer|impossible|\w+n['’]t|excludes?|excluded"  # noqa: RUF001
+    r"\b(?:cannot|can ?not|never|neither|nor|none|not|no longer|no way|impossible|\w+n['’]t|excludes?"  # noqa: RUF001
+    r"|excluded"
     r"|rules? out|ruled out|except|other than|instead of"
     r"|no (?:\w+ ){1,3}(?:with|for|where|when|has|have|is|exists?)|rather than|contradict(?:s|ing|ion)?"
     r"|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
@@ -103,14 +115,19 @@ _DENIED = re.compile(
 _BOUND = re.compile(
     r"(?:(?:greater|less|more|fewer|larger|smaller|bigger|higher|lower|other) than|at (?:most|least)"
     r"|exceeds?|different from"
-    r"|bounded (?:above |below )?by|up to|not)[\s$*(\\]*(?:[a-zA-Z]\w?\s*=\s*)?$",
+    r"|bounded (?:above |below )?by|not)[\s$*(\\]*(?:[a-zA-Z]\w?\s*=\s*)?$",
     re.IGNORECASE,
 )
 _NOT_ONLY = re.compile(
-    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter)\b"
-    r"|\bnot\b[^,;.]{1,40}\bbut\b|\b(?:who|which|that|whose)\s+(?:\w+\s+){0,3}?(?:not|never|cannot"
-    r"|\w+n['’]t)\b(?=[^,;]*(?:\bis\b|\bare\b|=|\bequals?\b))",  # noqa: RUF001
+    r"\b(?:not (?:only|just|hard|difficult)|if not|whether or not|no matter|does(?:n't| not) matter)\b"
+    r"|\bnot\b[^,;.]{1,40}\bbut\b",
     re.IGNORECASE,
+)
+# Behind a denial: what makes it one of the subject ("the number of those not in it is"), and what makes it none.
+_OF_SUBJECT = re.compile(
+    r"(?!\s*(?:\w+\s+){0,3}?(?:that|think|believe|mean|true|possible|case|conclude|say|claim|follow|imply|answer)\b)"
+    r".*\b(?:is|are|was|were|equals)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _CLAUSE = re.compile(
     rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}",  # noqa: RUF001
@@ -120,7 +137,7 @@ _OPENINGS = (
     *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
     *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_QUOTED, _IF, _STEP, _NEXT, _PLAN)),
     (_GUESSED, re.compile(rf"\bbut\b|{_THEN}", re.IGNORECASE)),
-    (_ORDER, re.compile(f"{_THEN}|{_GET}", re.IGNORECASE)),
+    (_ORDER, re.compile(rf"{_THEN}|{_GET}|[,;:][^,]*\b(?:is|are|equals|add)\b", re.IGNORECASE)),
 )
 # Words behind a value.
 _UNSAID = re.compile(
@@ -131,7 +148,7 @@ _UNSAID = re.compile(
     r"|invalid|mistake|excluded|ruled out"
     r"|(?:one|just one|only one) (?:example|possibility|candidate|option)|an? (?:example|candidate|guess"
     r"|possibility)|tempting"
-    r"|unlikely|possible\b|plausible|likely\b|too (?:big|large|small|high|low|many|few))",
+    r"|unlikely|plausible|likely\b|too (?:big|large|small|high|low|many|few))",
     re.IGNORECASE,
 )
 _NOT_BUT_THIS = re.compile(r"^[\s$)\\\]*_]*,\s*(?:and )?not\b", re.IGNORECASE)  # "17, not 18"
@@ -142,19 +159,21 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 _RETRACTED = re.compile(
-    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\b(?:scratch"  # noqa: RUF001
-    r"|strike|ignore|disregard|forget) that\b|\bnever ?mind\b|\bsorry\b|\bon second thoughts?\b"
-    r"|\bcorrection\s*:"
-    r"|\b(?:that|this|it|which|the above|my answer|that answer|this answer)(?:'s| is| was| seems"
-    r"| must be| looks| cannot be| can't be)"
-    r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible|it)|impossible"
-    r"|a mistake|an error|false)\b"
-    r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b|\b(?:i am"
-    r"|i'm|we are) not (?:\w+ )?(?:sure|certain)\b"
-    r"|\bactually,? (?:no|that|this|it)\b|(?:^|[.!?]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do"
-    r"|check|calculate|compute|consider|think|examine|visit|start)|try again|start over)"
-    r"|\b(?:that|this|it|which) (?:does not|doesn't|cannot|can't|did not|didn't) (?:work|fit|hold"
-    r"|satisfy|match|be)\b|\bnot the (?:final |right |correct )?answer\b)",
+    r"(?:\bwait\b\s*[,.!:…–—-]|\b(?:but|oh|no),? wait\b|\bhold on\b|\bhmm+\b|\boops\b|\bnever ?mind\b"  # noqa: RUF001
+    r"|\bsorry\b"
+    r"|\b(?:scratch|strike|ignore|disregard|forget) that\b|\bon second thoughts?\b|\bcorrection\s*:"
+    r"|\b(?:that|this|it|the above|my answer|that answer|this answer|we)(?:'s| is| was| seems| must be| looks| are)"
+    r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|it)|a mistake|an error)\b"
+    r"|\b(?:that|my answer|that answer|this answer) (?:cannot|can't|can not) be (?:right|correct|true)\b"
+    r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b"
+    r"|\b(?:i am|i'm|we are) not (?:\w+ )?(?:sure|certain)\b|\bactually,? (?:no|that|this|it)\b"
+    r"|(?:^|[.!?…]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do|check|calculate|compute|consider"
+    r"|think|examine|visit"
+    r"|start)|try again|start over)|\bnot the (?:final |right |correct )?answer\b"
+    r"|^[\s$*.,;!)\\\]]*(?:(?:but|however|hmm)\W+)?(?:that|this|it|which) (?:does not|doesn't|cannot"
+    r"|can't|did not|didn't|is not"
+    r"|is|isn't|must be) (?:\w+ly )?(?:work|fit|hold|satisfy|match|be|possible|impossible|wrong|false"
+    r"|absurd|true|incorrect)\b)",
     re.IGNORECASE,
 )
 _CUT = re.compile(
@@ -187,15 +206,15 @@ def is_concluded(text: str, start: int, end: int) -> bool:
 
 
 def is_retracted(later: str) -> bool:
-    """Return whether the text behind a conclusion takes it back."""
-    return _RETRACTED.search(later) is not None
+    """Return whether the text behind takes a conclusion back."""
+    return _RETRACTED.search(later[:MAX_AFTER_CHARS]) is not None
 
 
 @lru_cache(maxsize=8)
 def last_sentence(text: str) -> tuple[int, int]:
     """Return where the last sentence begins and ends, closing words such as "I hope it is correct." left aside."""
     end = len(text)
-    for _ in range(MAX_CLOSINGS):
+    for _ in range(3):
         low = _line_start(text, end - 2 * WINDOW)
         start = low + _sentence_start(_masked(text[low:end].rstrip()))
         if not start or not _CLOSING.fullmatch(text[start:end].strip()):
@@ -222,7 +241,8 @@ def _may_follow(before: str) -> bool:
     clause = _clause(before)
     if _REASON.match(clause) or _BOUND.search(before):
         return False
-    return _DENIED.search(_NOT_ONLY.sub("", clause)) is None
+    clause = _NOT_ONLY.sub("", clause)
+    return all(_OF_SUBJECT.match(clause, found.end()) for found in _DENIED.finditer(clause))
 
 
 def _clause(before: str) -> str:

@@ -35,7 +35,7 @@ _SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IG
 # What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
 _CONNECTORS = re.compile(
     r"=|:|\b(?:is|are|be|was|were|equals?|gives?|gives us|gets?|got|have|has|find|obtain|total(?:s|ling)?"
-    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|sells?|ran|runs|made|ate|buys|bought|yields?|requires?|becomes?)\b|'s\b"
+    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|sells?|ran|runs|made|ate|buys?|bought|uses?|used|wins?|won|yields?|requires?|becomes?)\b|'s\b"
 )
 _LABEL = re.compile(
     r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|a|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$",
