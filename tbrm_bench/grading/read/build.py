@@ -38,8 +38,8 @@ def add(total: Tree | None, operator: str, term: Tree) -> Tree:
 
 def multiply(left: Tree, right: Tree) -> Tree:
     """Add a factor to a product. Raises Unreadable for a condition, 0 (x = 1), which is none."""
-    if right[0] in ("rel", "chain"):
-        raise Unreadable("a relation in a product")
+    if right[0] in ("rel", "chain") or (left[0] == "text" and right == ("n", 0)):
+        raise Unreadable("a relation, or words times nothing, in a product")
     return (*left, right) if left[0] == "*" else ("*", left, right)
 
 
