@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
@@ -29,7 +29,7 @@ from tbrm_bench.grading.read.latex import clean, split_top_level
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, names_a_unit, word_unit
-from tbrm_bench.records import Gold
+from tbrm_bench.records import DEFAULT_POLICY, Gold, GradingPolicy
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")
@@ -78,12 +78,12 @@ class ReadGold(NamedTuple):
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
-    policy: GradingPolicy
+    policy: GoldPolicy
 
 
 @lru_cache(maxsize=16384)
-def read_gold(gold: Gold) -> ReadGold:
-    """Read a gold."""
+def read_gold(gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> ReadGold:
+    """Read a gold; its alternatives are golds of their own (see `decide`)."""
     cleaned = [clean(answer) for answer in gold.answers]
     single = cleaned[0] if len(cleaned) == 1 else None
     trees = [readings(answer) for answer in cleaned]
@@ -103,8 +103,11 @@ def read_gold(gold: Gold) -> ReadGold:
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.bare(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=GradingPolicy(
-            absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
+        policy=GoldPolicy(
+            **dataclasses.asdict(policy),
+            absolute_tolerance=gold.abs_tolerance,
+            relative_tolerance=gold.rel_tolerance,
+            unit=_gold_unit(gold.unit),
         ),
     )
 
@@ -114,11 +117,11 @@ def unspaced(text: str) -> str:
     return _SPACES.sub("", text)
 
 
-def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
+def decide_fast(answer: str, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> tuple[bool, str] | Undecided:
     """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds."""
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
-    known = read_gold(gold)
+    known = read_gold(gold, policy)
     cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
@@ -134,7 +137,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
             verdict, rule = None, f"exception:{type(error).__name__}"
     if verdict is not None:
         return verdict, rule
-    request = {"op": "grade", "answer": answer, "gold": dataclasses.asdict(gold)}
+    request = {"op": "grade", "answer": answer, "gold": gold.values(), "policy": dataclasses.asdict(policy)}
     return Undecided(Question(request, symbolic=rule == "symbolic"))
 
 
@@ -142,7 +145,7 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     """Answer a question in a worker; (None, rule) when even that cannot tell."""
     fields = request["gold"]
     gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
-    known = read_gold(gold)
+    known = read_gold(gold, GradingPolicy(**request["policy"]))
     verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _side_by_side(request["answer"], gold, known)

@@ -6,7 +6,8 @@
 
 Extraction and the fast rules run in the calling thread, in time linear in the text; the first answer that they leave
 open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: telling one
-costs as much as deciding.) Verdicts are cached by (gold, answer); the rules do not change while a process lives.
+costs as much as deciding.) Verdicts are cached by (gold, answer, policy); the rules do not change while a process
+lives.
 """
 
 import threading
@@ -16,16 +17,18 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equal.equivalence import Answer, Undecided, decide_fast
+from tbrm_bench.grading.equal.decide import decide
+from tbrm_bench.grading.equal.equivalence import Answer, Undecided
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.grading.workers.queue import Workers, after_fork
 from tbrm_bench.grading.workers.scored import MEMORY_LIMIT_MB, ask_scorer
-from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey, Status
+from tbrm_bench.records import DEFAULT_POLICY, FinishReason, Gold, Grade, GradingPolicy, SampleKey, Status
 
 MAX_CACHED = 50_000  # verdicts, the least recently used go first
+Key = tuple[Gold, str, GradingPolicy]
 
 
 class GraderPool:
@@ -37,9 +40,11 @@ class GraderPool:
         time_limit_s: float = 5.0,
         memory_limit_mb: int = 1024,
         strict_boxed: bool = False,
+        policy: GradingPolicy = DEFAULT_POLICY,
     ) -> None:
         """Start nothing yet. The limits hold for one verdict: processor seconds, megabytes of its process."""
         self.strict_boxed = strict_boxed
+        self.policy = policy
         self.workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
         needed_mb = max(memory_limit_mb, MEMORY_LIMIT_MB)
         self.scorers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=needed_mb)
@@ -49,7 +54,7 @@ class GraderPool:
     def start_over(self) -> None:
         """Forget every verdict; a forked child does so, since the threads that would bring them are its parent's."""
         self._done: SimpleQueue[tuple[SampleKey, Grade]] = SimpleQueue()
-        self._cache: OrderedDict[tuple[Gold, str], Grade | Promise] = OrderedDict()
+        self._cache: OrderedDict[Key, Grade | Promise] = OrderedDict()
         self._lock = threading.Lock()
         self._num_submitted = 0
         self._num_drained = 0
@@ -81,9 +86,18 @@ class GraderPool:
         return verdicts
 
     def verdict(
-        self, text: str, gold: Gold, finish_reason: FinishReason = "stop", *, strict_boxed: bool | None = None
+        self,
+        text: str,
+        gold: Gold,
+        finish_reason: FinishReason = "stop",
+        *,
+        strict_boxed: bool | None = None,
+        policy: GradingPolicy | None = None,
     ) -> Grade | Promise:
-        """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
+        """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out.
+
+        `strict_boxed` and `policy` are the pool's own where they are None.
+        """
         strict = self.strict_boxed if strict_boxed is None else strict_boxed
         try:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
@@ -91,13 +105,14 @@ class GraderPool:
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
-        key = (gold, found.answer)
+        policy = self.policy if policy is None else policy
+        key = (gold, found.answer, policy)
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
                 self._cache.move_to_end(key)
                 return known
-        verdict = ask_scorer(found.answer, gold) if gold.scorer else decide_fast(found.answer, gold)
+        verdict = ask_scorer(found.answer, gold) if gold.scorer else decide(found.answer, gold, policy)
         if not isinstance(verdict, Undecided):
             grade = grade_of(found.answer, *verdict)
             self._remember(key, grade)
@@ -129,13 +144,13 @@ class GraderPool:
         """Close."""
         self.close()
 
-    def _keep(self, key: tuple[Gold, str], promise: Promise, answer: Answer) -> None:
+    def _keep(self, key: Key, promise: Promise, answer: Answer) -> None:
         grade = grade_of(key[1], answer.verdict, answer.rule)
         is_final = answer.verdict is not None or answer.rule in LIMIT_RULES
         self._remember(key, grade if is_final else None)
         promise.keep(grade)
 
-    def _remember(self, key: tuple[Gold, str], verdict: "Grade | Promise | None") -> None:
+    def _remember(self, key: Key, verdict: "Grade | Promise | None") -> None:
         """Cache a verdict or its promise; what failed for no reason of its own (None) is tried again when asked."""
         if len(key[1]) > MAX_ANSWER_CHARS:
             return

@@ -8,11 +8,12 @@ caller's memory.
     [true, "numeric"]
     ...
 
-Requests are {"op": "grade"}, is this answer that gold; "equal", do these two vote together; "second", what does another
-grader say; "score", what does a scorer of the caller's own say. Each gets its reply at once, so that the caller knows
-which one it was when this process ends. A request over its processor seconds is ended by the kernel (ITIMER_PROF with
-the default action), whatever code runs at that moment. Memory beyond the limit raises MemoryError here. Importing
-mpmath, SymPy or a scorer counts against no limit, however cold the disk: while that lasts the caller is told `loading`.
+Requests are {"op": "grade"}, is this answer that gold; "any", is it one of those golds; "equal", do these two vote
+together; "second", what does another grader say; "score", what does a scorer of the caller's own say. Each gets its
+reply at once, so that the caller knows which one it was when this process ends. A request over its processor seconds is
+ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that moment. Memory beyond the limit
+raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no limit, however cold the disk: while that
+lasts the caller is told `loading`.
 """
 
 import contextlib
@@ -77,12 +78,14 @@ def _library(request: dict[str, Any]) -> str:
 
 def _decide(request: dict[str, Any]) -> Reply:
     from tbrm_bench.grading import second, vote_classes
-    from tbrm_bench.grading.equal import equivalence
+    from tbrm_bench.grading.equal import decide, equivalence
 
     if request["op"] == "score":
         return scorer.score(request)
     if request["op"] == "second":
         return second.ask(request)
+    if request["op"] == "any":
+        return *decide.decide_any(request["requests"]), None
     if request["op"] == "equal":
         return *vote_classes.equal_in_worker(request["left"], request["right"]), None
     return *equivalence.decide_fully(request), None
