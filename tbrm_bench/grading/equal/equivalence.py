@@ -14,6 +14,7 @@ of 2\\sqrt{3} and \\sqrt{12} a worker decides.
 """
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -250,6 +251,8 @@ def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
 
 def _by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
+    if importlib.util.find_spec("math_verify") is None and read_gold(gold).trees is not None:
+        return False, "no_math_verify"  # an answer left as an integral, where the gold is a value
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     if _digits(answer) != _digits(" ".join(gold.answers)) and not _SYMBOLIC.search(answer + " ".join(gold.answers)):

@@ -19,6 +19,7 @@ lasts the caller is told `loading`.
 import contextlib
 import ctypes
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ def _library(request: dict[str, Any]) -> str:
     """Return the module whose import counts against no limit."""
     if request["op"] == "score":
         return scorer.module_of(request)
-    return "math_verify" if request.get("symbolic") else "mpmath"
+    has_sympy = request.get("symbolic") and importlib.util.find_spec("math_verify") is not None
+    return "math_verify" if has_sympy else "mpmath"
 
 
 def _decide(request: dict[str, Any]) -> Reply:

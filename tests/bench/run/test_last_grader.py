@@ -247,7 +247,7 @@ def test_resuming_a_run_of_an_earlier_grader_grades_all_of_it_again(
     tmp_path: Path, protocols: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr("tbrm_bench.run.pipeline.grader_name", lambda *, strict_boxed: "tbrm-0")
+        earlier.setattr("tbrm_bench.run.pipeline.grader_name", lambda **_: "tbrm-0")
         evaluate(protocols[0], tmp_path / "run")
     _, result = evaluate(protocols[0], tmp_path / "run", samples=4)
     assert (result.grader, result.tasks[0].num_ungraded, result.tasks[0].avg) == (GRADER, 0, 1.0)
