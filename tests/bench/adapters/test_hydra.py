@@ -85,7 +85,7 @@ def test_the_golden_cases_have_the_same_verdicts(beside_hydra: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_the_grading_tests_pass_there(beside_hydra: Path, tmp_path: Path) -> None:
-    assert pip(beside_hydra, "install", "--quiet", "pytest", "hypothesis").returncode == 0
+    assert pip(beside_hydra, "install", "--quiet", "pytest", "hypothesis", "numpy", "scipy").returncode == 0
     words = ("-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "-m", "not slow and not network")
     said = run_in(beside_hydra, *words, str(ROOT / "tests" / "bench" / "grading"), folder=tmp_path)
     assert " passed" in said

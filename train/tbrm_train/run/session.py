@@ -59,6 +59,7 @@ class Given:
             prompts=self.prompts,
             sampling=self.sampling,
             strict_boxed=self.protocol.strict_boxed,
+            policy=self.protocol.policy,
             evaluation=self.evaluation,
             reads_weights=reads_weights,
         )
@@ -133,7 +134,9 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
         rewarder: Rewarder | GymRewarder = (
             stack.enter_context(GymRewarder(recipe))
             if gym_datasets(recipe.prompts.source)
-            else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
+            else stack.enter_context(
+                Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed, policy=protocol.policy)
+            )
         )
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
         yield Session(
