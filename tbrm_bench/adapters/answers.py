@@ -66,20 +66,24 @@ def gold_from(value: Any, gold_rule: str = "latex", *, alternatives: Sequence[An
         return value
     given: dict[str, Any] = {}
     if isinstance(value, Mapping):
-        given = dict(value)
-        value, alternatives = given.pop("answers", None), given.pop("alternatives", None) or alternatives
+        given = {name: field for name, field in value.items() if field is not None}  # Arrow fills what a row lacks
+        value, alternatives = given.pop("answers", None), given.pop("alternatives", alternatives)
     if unknown := [name for name in given if name not in GOLD_FIELDS]:
         raise UserError(
             f"the gold has the key {unknown[0]!r}; it may have {', '.join(('answers', 'alternatives', *GOLD_FIELDS))}"
         )
-    answers, *others = (normalize_gold(_unboxed(one), gold_rule) for one in (value, *alternatives))
+    answers, *others = (normalize_gold(_unboxed(one, gold_rule), gold_rule) for one in (value, *alternatives))
     return Gold(answers, alternatives=tuple(dict.fromkeys(one for one in others if one != answers)), **given)
 
 
-def _unboxed(value: Any) -> Any:
+def _unboxed(value: Any, gold_rule: str) -> Any:
     """Return an answer without what only its container adds: the solution around a box, the array around a list."""
     if not isinstance(value, str):
         return value.tolist() if hasattr(value, "tolist") else value
+    if gold_rule != "gsm8k" and value.strip().rfind("####") > 0:
+        raise UserError(
+            f"the gold {value!r:.60} is a solution; use gold_rule='gsm8k', which reads what follows its '####'"
+        )
     if r"\boxed" not in value:
         return value
     if (answer := boxed_content(value)) is None:

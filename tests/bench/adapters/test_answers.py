@@ -33,7 +33,9 @@ def test_an_answer_is_read_in_whatever_shape_it_comes(value: Any, gold: Gold) ->
     assert gold_from(value) == gold
 
 
-@pytest.mark.parametrize("value", [None, math.nan, "", "nan", [], {"answer": "1"}, {"answers": None}, r"so \boxed{1"])
+@pytest.mark.parametrize(
+    "value", [None, math.nan, "", "nan", [], {"answer": "1"}, {"answers": None}, r"so \boxed{1", "7 #### 7"]
+)
 def test_what_is_no_gold_is_refused(value: Any) -> None:
     with pytest.raises(UserError):
         gold_from(value)
@@ -42,6 +44,8 @@ def test_what_is_no_gold_is_refused(value: Any) -> None:
 def test_an_array_is_a_list() -> None:
     numpy = pytest.importorskip("numpy")
     assert gold_from(numpy.array(["1", "2"])) == Gold(("1", "2"))
+    row = {"answers": "1", "alternatives": numpy.array(["2", "3"]), "unit": None, "kind": None}
+    assert gold_from(row) == Gold(("1",), alternatives=(("2",), ("3",)))
 
 
 def test_verl_gets_numbers_and_its_options_reach_the_grader() -> None:
