@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import pytest
+from own_environment import blocks
 
 from tbrm_bench.adapters import answers, lm_eval, trl, verl
 from tbrm_bench.adapters.answers import Marking, gold_from, score_of
@@ -39,6 +40,14 @@ def test_an_answer_is_read_in_whatever_shape_it_comes(value: Any, gold: Gold) ->
 def test_what_is_no_gold_is_refused(value: Any) -> None:
     with pytest.raises(UserError):
         gold_from(value)
+
+
+def test_the_page_s_example_is_right() -> None:
+    (block,) = blocks("grading-elsewhere.md", "Anything else", "python")
+    *lines, claim = block.strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    assert eval(claim, names) is True
 
 
 def test_an_array_is_a_list() -> None:
