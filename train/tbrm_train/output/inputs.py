@@ -20,10 +20,9 @@ from typing import Any
 from tbrm_bench.errors import RunFailed, UserError
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GRADER
-from tbrm_bench.grading.grader_names import changed_policy
 from tbrm_bench.prompts.render import prompts_hash
 from tbrm_bench.provenance import config_fingerprint, digest, versions
-from tbrm_bench.records import DEFAULT_POLICY, GradingPolicy, Sampling
+from tbrm_bench.records import Sampling
 from tbrm_bench.run.plan import Plan
 from tbrm_bench.store import diff_locks
 from tbrm_bench.tasks.problems import golds_hash, rows_hash
@@ -51,7 +50,6 @@ def make_inputs(
     prompts: PromptSet,
     sampling: Sampling,
     strict_boxed: bool,
-    policy: GradingPolicy = DEFAULT_POLICY,
     evaluation: Plan | None,
     reads_weights: bool = True,
 ) -> Inputs:
@@ -72,7 +70,6 @@ def make_inputs(
             "stop_token_ids": list(sampling.stop_token_ids),
             "stop_strings": list(sampling.stop),
             "strict_boxed": strict_boxed,
-            **({"policy": changed} if (changed := changed_policy(policy)) else {}),
         },
         "evaluation": _task_facts(evaluation) if evaluation else {},
     }

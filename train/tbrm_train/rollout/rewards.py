@@ -18,7 +18,7 @@ from typing import Self
 
 from tbrm_bench.errors import RunFailed
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.records import DEFAULT_POLICY, Gold, Grade, GradingPolicy, ProblemKey, Sample, Status
+from tbrm_bench.records import Gold, Grade, ProblemKey, Sample, Status
 from tbrm_train.recipes.rl_recipe import Rewards
 
 UNDECIDED = (Status.TIMEOUT, Status.ERROR)
@@ -41,12 +41,10 @@ class Rewarded:
 class Rewarder:
     """Grades batches of samples; a context manager that kills its workers at the end."""
 
-    def __init__(self, settings: Rewards, *, strict_boxed: bool, policy: GradingPolicy = DEFAULT_POLICY) -> None:
+    def __init__(self, settings: Rewards, *, strict_boxed: bool) -> None:
         """Store the settings; nothing is graded yet."""
         self.settings = settings
-        self._pool = GraderPool(
-            settings.workers, time_limit_s=settings.time_limit_s, strict_boxed=strict_boxed, policy=policy
-        )
+        self._pool = GraderPool(settings.workers, time_limit_s=settings.time_limit_s, strict_boxed=strict_boxed)
 
     def grade(self, samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) -> list[Rewarded]:
         """Return one verdict per sample, in the order of the samples."""

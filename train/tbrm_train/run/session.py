@@ -59,7 +59,6 @@ class Given:
             prompts=self.prompts,
             sampling=self.sampling,
             strict_boxed=self.protocol.strict_boxed,
-            policy=self.protocol.policy,
             evaluation=self.evaluation,
             reads_weights=reads_weights,
         )
@@ -134,9 +133,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
         rewarder: Rewarder | GymRewarder = (
             stack.enter_context(GymRewarder(recipe))
             if gym_datasets(recipe.prompts.source)
-            else stack.enter_context(
-                Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed, policy=protocol.policy)
-            )
+            else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
         )
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
         yield Session(
