@@ -4,6 +4,7 @@ Everything that imports a heavy or a broken package happens in a process of its 
 diagnosis itself never dies and never hangs. Whether a token is set is reported, never its value.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from tbrm_bench.engines import ENGINES, engine_class, engine_packages
-from tbrm_bench.errors import UserError, install_line
+from tbrm_bench.errors import BENCH_EXTRA, BENCH_MODULES, UserError, install_line
 from tbrm_bench.hub import hub_status
 from tbrm_bench.provenance import hardware, versions
 from tbrm_bench.resources import builtin_model_dir, data_dir
@@ -37,7 +38,7 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """Look at everything and return what was found, most basic first."""
-    return [*_machine(), *_data(), *_engines(), *_folders(), *_hub()]
+    return [*_machine(), _bench(), *_data(), *_engines(), *_folders(), *_hub()]
 
 
 def _machine() -> list[Finding]:
@@ -48,6 +49,18 @@ def _machine() -> list[Finding]:
         f"{name} {version}" for name, version in versions(engine_packages()).items() if name != "python"
     )
     return [Finding("python", "ok", python), Finding("machine", "ok", detail), Finding("packages", "ok", packages)]
+
+
+def _absent() -> list[str]:
+    return [name for name in BENCH_MODULES if importlib.util.find_spec(name) is None]
+
+
+def _bench() -> Finding:
+    if absent := _absent():
+        return Finding(
+            "runs", "missing", f"{install_line(BENCH_EXTRA)} (no {', '.join(absent)}); grading works without"
+        )
+    return Finding("runs", "ok", "rows, statistics, the Hub, merging")
 
 
 def _data() -> list[Finding]:
@@ -137,6 +150,8 @@ def _folder(subject: str, folder: Path) -> Finding:
 
 
 def _hub() -> list[Finding]:
+    if "huggingface_hub" in _absent():
+        return [Finding("Hub", "missing", install_line(BENCH_EXTRA))]
     status = hub_status()
     token = "a token is set" if status.has_token else "no token"
     if status.offline:

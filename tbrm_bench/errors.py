@@ -53,6 +53,17 @@ class MissingExtra(MissingPrerequisite):
         super().__init__(f"{package} is not installed; run: {install_line(extra)}")
 
 
+# What the extra `bench` brings, as it is imported: the grader alone needs none of it.
+BENCH_EXTRA = "bench"
+BENCH_MODULES = ("numpy", "scipy", "huggingface_hub", "datasets", "jinja2", "pyarrow", "yaml", "isal")
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """Return what to install for an import that failed in a light installation; None if it is no extra's."""
+    package = (error.name or "").partition(".")[0]
+    return MissingExtra(package, BENCH_EXTRA) if package in BENCH_MODULES else None
+
+
 def install_line(extra: str) -> str:
     """Return the command that installs an extra: that of the clone which is running, else that of the package."""
     is_clone = (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file()

@@ -10,12 +10,13 @@ All are frozen; none knows how to do anything. Example of a problem:
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 # Of a sample that is one: an aborted or failed request is none. "repetition": the engine cut a loop short.
 FinishReason = Literal["stop", "length", "repetition"]
+LATER_FIELDS = ("scorer", "alternatives")  # of a Gold: stored, and hashed, only where they say something
 AnswerKind = Literal["auto", "integer", "number", "expression", "tuple", "interval", "text"]
 
 
@@ -35,13 +36,29 @@ class SampleKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class GradingPolicy:
+    """What counts as equal where mathematicians differ; docs/grading.md has an example of each."""
+
+    missing_unit: bool = True  # 12 for 12 cm, and 12 cm for 12: the question names the unit
+    missing_percent: bool = True  # 15 for 15 %, and 15 % for 15
+    missing_base: bool = True  # 52 for 52_8
+    vector_as_tuple: bool = False  # a column for (1, 2, 3)
+    dotted_thousands: bool = False  # 1.234.567 for 1234567
+
+
+DEFAULT_POLICY = GradingPolicy()
+
+
+@dataclass(frozen=True, slots=True)
 class Gold:
     """The right answer, normalised so that the grader can read it.
 
     `answers` holds every value that a right answer must give, in any order: one for most problems, several for a
-    problem with several solutions. Tolerances are 0 for an exact match; a prediction p matches a value g when
-    |p - g| <= max(abs_tolerance, rel_tolerance * |g|). Where `scorer` is set, the problem's own scorer judges and
-    nothing else here counts: it is the JSON of what that needs to make the problem again (see `grading.scored`).
+    problem with several solutions. Each of `alternatives` is such a list too, and an answer that gives all of any one
+    of them is right as well: another closed form, another name of the thing. Tolerances are 0 for an exact match; a
+    prediction p matches a value g when |p - g| <= max(abs_tolerance, rel_tolerance * |g|). Where `scorer` is set, the
+    problem's own scorer judges and nothing else here counts: it is the JSON of what that needs to make the problem
+    again (see `grading.scored`).
     """
 
     answers: tuple[str, ...]
@@ -50,10 +67,16 @@ class Gold:
     rel_tolerance: float = 0.0
     unit: str = ""
     scorer: str = ""
+    alternatives: tuple[tuple[str, ...], ...] = ()
 
     def values(self) -> dict[str, Any]:
-        """Return the fields as they are stored: no `scorer` where there is none, as before scorers existed."""
-        return {name: value for name, value in asdict(self).items() if name != "scorer" or value}
+        """Return the fields as they are stored: without `scorer` and `alternatives` where there are none, as of old."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER_FIELDS or value}
+
+    def each(self) -> "tuple[Gold, ...]":
+        """Return the golds without alternatives of which any one is enough."""
+        lists = (self.answers, *self.alternatives)
+        return tuple(replace(self, answers=answers, alternatives=()) for answers in lists)
 
 
 @dataclass(frozen=True, slots=True)

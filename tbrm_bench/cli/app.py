@@ -19,7 +19,7 @@ from tbrm_bench.cli import eval as evaluate
 from tbrm_bench.cli.add_on import add_on
 from tbrm_bench.cli.talk import print_data, say, show_help
 from tbrm_bench.disk import user_error
-from tbrm_bench.errors import ExitCode, UserError
+from tbrm_bench.errors import ExitCode, UserError, missing_extra
 
 app = typer.Typer(
     name="tbench",
@@ -86,6 +86,12 @@ def main() -> None:
         message = _message(error) if isinstance(error, TyperException) else str(error)
         say(f"error: {' '.join(message.split())}")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:  # a light installation: every command but `grade --jsonl` needs an extra
+        needed = missing_extra(error)
+        if needed is None or "--debug" in sys.argv:
+            raise
+        say(f"error: {needed}")
+        sys.exit(needed.exit_code)
     except OSError as error:  # the last net: no path or disk ends a command with a traceback
         if "--debug" in sys.argv:
             raise

@@ -5,5 +5,16 @@ from tbrm_bench.grading.grader import GRADER, grade
 from tbrm_bench.grading.many import grade_many
 from tbrm_bench.grading.normalize import normalize_gold
 from tbrm_bench.grading.workers.pool import GraderPool
+from tbrm_bench.records import Gold, GradingPolicy
 
-__all__ = ["GRADER", "Explanation", "GraderPool", "explain", "grade", "grade_many", "normalize_gold"]
+__all__ = [
+    "GRADER",
+    "Explanation",
+    "Gold",
+    "GraderPool",
+    "GradingPolicy",
+    "explain",
+    "grade",
+    "grade_many",
+    "normalize_gold",
+]

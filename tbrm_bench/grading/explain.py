@@ -8,15 +8,17 @@ compared   rational, by the fast rules: equal
 
 from dataclasses import dataclass
 
-from tbrm_bench.grading.equal.equivalence import Undecided, decide_fast
+from tbrm_bench.grading.equal.decide import decide
+from tbrm_bench.grading.equal.equivalence import Undecided
 from tbrm_bench.grading.find.extract import Extraction, extract
 from tbrm_bench.grading.grader import grade
+from tbrm_bench.grading.grader_names import options
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.read.latex import clean
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.readable import readable
 from tbrm_bench.grading.workers.scored import plain
-from tbrm_bench.records import FinishReason, Gold, Grade, Status
+from tbrm_bench.records import DEFAULT_POLICY, FinishReason, Gold, Grade, GradingPolicy, Status
 
 MAX_FORM_CHARS = 500
 MAX_SHOWN_CHARS = 200
@@ -51,25 +53,32 @@ class Explanation:
 
 
 def explain(
-    prediction: str, gold: Gold | str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False
+    prediction: str,
+    gold: Gold | str,
+    *,
+    finish_reason: FinishReason = "stop",
+    strict_boxed: bool = False,
+    policy: GradingPolicy = DEFAULT_POLICY,
 ) -> Explanation:
     """Grade one completion as `grade` does, and report what was found, how both sides were read and what decided."""
     gold = Gold((gold,)) if isinstance(gold, str) else gold
     found = extract(prediction, finish_reason=finish_reason, strict_boxed=strict_boxed)
-    return explain_grade(grade(prediction, gold, finish_reason=finish_reason, strict_boxed=strict_boxed), found, gold)
+    verdict = grade(prediction, gold, finish_reason=finish_reason, strict_boxed=strict_boxed, policy=policy)
+    return explain_grade(verdict, found, gold, policy)
 
 
-def explain_grade(verdict: Grade, found: Extraction, gold: Gold) -> Explanation:
+def explain_grade(verdict: Grade, found: Extraction, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> Explanation:
     """Explain a verdict that is already known."""
     answer_form = form_of(found.answer or "")
-    gold_form = ", ".join(form_of(answer) for answer in gold.answers)
+    gold_form = form_of_gold(gold)
     if gold.scorer:
         answer_form, gold_form = _short(plain(found.answer or "")), _short(" and ".join(gold.answers))
     steps = (
         f"found     {_found(found)}",
         *((f"answer    {_read(answer_form)}",) if found.answer is not None else ()),
-        f"gold      {_short(' and '.join(gold.answers))}, {_read(gold_form)}{_extras(gold)}",
-        *((f"compared  {_compared(verdict, found.answer, gold)}",) if found.answer is not None else ()),
+        f"gold      {_short(text_of_gold(gold))}, {_read(gold_form)}{_extras(gold)}",
+        *((f"policy    {', '.join(changed)}",) if (changed := options(strict_boxed=False, policy=policy)) else ()),
+        *((f"compared  {_compared(verdict, found.answer, gold, policy)}",) if found.answer is not None else ()),
         f"verdict   {verdict.status}",
     )
     return Explanation(verdict, found.source, answer_form, gold_form, steps)
@@ -79,6 +88,16 @@ def form_of(answer: str) -> str:
     """Return how an answer is read, in plain text; "" if it cannot be read."""
     trees = readings(clean(answer)) if answer and len(answer) <= MAX_ANSWER_CHARS else []
     return _short(" or ".join(readable(tree) for tree in trees), MAX_FORM_CHARS)
+
+
+def form_of_gold(gold: Gold) -> str:
+    """Return how a gold is read: what is wanted together joined by commas, alternatives by "; or "."""
+    return "; or ".join(", ".join(map(form_of, one.answers)) for one in gold.each())
+
+
+def text_of_gold(gold: Gold) -> str:
+    """Return a gold as it is given, for a person."""
+    return "; or ".join(" and ".join(one.answers) for one in gold.each())
 
 
 def _found(found: Extraction) -> str:
@@ -100,10 +119,10 @@ def _extras(gold: Gold) -> str:
     return "".join(f"; {name} {value}" for name, value in extras.items() if value)
 
 
-def _compared(verdict: Grade, answer: str, gold: Gold) -> str:
+def _compared(verdict: Grade, answer: str, gold: Gold, policy: GradingPolicy) -> str:
     if gold.scorer:
         return f"{verdict.status} by the problem's own scorer, rule '{verdict.rule}'"
-    where = "in a worker" if isinstance(decide_fast(answer, gold), Undecided) else "by the fast rules"
+    where = "in a worker" if isinstance(decide(answer, gold, policy), Undecided) else "by the fast rules"
     outcome = {Status.CORRECT: "equal", Status.WRONG: "not equal"}.get(verdict.status, "undecided")
     return f"{outcome} by the rule '{verdict.rule}', {where}"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tbrm_bench.grading.workers.pool import GraderPool
 from tbrm_bench.grading.workers.promise import Promise
-from tbrm_bench.records import Gold, Grade
+from tbrm_bench.records import DEFAULT_POLICY, Gold, Grade, GradingPolicy
 
 MAX_AHEAD = 1024
 
@@ -23,6 +23,7 @@ def grade_many(
     time_limit_s: float = 5.0,
     memory_limit_mb: int = 1024,
     strict_boxed: bool = False,
+    policy: GradingPolicy = DEFAULT_POLICY,
 ) -> Iterator[Grade]:
     """Yield the verdict on each (prediction, gold), in order; a gold given as a string is one LaTeX answer.
 
@@ -30,7 +31,7 @@ def grade_many(
     process that has threads or a GPU: workers are started with exec, never by a fork of this process. From asyncio,
     `await asyncio.to_thread(list, grade_many(pairs))`.
     """
-    with GraderPool(num_workers, time_limit_s, memory_limit_mb, strict_boxed) as pool:
+    with GraderPool(num_workers, time_limit_s, memory_limit_mb, strict_boxed, policy=policy) as pool:
         open_verdicts: deque[Grade | Promise] = deque()
         for prediction, gold in pairs:
             open_verdicts.append(pool.verdict(prediction, Gold((gold,)) if isinstance(gold, str) else gold))

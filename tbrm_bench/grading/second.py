@@ -1,6 +1,6 @@
 """Other graders, each with its own extraction and its own idea of equality; asked in a worker, never for a score.
 
-    ask({"name": "math-verify", "text": "so \\\\boxed{0.5}", "gold": ["\\\\frac12"]})
+    ask({"name": "math-verify", "text": "so \\\\boxed{0.5}", "gold": [["\\\\frac12"]]})
     -> (True, "value", {"extracted": "0.5", "answer_form": "0.5", "gold_form": "1/2"})
 
 `math-verify` is https://github.com/huggingface/Math-Verify as it comes, its timeouts off: the worker is killed instead.
@@ -31,12 +31,12 @@ def ask(request: Mapping[str, Any]) -> Opinion:
 def _math_verify(request: Mapping[str, Any]) -> Opinion:
     from math_verify import parse, verify
 
-    gold = parse(f"${', '.join(request['gold'])}$", parsing_timeout=None)
+    golds = [parse(f"${', '.join(answers)}$", parsing_timeout=None) for answers in request["gold"]]
     read = parse(request["text"], parsing_timeout=None)
     # It gives what it read twice: as an expression, where there is one, and as the text that it took.
     extracted = next((part for part in reversed(read) if isinstance(part, str)), None)
-    verdict = bool(verify(gold, read, timeout_seconds=None))
-    forms = {"extracted": extracted, "answer_form": _form(read), "gold_form": _form(gold)}
+    verdict = any(verify(gold, read, timeout_seconds=None) for gold in golds)
+    forms = {"extracted": extracted, "answer_form": _form(read), "gold_form": "; or ".join(map(_form, golds))}
     rule = "nothing_read" if not read else "text" if isinstance(read[0], str) else "value"
     return verdict, rule, forms
 
@@ -46,7 +46,7 @@ def _form(parts: list[Any]) -> str:
 
 
 def _exact(request: Mapping[str, Any]) -> Opinion:
-    wanted = ", ".join(request["gold"])
+    wanted = [", ".join(answers) for answers in request["gold"]]
     found = extract(request["text"], finish_reason=request["finish_reason"], strict_boxed=True).answer
-    forms = {"extracted": found, "answer_form": found or "", "gold_form": wanted}
-    return found == wanted, "string", forms
+    forms = {"extracted": found, "answer_form": found or "", "gold_form": "; or ".join(wanted)}
+    return found in wanted, "string", forms

@@ -30,7 +30,14 @@ class Failure(NamedTuple):
 
 
 def surface_forms(gold: Gold) -> list[str]:
-    """Return completions that all give the gold's own answer, no two alike: at least six, or two to a scorer."""
+    """Return completions that all give the gold's own answer, no two alike: at least six, or two to a scorer.
+
+    A gold with alternatives has those of each.
+    """
+    return list(dict.fromkeys(form for one in gold.each() for form in _forms(one)))
+
+
+def _forms(gold: Gold) -> list[str]:
     answer = ", ".join(gold.answers)
     if gold.scorer:
         return [rf"\boxed{{{answer}}}", rf"So $\boxed{{ {answer} }}$."] if gold.answers else []

@@ -10,7 +10,7 @@ Example: ["1/2", "0.5", "50\\\\%", "x = \\\\frac12", "2"] has the classes [0, 0,
 
 from collections.abc import Callable, Sequence
 
-from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.equivalence import Answer, Question
 from tbrm_bench.grading.equal.shapes import peel, spread
 from tbrm_bench.grading.equal.structure import Comparer
@@ -22,7 +22,7 @@ from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import NO_UNIT, PERCENT, Unit
 from tbrm_bench.grading.read.words import bare, choice
 
-STRICT = Comparer(GradingPolicy(missing_unit=False, missing_percent=False, missing_base=False), precise=False)
+STRICT = Comparer(GoldPolicy(missing_unit=False, missing_percent=False, missing_base=False), precise=False)
 Ask = Callable[[Question], Answer]
 
 

@@ -26,6 +26,7 @@ from annotated_types import Gt, Le
 from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
 from tbrm_bench.nearest import did_you_mean
+from tbrm_bench.records import DEFAULT_POLICY, GradingPolicy
 from tbrm_bench.resources import data_dir
 from tbrm_bench.tasks.spec import task_names
 
@@ -67,7 +68,7 @@ class Protocol:
     """A protocol. Generation ends at any of `stop_strings`, `stop_tokens` or, if `model_eos`, the model's own EOS.
 
     `long_prompts` says what a prompt is that leaves less room in the model's context than `max_tokens`: an error, or a
-    reason to shorten its own cap to the room that is left.
+    reason to shorten its own cap to the room that is left. `strict_boxed` and `policy` are the grader's.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Protocol:
     chat: ChatFormat | None = None
     raw: RawFormat | None = None
     task_sampling: Mapping[str, TaskSampling] = field(default_factory=dict)
+    policy: GradingPolicy = DEFAULT_POLICY
 
     @property
     def template(self) -> Literal["chat", "raw"]:

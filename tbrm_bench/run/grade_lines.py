@@ -18,6 +18,7 @@ from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, NamedTuple, get_args
 
+from tbrm_bench.config import from_table
 from tbrm_bench.errors import UserError
 from tbrm_bench.grading import GraderPool
 from tbrm_bench.grading.explain import explain_grade
@@ -25,9 +26,9 @@ from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.many import MAX_AHEAD, grade_in, is_done
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.missing import present, spells_missing
-from tbrm_bench.records import AnswerKind, FinishReason, Gold, Grade, Status
+from tbrm_bench.records import DEFAULT_POLICY, AnswerKind, FinishReason, Gold, Grade, GradingPolicy, Status
 from tbrm_bench.run.finish_reasons import finish_reason_of
-from tbrm_bench.tasks.golds import gold_of
+from tbrm_bench.tasks.golds import distinct, gold_of
 from tbrm_bench.tasks.spec import TaskSpec, load_task, task_names
 
 MAX_LINE_BYTES = 4 << 20
@@ -51,6 +52,7 @@ class AnswerLine(NamedTuple):
     prediction: str
     gold: Gold
     finish_reason: FinishReason
+    policy: GradingPolicy
 
 
 class Reply(NamedTuple):
@@ -130,7 +132,7 @@ class _Conversation:
             fields["error"] = f"line {self.num_lines}: {error}"
             self.turns.append(_Turn(fields, Grade(Status.ERROR, None, "unreadable_line")))
             return
-        verdict = self.pool.verdict(*question)
+        verdict = self.pool.verdict(*question[:3], policy=question.policy)
         if isinstance(verdict, Promise):
             verdict.when_kept(self.events.put)
         self.turns.append(_Turn(fields, verdict, question if self.explain else None))
@@ -157,9 +159,9 @@ class _Conversation:
         return Reply(json.dumps(known | answer | ({"error": error} if error else {})), is_answer=error is None)
 
     def _reasons(self, question: AnswerLine, grade: Grade) -> dict[str, Any]:
-        text, gold, finish_reason = question
+        text, gold, finish_reason, policy = question
         found = extract(text, finish_reason=finish_reason, strict_boxed=self.pool.strict_boxed)
-        told = explain_grade(grade, found, gold)
+        told = explain_grade(grade, found, gold, policy)
         return {
             "source": told.source,
             "answer_form": told.answer_form,
@@ -216,7 +218,16 @@ def read_question(values: Mapping[str, Any]) -> AnswerLine:
     prediction = values["prediction"]
     if not isinstance(prediction, str):
         raise UserError(f"the prediction is {prediction!r}, not a string or a number"[:200])
-    return AnswerLine(prediction, _gold(values), finish_reason_of(values))
+    return AnswerLine(prediction, _gold(values), finish_reason_of(values), _policy(values))
+
+
+def _policy(values: Mapping[str, Any]) -> GradingPolicy:
+    table = values.get("policy")
+    if table is None:
+        return DEFAULT_POLICY
+    if not isinstance(table, dict):
+        raise UserError(f"the policy is {table!r}, not an object of switches"[:200])
+    return from_table(table, GradingPolicy, place="policy")
 
 
 def _constant(text: str) -> "_Number | None":
@@ -239,7 +250,22 @@ def _echo(value: Any) -> Any:
 
 
 def _gold(values: Mapping[str, Any]) -> Gold:
-    raw = present(values["gold"])
+    raw, others = present(values["gold"]), present(values.get("alternatives"))
+    alternatives = others if isinstance(others, list) else [] if others is None else [others]
+    for one in (raw, *map(present, alternatives)):
+        _check_gold(one)
+    kind, name = values.get("kind"), values.get("task")
+    spec = _task(name) if isinstance(name, str) else None
+    if spec is not None and spec.gold_rule:
+        return gold_of(spec, raw, alternatives=alternatives)
+    answers, *rest = (tuple(one) if isinstance(one, list) else (one,) for one in map(present, [raw, *alternatives]))
+    # Kinds are others' words; those that are not ours say nothing that the gold itself does not show.
+    known: Any = kind if isinstance(kind, str) and kind in KINDS else "auto"
+    return Gold(answers, kind=known, alternatives=distinct(answers, rest))
+
+
+def _check_gold(raw: Any) -> None:
+    """Raise UserError for a gold, or an alternative, that no answer should be compared with."""
     answers: Sequence[Any] = raw if isinstance(raw, list) else [raw]
     if not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"the gold is {raw!r}, not a string, a number or a list of them"[:200])
@@ -251,12 +277,6 @@ def _gold(values: Mapping[str, Any]) -> Gold:
         raise UserError(
             f"the gold is {raw!r}, as a missing value is written; if it is meant, put it into \\text{{}}"[:200]
         )
-    kind, name = values.get("kind"), values.get("task")
-    spec = _task(name) if isinstance(name, str) else None
-    if spec is not None and spec.gold_rule:
-        return gold_of(spec, raw)
-    # Kinds are others' words; those that are not ours say nothing that the gold itself does not show.
-    return Gold(tuple(answers), kind=kind if isinstance(kind, str) and kind in KINDS else "auto")  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from pathlib import Path
 from tbrm_bench.engines.finite import withhold_repeats
 from tbrm_bench.files import write_text
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.grading.grader_names import grader_name, is_strict_boxed
+from tbrm_bench.grading.grader_names import grader_name, is_strict_boxed, policy_of, stored_name
 from tbrm_bench.grading.workers.scored import require_gym
 from tbrm_bench.records import Grade, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.run.plan import Plan
@@ -71,13 +71,13 @@ def run(plan: Plan, observer: Callable[[Progress], None]) -> RunResult:
     Raises UserError when the directory belongs to another run or another process, RunFailed when a disk is full; what
     is stored by then stays, and the same call resumes from there.
     """
-    strict = plan.protocol.strict_boxed
+    strict, policy = plan.protocol.strict_boxed, plan.protocol.policy
     with RunStore.open_writer(plan.run_dir, lock=plan.lock, about=plan.about) as store:
         for task in plan.tasks:
             store.put_problems(task.problems, {task.name: task.num_samples})
         progress = _progress(store, observer)
-        with GraderPool(num_workers=plan.grader_workers, strict_boxed=strict) as pool:
-            grading = Grading(store, pool, grader_name(strict_boxed=strict), progress)
+        with GraderPool(num_workers=plan.grader_workers, strict_boxed=strict, policy=policy) as pool:
+            grading = Grading(store, pool, grader_name(strict_boxed=strict, policy=policy), progress)
             store.start_pass(grading.grader, protocol=plan.protocol.name)
             grading.catch_up()
             if progress.num_done < progress.num_total:
@@ -170,18 +170,19 @@ class Change:
 def regrade(run_dir: Path, *, num_workers: int = 1) -> tuple[RunResult, list[Change]]:
     """Grade every stored sample again, without the model; return the new scores and the verdicts that changed.
 
-    It takes answers from boxes only if the grader used last did. Verdicts of another version of the grader stay in the
-    store beside the new ones; those of the same version are replaced. Changes are reported against this version's
-    verdicts, else against those of the grader used last.
+    It takes answers from boxes only if the grader used last did, and keeps its policy. Verdicts of another version of
+    the grader stay in the store beside the new ones; those of the same version are replaced. Changes are reported
+    against this version's verdicts, else against those of the grader used last.
     """
     with RunStore.open_grader(run_dir) as store:
         last = store.last_grader()
-        strict = is_strict_boxed(last) if last else bool(store.about["strict_boxed"])
-        grader = grader_name(strict_boxed=strict)
+        asked = last or stored_name(store.about)
+        strict, policy = is_strict_boxed(asked), policy_of(asked)
+        grader = grader_name(strict_boxed=strict, policy=policy)
         store.start_pass(grader)
         before = dict(store.grades(grader if last is None or grader in store.graders() else last))
         progress = Progress(num_total=store.count_samples(), num_done=0, num_resumed=0)
-        with GraderPool(num_workers=num_workers, strict_boxed=strict) as pool:
+        with GraderPool(num_workers=num_workers, strict_boxed=strict, policy=policy) as pool:
             grading = Grading(store, pool, grader, progress)
             changes: list[Change] = []
             for sample in store.samples():

@@ -16,6 +16,7 @@ from tbrm_bench.engines.base import Engine, EngineConfig, installed_build
 from tbrm_bench.engines.positions import EnginePerTask, position_limit, regime
 from tbrm_bench.errors import UserError
 from tbrm_bench.fingerprints import code_fingerprint, tokenizer_fingerprint
+from tbrm_bench.grading.grader_names import changed_policy, options, stored_options
 from tbrm_bench.models.door import open_model
 from tbrm_bench.models.resolve import Model
 from tbrm_bench.prompts.protocol import Protocol, load_protocol
@@ -203,6 +204,7 @@ def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, 
         "commit": model.commit,
         "protocol": protocol.name,
         "strict_boxed": protocol.strict_boxed,
+        **({"policy": changed} if (changed := changed_policy(protocol.policy)) else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(engine_packages()),
@@ -213,12 +215,13 @@ def _about(model: Model, protocol: Protocol, options: EvalOptions) -> dict[str, 
 def _default_run_dir(model: Model, protocol: Protocol, lock: Mapping[str, Any]) -> Path:
     """Name the run after its lock and grader, so that the same command resumes it and another one never meets it."""
     label = "".join(c if c.isalnum() or c in ".-_" else "-" for c in model.name.rsplit("/", 1)[-1]).strip("-.")
-    own = {**lock, "grader": "strict_boxed"} if protocol.strict_boxed else lock
+    asked = options(strict_boxed=protocol.strict_boxed, policy=protocol.policy)
+    own = {**lock, "grader": "+".join(asked)} if asked else lock
     run_dir, older = (
         Path("runs") / f"{label or 'model'}-{protocol.name}-{digest(decides)[:8]}"
         for decides in (own, as_version_1(lock))
     )
     if run_dir.exists() or (started := started_under(older)) is None:
         return run_dir
-    is_same = started.lock == as_version_1(lock) and bool(started.about.get("strict_boxed")) == protocol.strict_boxed
+    is_same = started.lock == as_version_1(lock) and stored_options(started.about) == asked
     return older if is_same else run_dir

@@ -18,7 +18,7 @@ from typing import Any
 from tbrm_bench.errors import UserError
 from tbrm_bench.files import read_text
 from tbrm_bench.grading import GraderPool
-from tbrm_bench.grading.grader_names import grader_name
+from tbrm_bench.grading.grader_names import stored_name
 from tbrm_bench.records import RunResult, TaskScore
 from tbrm_bench.run.result_json import proof_of, result_from_json, result_to_json
 from tbrm_bench.run.score import described, score_run, stored_evidence
@@ -108,7 +108,7 @@ def _computed(store: RunStore) -> RunResult:
 
 
 def _grader(store: RunStore) -> str:
-    return store.last_grader() or grader_name(strict_boxed=bool(store.about.get("strict_boxed")))
+    return store.last_grader() or stored_name(store.about)
 
 
 def _is_proved(result: RunResult, store: RunStore) -> bool:

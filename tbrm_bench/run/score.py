@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tbrm_bench.grading.grader_names import is_strict_boxed
+from tbrm_bench.grading.grader_names import changed_policy, is_strict_boxed, policy_of
 from tbrm_bench.grading.verdicts import counted_as
 from tbrm_bench.metrics.intervals import (
     clustered_standard_error,
@@ -122,7 +122,9 @@ def _clusters(store: RunStore, task: str) -> dict[str, str]:
 def described(store: RunStore, grader: str) -> dict[str, Any]:
     """Return what describes the run, as it was graded last."""
     about = dict(store.about)
-    return about | {"strict_boxed": is_strict_boxed(grader)} if "strict_boxed" in about else about
+    about = about | {"strict_boxed": is_strict_boxed(grader)} if "strict_boxed" in about else about
+    policy = changed_policy(policy_of(grader))
+    return about | {"policy": policy} if policy or "policy" in about else about
 
 
 def score_task(

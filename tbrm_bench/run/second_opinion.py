@@ -21,8 +21,8 @@ from tbrm_bench.errors import UserError
 from tbrm_bench.files import whole_file
 from tbrm_bench.grading import explain
 from tbrm_bench.grading.equal.equivalence import Answer, Question
-from tbrm_bench.grading.explain import form_of
-from tbrm_bench.grading.grader_names import is_strict_boxed
+from tbrm_bench.grading.explain import form_of, form_of_gold
+from tbrm_bench.grading.grader_names import is_strict_boxed, policy_of, stored_name
 from tbrm_bench.grading.second import GRADERS, name_and_version
 from tbrm_bench.grading.verdicts import grade_of
 from tbrm_bench.grading.workers.queue import Workers
@@ -143,7 +143,8 @@ def _judged(
     ahead: deque[tuple[Sample, Gold, Future[Answer]]] = deque()
     for sample in store.samples():
         gold, answer = golds[sample.key[:2]], Future[Answer]()
-        facts = {"text": sample.text, "gold": list(gold.answers), "finish_reason": sample.finish_reason}
+        wanted = [one.answers for one in gold.each()]  # any one of these lists
+        facts = {"text": sample.text, "gold": wanted, "finish_reason": sample.finish_reason}
         question = Question({"op": "second", "name": second, **facts}, symbolic=second == "math-verify")
         workers.submit(question, answer.set_result)
         ahead.append((sample, gold, answer))
@@ -169,15 +170,20 @@ def _is_verdict(grade: Grade) -> bool:
 def _row(sample: Sample, gold: Gold, ours: Grade, second: Grade, answer: Answer) -> dict[str, Any]:
     forms = {
         "answer_form": form_of(ours.extracted or ""),
-        "gold_form": ", ".join(form_of(one) for one in gold.answers),
+        "gold_form": form_of_gold(gold),
     }
     return {
         **sample.key._asdict(),
-        "gold": list(gold.answers),
+        **_golds(gold),
         "ours": asdict(ours) | forms,
         "second": asdict(second) | dict(answer.detail or {"answer_form": "", "gold_form": ""}),
         "tail": sample.text[-TAIL_CHARS:],
     }
+
+
+def _golds(gold: Gold) -> dict[str, Any]:
+    alternatives = {"alternatives": list(map(list, gold.alternatives))} if gold.alternatives else {}
+    return {"gold": list(gold.answers)} | alternatives
 
 
 def parse_key(where: str) -> SampleKey:
@@ -195,16 +201,22 @@ def explain_stored(run_dir: Path, key: SampleKey) -> dict[str, Any]:
         sample = next(store.samples_where("task = ? AND problem_id = ? AND sample_index = ?", key), None)
         gold = next((problem.gold for problem in store.problems(key.task) if problem.key == key[:2]), None)
         last = store.last_grader()
-        strict = is_strict_boxed(last) if last else bool(store.about.get("strict_boxed"))
+        grader = last or stored_name(store.about)
         graders = {name: dict(store.grades(name)).get(key) for name in store.graders()}
         tasks = store.tasks()
     if sample is None or gold is None:
         hint = f"; it has the tasks {', '.join(tasks)}" if key.task not in tasks else ""
         raise UserError(f"{run_dir} holds no sample {'/'.join(map(str, key))}{hint}")
-    found = explain(sample.text, gold, finish_reason=sample.finish_reason, strict_boxed=strict)
+    found = explain(
+        sample.text,
+        gold,
+        finish_reason=sample.finish_reason,
+        strict_boxed=is_strict_boxed(grader),
+        policy=policy_of(grader),
+    )
     return {
         **key._asdict(),
-        "gold": list(gold.answers),
+        **_golds(gold),
         **asdict(found.grade),
         "source": found.source,
         "answer_form": found.answer_form,

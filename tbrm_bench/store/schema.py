@@ -206,7 +206,8 @@ def to_problem(task: str, problem_id: str, question: str, gold: str, cluster: st
 def to_gold(text: str) -> Gold:
     """Read a gold as `problem_row` wrote it."""
     values = json.loads(text)
-    return Gold(**{**values, "answers": tuple(values["answers"])})
+    alternatives = tuple(map(tuple, values.get("alternatives", ())))
+    return Gold(**{**values, "answers": tuple(values["answers"]), "alternatives": alternatives})
 
 
 def sample_row(sample: Sample) -> tuple[Any, ...]:

@@ -16,7 +16,15 @@ from typing import Any
 
 from tbrm_bench.errors import UserError
 from tbrm_bench.records import Gold, Problem, ProblemKey
-from tbrm_bench.tasks.golds import corrected, difference, gold_digest, gold_of, own_rows, raw_gold
+from tbrm_bench.tasks.golds import (
+    corrected,
+    difference,
+    gold_digest,
+    gold_of,
+    own_rows,
+    raw_alternatives,
+    raw_gold,
+)
 from tbrm_bench.tasks.rows import Row, either, read_rows, row_at
 from tbrm_bench.tasks.spec import ClusterRule, Columns, TaskSpec
 
@@ -38,7 +46,8 @@ def load_problems(spec: TaskSpec, *, data_dir: Path | None = None) -> list[Probl
         problem, raw = _problem(spec, row, problem_id)
         problems.append(problem)
         if problem_id in digests:
-            differing.append(difference(spec, row, problem_id, raw, digests[problem_id]))
+            others = raw_alternatives(_columns(spec), row)
+            differing.append(difference(spec, row, problem_id, raw, digests[problem_id], others))
     # What is wrong with one row is reported before what is wrong with all of them.
     _check_ids(spec, rows, ids, digests)
     _refuse_others(spec, [text for text in differing if text])
@@ -66,7 +75,9 @@ def digest_lines(spec: TaskSpec, data_dir: Path | None = None) -> list[str]:
     ids = _row_ids(spec, rows, ())
     _check_ids(spec, rows, ids, {})
     golds = [_problem(spec, row, problem_id)[1] for row, problem_id in zip(rows, ids, strict=True)]
-    return [f"{name} {gold_digest(spec.name, name, gold)}" for name, gold in zip(ids, golds, strict=True)]
+    others = [raw_alternatives(spec.columns, row) for row in rows]
+    facts = zip(ids, golds, others, strict=True)
+    return [f"{name} {gold_digest(spec.name, name, gold, more)}" for name, gold, more in facts]
 
 
 def assign_clusters(problems: Sequence[Problem], rule: ClusterRule) -> list[Problem]:
@@ -205,7 +216,8 @@ def _gold(spec: TaskSpec, row: Row, problem_id: str, raw: Any) -> Gold:
     columns = _columns(spec)
     tolerance, unit = row.get(columns.abs_tolerance, "tolerance"), row.text(columns.unit, "unit")
     try:
-        return gold_of(spec, raw, abs_tolerance=_tolerance(tolerance), unit=unit)
+        others = raw_alternatives(columns, row)
+        return gold_of(spec, raw, abs_tolerance=_tolerance(tolerance), unit=unit, alternatives=others)
     except UserError as error:
         raise UserError(f"task {spec.name}: {problem_id} at {row.place}: {error}") from None
 
@@ -225,7 +237,8 @@ def _tolerance(text: Any) -> float | None:
 
 def _gold_fields(gold: Gold) -> list[Any]:
     fields = [list(gold.answers), gold.kind, gold.abs_tolerance, gold.rel_tolerance, gold.unit]
-    return [*fields, gold.scorer] if gold.scorer else fields
+    fields += [gold.scorer] if gold.scorer else []
+    return [*fields, {"alternatives": gold.alternatives}] if gold.alternatives else fields
 
 
 def _hash(items: Iterable[list[Any]]) -> str:

@@ -55,7 +55,8 @@ class Columns:
 
     `question` is needed, and `answer` or else `solution`, whose last box is then the gold. An id that does not start
     with `id_prefix` gets it; where a source has none of the `id` columns, its rows are the task's in the task's order.
-    `context` goes before the question. `abs_tolerance` overrides the task's, row by row.
+    `context` goes before the question. `abs_tolerance` overrides the task's, row by row. `alternatives` holds further
+    golds, a list of which each member is right as well; without `answer` and `solution` its first is the gold.
     """
 
     question: tuple[str, ...]
@@ -66,6 +67,7 @@ class Columns:
     context: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
     abs_tolerance: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +224,8 @@ def check_task(spec: TaskSpec, path: Path) -> TaskSpec:
     """Return the task if its parts fit together, its files named; raises UserError naming the file."""
     if (spec.generator is None) == (spec.columns is None):
         raise UserError(f"{path}: a task has either [generator] or [columns]; give one of them")
-    if spec.columns is not None and not (spec.columns.answer or spec.columns.solution):
-        raise UserError(f"{path}: [columns] names neither answer nor solution; add one")
+    if spec.columns is not None and not (spec.columns.answer or spec.columns.solution or spec.columns.alternatives):
+        raise UserError(f"{path}: [columns] names none of answer, solution and alternatives; add one")
     if spec.columns is not None and not spec.gold_rule:
         raise UserError(f"{path}: a task with rows of its own needs gold_rule; add it")
     if spec.generator is not None:

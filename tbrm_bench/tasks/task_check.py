@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbrm_bench.errors import MissingPrerequisite, UserError
+from tbrm_bench.grading.explain import text_of_gold
 from tbrm_bench.grading.selftest import self_test, surface_forms
 from tbrm_bench.records import Problem
 from tbrm_bench.tasks.problems import example_problem, golds_hash, load_problems, rows_hash, why_repeated
@@ -68,7 +69,7 @@ def check_task(spec: TaskSpec, *, data_dir: Path | None = None) -> TaskCheck:
 
 def _rejected_forms(problem: Problem) -> list[str]:
     return [
-        f"{problem.key.problem_id}: {form!r} is {grade.status} ({grade.rule}) for the gold {', '.join(gold.answers)}"
+        f"{problem.key.problem_id}: {form!r} is {grade.status} ({grade.rule}) for the gold {text_of_gold(gold)}"
         for gold, form, grade in self_test([problem.gold])
     ]
 

@@ -34,7 +34,7 @@ FLOORS = {
         "prompts",
         "engines",
         "models diagnosis",
-        "run",
+        "run adapters",
         "publish report",
         "leaderboard",
         "cli",

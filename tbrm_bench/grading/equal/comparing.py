@@ -7,17 +7,13 @@ from typing import Protocol, Self
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree
 from tbrm_bench.grading.read.units import NO_UNIT, Unit
+from tbrm_bench.records import GradingPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class GradingPolicy:
-    """What counts as equal where mathematicians differ; docs/grading.md has an example of each."""
+class GoldPolicy(GradingPolicy):
+    """The switches of a GradingPolicy, and what one gold adds to them."""
 
-    missing_unit: bool = True  # 12 for 12 cm, and 12 cm for 12: the question names the unit
-    missing_percent: bool = True  # 15 for 15 %, and 15 % for 15
-    missing_base: bool = True  # 52 for 52_8
-    vector_as_tuple: bool = False  # a column for (1, 2, 3)
-    dotted_thousands: bool = False  # 1.234.567 for 1234567
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0
     unit: Unit = NO_UNIT  # of a gold that is stored without it
@@ -32,7 +28,7 @@ class Compares(Protocol):
     """The part of `compare.Comparer` that comparing quantities, relations and approximations calls back."""
 
     @property
-    def policy(self) -> GradingPolicy:
+    def policy(self) -> GoldPolicy:
         """What counts as equal."""
 
     @property

@@ -14,12 +14,13 @@ of 2\\sqrt{3} and \\sqrt{12} a worker decides.
 """
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.membership import by_membership, described_gold
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.structure import Comparer
@@ -34,7 +35,7 @@ from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, measures, names_a_unit, word_unit
 from tbrm_bench.grading.read.whole import without_dots
-from tbrm_bench.records import Gold
+from tbrm_bench.records import DEFAULT_POLICY, Gold, GradingPolicy
 
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")
@@ -87,13 +88,13 @@ class ReadGold(NamedTuple):
     members: list[str] | None  # of a list in words: Ann and Ben
     digits: str | None  # of a gold in a base that needs letters: 1A7
     trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
-    policy: GradingPolicy
+    policy: GoldPolicy
     described: Described | None  # a set of whole numbers, of a gold that may describe one: odd n
 
 
 @lru_cache(maxsize=16384)
-def read_gold(gold: Gold) -> ReadGold:
-    """Read a gold."""
+def read_gold(gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> ReadGold:
+    """Read a gold; its alternatives are golds of their own (see `decide`)."""
     cleaned = [clean(answer) for answer in gold.answers]
     single = cleaned[0] if len(cleaned) == 1 else None
     trees = [readings(answer) for answer in cleaned]
@@ -113,8 +114,11 @@ def read_gold(gold: Gold) -> ReadGold:
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.meaning(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=GradingPolicy(
-            absolute_tolerance=gold.abs_tolerance, relative_tolerance=gold.rel_tolerance, unit=_gold_unit(gold.unit)
+        policy=GoldPolicy(
+            **dataclasses.asdict(policy),
+            absolute_tolerance=gold.abs_tolerance,
+            relative_tolerance=gold.rel_tolerance,
+            unit=_gold_unit(gold.unit),
         ),
         described=described_gold(gold),
     )
@@ -130,7 +134,7 @@ def unspaced(text: str) -> str:
     return _SPACES.sub("", text)
 
 
-def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
+def decide_fast(answer: str, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> tuple[bool | None, str] | Undecided:
     """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds.
 
     A gold beyond the limits is only compared as text: other answers to it are (None, "gold:too_long").
@@ -140,7 +144,7 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
         return (True, "too_long") if same else (None, "gold:too_long")
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
-    known = read_gold(gold)
+    known = read_gold(gold, policy)
     cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
@@ -160,14 +164,14 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
             verdict, rule = None, f"exception:{type(error).__name__}"
     if verdict is not None:
         return verdict, rule
-    request = {"op": "grade", "answer": answer, "gold": dataclasses.asdict(gold)}
+    request = {"op": "grade", "answer": answer, "gold": gold.values(), "policy": dataclasses.asdict(policy)}
     return Undecided(Question(request, symbolic=rule == "symbolic"))
 
 
 def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     """Answer a question in a worker; (None, rule) when even that cannot tell."""
     gold = gold_in(request)
-    known = read_gold(gold)
+    known = read_gold(gold, GradingPolicy(**request["policy"]))
     verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _side_by_side(request["answer"], gold, known)
@@ -177,7 +181,8 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
 def gold_in(request: Mapping[str, Any]) -> Gold:
     """Return the gold of a question."""
     fields = request["gold"]
-    return Gold(**{**fields, "answers": tuple(fields["answers"])})
+    alternatives = tuple(map(tuple, fields.get("alternatives", ())))
+    return Gold(**{**fields, "answers": tuple(fields["answers"]), "alternatives": alternatives})
 
 
 def _cleaned(answer: str, known: ReadGold) -> str:
@@ -296,6 +301,8 @@ def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
 
 def by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
+    if importlib.util.find_spec("math_verify") is None and read_gold(gold).trees is not None:
+        return False, "no_math_verify"  # an answer left as an integral, where the gold is a value
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     texts = [clean(text) for text in (answer, *gold.answers)]

@@ -10,6 +10,7 @@ from tbrm_bench.grading.equal.equivalence import by_sympy, gold_in, read_gold
 from tbrm_bench.grading.equal.shapes import infinity
 from tbrm_bench.grading.numbers.numeric import Verdict, has_value
 from tbrm_bench.grading.read.tree import Tree, children, walk
+from tbrm_bench.records import Gold
 
 # What an expression is made of, at its head; all other shapes are compared part by part.
 _EXPRESSIONS = frozenset(("n", "c", "s", "+", "*", "/", "-", "^", "root", "f"))
@@ -19,7 +20,14 @@ _PROBE = "7"
 
 def judge_gold(request: Mapping[str, Any]) -> Verdict:
     """Return (True, "gold") for a gold that has values, or (None, rule) by what keeps them from being computed."""
-    gold = gold_in(request)
+    for gold in gold_in(request).each():
+        verdict, rule = _judge_one(gold)
+        if verdict is None:
+            return None, rule
+    return True, "gold"
+
+
+def _judge_one(gold: Gold) -> Verdict:
     known = read_gold(gold)
     if known.trees is None:
         verdict, rule = by_sympy(_PROBE, gold)

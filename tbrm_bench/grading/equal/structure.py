@@ -1,13 +1,13 @@
 """Compare two read answers, shape by shape; the leaves are expressions, which `numeric` compares.
 
 Every comparison returns (verdict, rule): True or False with the rule that decided, or None when the fast arithmetic
-cannot tell and a worker must. What is a matter of taste is a named field of GradingPolicy, with a strict default.
+cannot tell and a worker must. What is a matter of taste is a named field of GoldPolicy, with a strict default.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tbrm_bench.grading.equal.comparing import GradingPolicy
+from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.families import compare_families
 from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
@@ -42,7 +42,7 @@ _SETTLED = ("congruence", "inequality", "cases", "family", "limit")
 class Comparer:
     """Compares under one policy; `precise` in a worker, where nothing is left open that can be computed."""
 
-    policy: GradingPolicy
+    policy: GoldPolicy
     precise: bool
 
     def within(self, half: float) -> "Comparer":

@@ -92,7 +92,7 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
 
 def has_value(tree: Tree) -> Verdict:
     """Return (True, rule) for an expression with values at the points where it is compared, else (None, rule)."""
-    verdict, rule = _meet(tree, tree, _precise(DIGITS[0]), NUM_POINTS)
+    verdict, rule = _meet_precisely(tree, tree, domain_of(tree, tree), real_only=False)
     return verdict if rule != "undefined" else None, rule
 
 

@@ -6,7 +6,8 @@
 
 Extraction and the fast rules run in the calling thread, in time linear in the text; the first answer that they leave
 open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: sending one
-costs as much as deciding.) Verdicts are cached by (gold, answer); the rules do not change while a process lives.
+costs as much as deciding.) Verdicts are cached by (gold, answer, policy); the rules do not change while a process
+lives.
 """
 
 import threading
@@ -16,7 +17,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equal.equivalence import Answer, Question, Undecided, decide_fast
+from tbrm_bench.grading.equal.decide import decide
+from tbrm_bench.grading.equal.equivalence import Answer, Question, Undecided
 from tbrm_bench.grading.find.bare import bare_answer, is_said
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.find.specials import without_specials
@@ -26,9 +28,10 @@ from tbrm_bench.grading.workers.blame import Blame, is_passing
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.grading.workers.queue import Workers, after_fork
 from tbrm_bench.grading.workers.scored import MEMORY_LIMIT_MB, ask_scorer
-from tbrm_bench.records import FinishReason, Gold, Grade, SampleKey, Status
+from tbrm_bench.records import DEFAULT_POLICY, FinishReason, Gold, Grade, GradingPolicy, SampleKey, Status
 
 MAX_CACHED = 50_000  # verdicts, the least recently used go first
+Key = tuple[Gold, str, GradingPolicy]
 
 
 class GraderPool:
@@ -41,10 +44,12 @@ class GraderPool:
         memory_limit_mb: int = 1024,
         strict_boxed: bool = False,
         answer_tags: bool = False,
+        policy: GradingPolicy = DEFAULT_POLICY,
     ) -> None:
         """Start nothing yet. The limits hold for one verdict: processor seconds, megabytes of its process."""
         self.strict_boxed = strict_boxed
         self.answer_tags = answer_tags  # beside boxes, where only these count
+        self.policy = policy
         self.workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
         needed_mb = max(memory_limit_mb, MEMORY_LIMIT_MB)
         self.scorers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=needed_mb)
@@ -54,7 +59,7 @@ class GraderPool:
     def start_over(self) -> None:
         """Forget every verdict; a forked child does so, since the threads that would bring them are its parent's."""
         self._done: SimpleQueue[tuple[SampleKey, Grade]] = SimpleQueue()
-        self._cache: OrderedDict[tuple[Gold, str], Grade | Promise] = OrderedDict()
+        self._cache: OrderedDict[Key, Grade | Promise] = OrderedDict()
         self._lock = threading.Lock()
         self._blame = Blame(self.workers.submit)
         self._scorer_blame = Blame(self.scorers.submit)
@@ -88,26 +93,36 @@ class GraderPool:
         return verdicts
 
     def verdict(
-        self, text: str, gold: Gold, finish_reason: FinishReason = "stop", *, strict_boxed: bool | None = None
+        self,
+        text: str,
+        gold: Gold,
+        finish_reason: FinishReason = "stop",
+        *,
+        strict_boxed: bool | None = None,
+        policy: GradingPolicy | None = None,
     ) -> Grade | Promise:
-        """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
+        """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out.
+
+        `strict_boxed` and `policy` are the pool's own where they are None.
+        """
         strict = self.strict_boxed if strict_boxed is None else strict_boxed
         try:
             found = extract(text, finish_reason=finish_reason, strict_boxed=strict, answer_tags=self.answer_tags)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
         may_be_bare = found.source != "boxed" and not strict and finish_reason == "stop"
-        if may_be_bare and (whole := _right_as_a_whole(text, gold, found.answer)):
+        policy = self.policy if policy is None else policy
+        if may_be_bare and (whole := _right_as_a_whole(text, gold, found.answer, policy)):
             return whole
         if found.answer is None:
             return grade_without_answer(found, finish_reason)
-        key = (gold, found.answer)
+        key = (gold, found.answer, policy)
         with self._lock:
             known = self._cache.get(key)
             if known is not None:
                 self._cache.move_to_end(key)
                 return known
-        verdict = ask_scorer(found.answer, gold) if gold.scorer else decide_fast(found.answer, gold)
+        verdict = ask_scorer(found.answer, gold) if gold.scorer else decide(found.answer, gold, policy)
         if not isinstance(verdict, Undecided):
             grade = grade_of(found.answer, *verdict)
             self._remember(key, grade)
@@ -138,7 +153,7 @@ class GraderPool:
         """Close."""
         self.close()
 
-    def _ask(self, question: Question, key: tuple[Gold, str], promise: Promise) -> None:
+    def _ask(self, question: Question, key: Key, promise: Promise) -> None:
         gold = key[0]
         workers, blame = (self.scorers, self._scorer_blame) if gold.scorer else (self.workers, self._blame)
 
@@ -147,12 +162,12 @@ class GraderPool:
 
         workers.submit(question, lambda answer: blame.settle(answer, question, gold, keep))
 
-    def _keep(self, key: tuple[Gold, str], promise: Promise, answer: Answer) -> None:
+    def _keep(self, key: Key, promise: Promise, answer: Answer) -> None:
         grade = grade_of(key[1], answer.verdict, answer.rule)
         self._remember(key, None if is_passing(answer.rule) else grade)
         promise.keep(grade)
 
-    def _remember(self, key: tuple[Gold, str], verdict: "Grade | Promise | None") -> None:
+    def _remember(self, key: Key, verdict: "Grade | Promise | None") -> None:
         """Cache a verdict or its promise; what failed for no reason of its own (None) is tried again when asked."""
         if len(key[1]) > MAX_ANSWER_CHARS:
             return
@@ -166,14 +181,14 @@ class GraderPool:
                 self._cache.popitem(last=False)
 
 
-def _right_as_a_whole(text: str, gold: Gold, found: str | None) -> Grade | None:
+def _right_as_a_whole(text: str, gold: Gold, found: str | None, policy: GradingPolicy) -> Grade | None:
     """Return the grade of a text that is right from its first sign to its last, as it would be in a box.
 
     None where it is not, or where all of it is the answer that was `found` in it.
     """
     answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
     may_be = answer is not None and answer != found and r"\boxed" not in answer and is_said(answer)
-    verdict = decide_fast(answer, gold) if answer and may_be else None
+    verdict = decide(answer, gold, policy) if answer and may_be else None
     if answer is None or verdict is None or isinstance(verdict, Undecided) or not verdict[0]:
         return None
     return grade_of(answer, *verdict)

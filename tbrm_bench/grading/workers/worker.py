@@ -8,17 +8,18 @@ caller's memory.
     [true, "numeric"]
     ...
 
-Requests are {"op": "grade"}, is this answer that gold; "gold", can that gold be judged at all; "equal", do these two
-vote together; "second", what does another grader say; "score", what does a scorer of the caller's own say. Each gets
-its reply at once, so that the caller knows which one it was when this process ends. A request over its processor
-seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that moment. Memory beyond
-the limit raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no limit, however cold the disk:
-meanwhile the caller is sent `loading`, then `loaded`.
+Requests are {"op": "grade"}, is this answer that gold; "any", is it one of those golds; "gold", can that gold be judged
+at all; "equal", do these two vote together; "second", what does another grader say; "score", what does a scorer of the
+caller's own say. Each gets its reply at once, so that the caller knows which one it was when this process ends. A
+request over its processor seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at
+that moment. Memory beyond the limit raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no
+limit, however cold the disk: meanwhile the caller is sent `loading`, then `loaded`.
 """
 
 import contextlib
 import ctypes
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -74,12 +75,13 @@ def _library(request: dict[str, Any]) -> str:
     """Return the module whose import counts against no limit."""
     if request["op"] == "score":
         return scorer.module_of(request)
-    return "math_verify" if request.get("symbolic") else "mpmath"
+    has_sympy = request.get("symbolic") and importlib.util.find_spec("math_verify") is not None
+    return "math_verify" if has_sympy else "mpmath"
 
 
 def _decide(request: dict[str, Any]) -> Reply:
     from tbrm_bench.grading import second, vote_classes
-    from tbrm_bench.grading.equal import equivalence, gold_alone
+    from tbrm_bench.grading.equal import decide, equivalence, gold_alone
 
     if request["op"] == "score":
         return scorer.score(request)
@@ -87,6 +89,8 @@ def _decide(request: dict[str, Any]) -> Reply:
         return second.ask(request)
     if request["op"] == "gold":
         return *gold_alone.judge_gold(request), None
+    if request["op"] == "any":
+        return *decide.decide_any(request["requests"]), None
     if request["op"] == "equal":
         return *vote_classes.equal_in_worker(request["left"], request["right"]), None
     return *equivalence.decide_fully(request), None

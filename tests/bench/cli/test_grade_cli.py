@@ -307,3 +307,40 @@ def test_the_page_shows_what_is_printed() -> None:
         wanted = json.loads(re.sub(r", \.\.\.\]", "]", " ".join(shown.split("\n    "))))
         assert {**wanted, "steps": None} == {**reply, "steps": None}
         assert reply.get("steps", [])[:1] == wanted.get("steps", [])
+
+
+def test_a_line_may_have_alternatives_and_a_policy() -> None:
+    lines = [
+        question("1/2", r"\boxed{7}", alternatives=["7", ["3", "4"]]),
+        question("1/2", r"\boxed{4, 3}", alternatives=["7", ["3", "4"]]),
+        question("1/2", r"\boxed{3}", alternatives=["7", ["3", "4"]]),
+        question("1/2", r"\boxed{7}", alternatives="7"),
+        question("1/2", r"\boxed{0.5}", alternatives=None, policy=None),
+        question("023", r"\boxed{7}", task="aime24", alternatives=["007"]),
+        question(r"12 \text{ cm}", r"\boxed{12}", policy={"missing_unit": False}),
+        question(r"12 \text{ cm}", r"\boxed{12}", policy={}),
+        question("(1,2)", r"\boxed{\begin{pmatrix}1\\2\end{pmatrix}}", policy={"vector_as_tuple": True}),
+    ]
+    code, replies = grade_jsonl(lines, "--explain")
+    assert code == 0
+    assert [reply["correct"] for reply in replies] == [True, True, False, True, True, True, False, True, True]
+    assert replies[0]["gold_form"] == "1/2; or 7; or 3, 4"
+    assert "policy    no_missing_unit" in replies[6]["steps"]
+
+
+def test_a_policy_or_an_alternative_that_is_none_is_a_mistake_of_its_line() -> None:
+    lines = [
+        question("1", "1", policy={"missing_units": True}),
+        question("1", "1", policy={"missing_unit": "no"}),
+        question("1", "1", policy=["missing_unit"]),
+        question("1", "1", alternatives=["nan"]),
+        question("1", "1", alternatives=[{"gold": 2}]),
+        question("1", "1", alternatives=["7 + 7 = 14 #### 14"]),
+        question("1", "1"),
+    ]
+    code, replies = grade_jsonl(lines)
+    assert code == 1
+    assert [reply["status"] for reply in replies] == ["error"] * 6 + ["correct"]
+    assert "did you mean 'missing_unit'" in replies[0]["error"]
+    for number, reply in enumerate(replies[:6], start=1):
+        assert reply["error"].startswith(f"line {number}: ")

@@ -23,7 +23,7 @@ from tbrm_bench.grading.many import MAX_AHEAD
 from tbrm_bench.grading.workers.pool import MAX_CACHED
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.grading.workers.queue import Workers
-from tbrm_bench.records import Gold, Grade, SampleKey, Status
+from tbrm_bench.records import DEFAULT_POLICY, Gold, Grade, SampleKey, Status
 
 # Every second pair needs a worker.
 PAIRS = [(r"\boxed{\sqrt{12}}", r"2\sqrt{3}"), (r"\boxed{7}", "8"), (r"\boxed{\sqrt{13}}", r"2\sqrt{3}"), ("7", "7")]
@@ -321,11 +321,11 @@ def test_a_promise_calls_whoever_asks_exactly_once_and_wakes_all_who_wait() -> N
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     with GraderPool() as pool:
         for number in range(MAX_CACHED + 100):
-            pool._remember((Gold(("1",)), str(number)), Grade(Status.WRONG, str(number), "integer"))
+            pool._remember((Gold(("1",)), str(number), DEFAULT_POLICY), Grade(Status.WRONG, str(number), "integer"))
             pool.verdict(r"\boxed{0}", Gold(("1",)))
         assert len(pool._cache) == MAX_CACHED
-        assert (Gold(("1",)), "0") in pool._cache
-        assert (Gold(("1",)), "1") not in pool._cache
+        assert (Gold(("1",)), "0", DEFAULT_POLICY) in pool._cache
+        assert (Gold(("1",)), "1", DEFAULT_POLICY) not in pool._cache
 
 
 def test_the_same_answer_to_another_gold_is_another_verdict() -> None:

@@ -20,7 +20,7 @@ from tbrm_bench.leaderboard.board import Board
 from tbrm_bench.publish import pull_run, push_run, staged_run
 from tbrm_bench.records import Gold, Grade, Problem, ProblemKey, RunResult, Sample, SampleKey, SampleRequest, Status
 from tbrm_bench.resources import data_dir
-from tbrm_bench.run.comparison import read_run
+from tbrm_bench.run.comparison import compare_runs, read_run
 from tbrm_bench.run.pipeline import Progress, regrade, run
 from tbrm_bench.run.plan import EvalOptions, Plan
 from tbrm_bench.run.prepare import prepare
@@ -247,7 +247,7 @@ def test_resuming_a_run_of_an_earlier_grader_grades_all_of_it_again(
     tmp_path: Path, protocols: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr("tbrm_bench.run.pipeline.grader_name", lambda *, strict_boxed: "tbrm-0")
+        earlier.setattr("tbrm_bench.run.pipeline.grader_name", lambda **_: "tbrm-0")
         evaluate(protocols[0], tmp_path / "run")
     _, result = evaluate(protocols[0], tmp_path / "run", samples=4)
     assert (result.grader, result.tasks[0].num_ungraded, result.tasks[0].avg) == (GRADER, 0, 1.0)
@@ -260,3 +260,58 @@ def test_json_says_which_grader(tmp_path: Path) -> None:
     printed = CliRunner().invoke(app, ["grade", str(folder), "--json"])
     said: dict[str, Any] = json.loads(printed.stdout)
     assert said["grader"] == STRICT
+
+
+UNIT = Problem(ProblemKey("toy", "u"), "?", Gold((r"12 \text{ cm}",), alternatives=(("7",),)), "u")
+
+
+@pytest.fixture
+def policies(tmp_path: Path, protocols: tuple[Path, Path]) -> tuple[Path, Path]:
+    """Two protocols of one name, of which the second asks for units."""
+    strict = tmp_path / "units" / "mine.toml"
+    strict.parent.mkdir()
+    strict.write_text(f"{protocols[0].read_text()}\n[policy]\nmissing_unit = false\n")
+    return protocols[0], strict
+
+
+def test_a_policy_changes_the_grader_s_name_and_never_the_lock(
+    tmp_path: Path, policies: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (loose, _), (units, result) = (evaluate(protocol, None) for protocol in policies)
+    assert units.lock == loose.lock
+    assert units.run_dir != loose.run_dir
+    assert evaluate(policies[1], None)[0].run_dir == units.run_dir
+    assert result.grader == f"{GRADER}+no_missing_unit"
+    assert (loose.about.get("policy"), units.about["policy"]) == (None, {"missing_unit": False})
+    assert regrade(units.run_dir)[0].grader == result.grader
+    shown, note = shown_result(units.run_dir)
+    assert (shown.grader, shown.about["policy"], note) == (result.grader, {"missing_unit": False}, None)
+    with pytest.raises(UserError, match=r"graded by"):
+        compare_runs([loose.run_dir, units.run_dir])
+
+
+def test_a_run_is_graded_again_by_the_policy_of_its_last_grader(tmp_path: Path) -> None:
+    about = {"model": "m", "protocol": "first", "strict_boxed": False, "created": "2026-01-31T10:00:00+00:00"}
+    folder, key = tmp_path / "run", SampleKey(*UNIT.key, 0)
+    with RunStore.open_writer(folder, lock={"seed": 0, "tasks": {"toy": {}}}, about=about) as store:
+        store.put_problems([UNIT], {"toy": 2})
+        store.add_samples(Sample(replace_index(key, i), 1, text, (1,), "stop", 1) for i, text in enumerate(("12", "7")))
+    assert [grade.status for grade in verdicts(folder, regrade(folder)[0].grader)] == [Status.CORRECT] * 2
+    judge_all(folder, "tbrm-1+no_missing_unit")
+    again = regrade(folder)[0]
+    assert again.grader == f"{GRADER}+no_missing_unit"
+    assert [grade.status for grade in verdicts(folder, again.grader)] == [Status.WRONG, Status.CORRECT]
+    told = explain_stored(folder, key)
+    assert (told["status"], told["gold"], told["alternatives"]) == (Status.WRONG, list(UNIT.gold.answers), [["7"]])
+    _, (opinion,) = ask_second(folder, "exact")
+    assert (opinion.both_correct, opinion.neither_correct) == (0, 1), "no box, so no answer for the second"
+
+
+def replace_index(key: SampleKey, index: int) -> SampleKey:
+    return key._replace(sample_index=index)
+
+
+def verdicts(folder: Path, grader: str) -> list[Grade]:
+    with RunStore.open_reader(folder) as store:
+        return [grade for _, grade in sorted(store.grades(grader))]

@@ -412,3 +412,39 @@ def test_generated_rows_are_the_same_every_time() -> None:
 def test_an_integer_rule_never_sees_a_gold_before_its_erratum(load: Load) -> None:
     spec = replace(SPEC, errata=(Erratum("9", "answer", old="LXXXI", new="81", provenance="a Roman numeral"),))
     assert load([*ROWS[:2], {**ROWS[2], "answer": "LXXXI"}], spec) == load(ROWS)
+
+
+OTHERS = replace(SPEC.columns or Columns(("",)), alternatives=("others",))
+WITH_OTHERS = replace(SPEC, name="mine", columns=OTHERS)
+
+
+def test_a_column_of_alternatives_holds_golds_of_which_any_is_enough(tmp_path: Path) -> None:
+    others: list[Any] = [["007", "23", "7"], None, 5.0]
+    write(tmp_path, [row | {"others": other} for row, other in zip(ROWS, others, strict=True)])
+    first, second, third = load_problems(WITH_OTHERS, data_dir=tmp_path)
+    assert first.gold == Gold(("23",), kind="integer", alternatives=(("7",),)), "normalised, each once"
+    assert (second.gold.alternatives, third.gold.alternatives) == ((), (("5",),))
+
+
+def test_a_list_of_accepted_answers_may_be_all_there_is(tmp_path: Path) -> None:
+    spec = replace(WITH_OTHERS, columns=replace(OTHERS, answer=(), solution=()), gold_rule="latex", answer_kind="auto")
+    rows = [{"id": row["id"], "problem": row["problem"], "others": ["1/2", ["3", "4"], "0.5"]} for row in ROWS]
+    write(tmp_path, rows)
+    assert load_problems(spec, data_dir=tmp_path)[0].gold == Gold(("1/2",), alternatives=(("3", "4"), ("0.5",)))
+    for bad in ([], [None], ["1", ""], None):
+        write(tmp_path, [*rows[:2], rows[2] | {"others": bad}])
+        with pytest.raises(UserError, match=r"sums\.jsonl:3"):
+            load_problems(spec, data_dir=tmp_path)
+
+
+def test_alternatives_are_part_of_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row | {"others": ["5"]} for row in ROWS]
+    write(tmp_path, rows)
+    lines = problems.digest_lines(WITH_OTHERS, tmp_path)
+    monkeypatch.setattr(TaskSpec, "gold_digests", lambda _: dict(line.split() for line in lines))
+    kept = rows_hash(load_problems(WITH_OTHERS, data_dir=tmp_path))
+    write(tmp_path, [*rows[:2], rows[2] | {"others": ["6"]}])
+    with pytest.raises(UserError, match=r"gold of 9 at sums\.jsonl:3 is '81' or '6'"):
+        load_problems(WITH_OTHERS, data_dir=tmp_path)
+    monkeypatch.setattr(TaskSpec, "gold_digests", lambda _: {})
+    assert rows_hash(load_problems(WITH_OTHERS, data_dir=tmp_path)) != kept

@@ -92,7 +92,7 @@ def test_a_task_without_a_commit_on_the_hub_says_where_its_rows_are() -> None:
         ('["problem"]', '["a", 7]', ["columns.question.1: 7 is not a string"]),
         ('"none"\nfiles', '"pairs"\nfiles', ["'pairs'", "none, preamble-60"]),
         ('rule = "integer"', 'rule = "integr"', ["gold_rule", "'integr'", "did you mean 'integer'"]),
-        ('answer = ["answer"]', "", ["neither answer nor solution"]),
+        ('answer = ["answer"]', "", ["none of answer, solution and alternatives"]),
         ('gold_rule = "integer"\n', "", ["needs gold_rule"]),
         ("num_rows = 3", "num_rows =", ["not valid TOML", "line 7"]),
         ("[columns]", '[generator]\nname = "arithmetic"\nseed = 1\n[columns]', ["either [generator] or [columns]"]),
