@@ -58,7 +58,7 @@ class Attack:
 
     def determines(self, question: Question) -> bool:
         """True if a fair reading of the text may be this problem's answer."""
-        return any(answer in self.honest for answer in question.answers)
+        return all(answer in self.honest for answer in question.answers)
 
 
 def _filled(hole: str, question: Question) -> str:
