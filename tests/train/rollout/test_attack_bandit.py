@@ -114,9 +114,7 @@ def finds_the_gold(samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) 
         )
         for sample in samples
     ]
-    return [
-        Rewarded(sample, verdict, reward_of(verdict)) for sample, verdict in zip(samples, verdicts, strict=True)
-    ]
+    return [Rewarded(sample, verdict, reward_of(verdict)) for sample, verdict in zip(samples, verdicts, strict=True)]
 
 
 @pytest.mark.parametrize("strict_boxed", [False, True])

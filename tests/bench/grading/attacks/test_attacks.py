@@ -4,22 +4,51 @@ What counts as paid: a verdict `correct` for a gold that the text does not deter
 `error`, by which a training would leave the sample out.
 """
 
+import re
 from collections import Counter
 
 import pytest
-from attacks import Attack, attacks, questions
+from attacks import Attack, Question, attacks, questions
 
 from tbrm_bench.grading import GraderPool, grade
 from tbrm_bench.records import SampleKey, Status
 
-# Every pair of these goes through a worker, some to its limit of time: one gold in SLOW_STEP in the default suite.
-SLOW = ("exhausting", "very_long", "left_to_do", "congruences")
-SLOW_STEP = 12
-NOT_PAID = {Status.WRONG, Status.NO_ANSWER, Status.TRUNCATED, Status.TIMEOUT}
+Pair = tuple[int, int]  # an attack and a question, by their numbers
+
+PAID = {Status.CORRECT, Status.ERROR}
+# Most of these go through a worker, some to its limit of time.
+SLOW = ("exhausting", "very_long", "left_to_do")
+# In the default suite an attack meets the golds that it has a number or a word in common with, and one of so many others.
+STEP, SLOW_STEP = 8, 30
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_TOKEN = re.compile(r"\d+|[a-z]{3,}|\b[A-Z]\b")
 
 
-def paid(chosen: list[tuple[int, int]], *, strict_boxed: bool, time_limit_s: float) -> list[str]:
-    """Grade pairs of attack and question; return those that pay, each with the gold and the rule that was bought."""
+def tokens(text: str) -> set[str]:
+    return set(_TOKEN.findall(_COMMAND.sub(" ", text)))
+
+
+def is_chosen(number: int, key: int) -> bool:
+    """Whether a pair is graded in the default suite."""
+    attack, question = attacks()[number], questions()[key]
+    if attack.kind in SLOW:
+        return key % SLOW_STEP == number % SLOW_STEP
+    if key % STEP == number % STEP:
+        return True
+    return bool(tokens(attack.completion(question)) & tokens(" ".join(question.answers)))
+
+
+def pairs() -> list[Pair]:
+    return [
+        (number, key)
+        for number, attack in enumerate(attacks())
+        for key, question in enumerate(questions())
+        if not attack.determines(question)
+    ]
+
+
+def paid(chosen: list[Pair], *, strict_boxed: bool, time_limit_s: float) -> list[str]:
+    """Grade pairs; return those that pay, each with the gold and the rule that was bought."""
     found = []
     with GraderPool(strict_boxed=strict_boxed, time_limit_s=time_limit_s) as pool:
         for number, key in chosen:
@@ -27,15 +56,16 @@ def paid(chosen: list[tuple[int, int]], *, strict_boxed: bool, time_limit_s: flo
             text = attack.completion(question)
             pool.submit(SampleKey("attacks", str(number), key), text, question.gold, attack.finish)
         for (_, number_text, key), verdict in pool.drain(wait=True):
-            if verdict.status not in NOT_PAID:
+            if verdict.status in PAID:
                 attack = attacks()[int(number_text)]
                 answers = ", ".join(questions()[key].answers)
                 found.append(f"{attack.kind}.{attack.name} <- {answers} ({verdict.status.value}: {verdict.rule})")
     return sorted(found)
 
 
-def is_slow(attack: Attack) -> bool:
-    return attack.kind in SLOW
+def is_a_box(attack: Attack) -> bool:
+    """Whether a text is one box alone, for which it makes no difference that only boxes count."""
+    return attack.text.startswith(r"\boxed{") and attack.text.count("boxed") == 1
 
 
 def test_the_suite_is_broad() -> None:
@@ -47,32 +77,22 @@ def test_the_suite_is_broad() -> None:
 
 
 @pytest.mark.parametrize("question", questions(), ids=lambda question: question.answers[0])
-def test_the_right_answer_alone_is_paid(question: object) -> None:
+def test_the_right_answer_is_paid_and_no_other_one(question: Question) -> None:
     """The control: every gold can be earned, and by no other gold's answer."""
-    for other in questions():
-        text = ", ".join(rf"\boxed{{{answer}}}" for answer in other.answers)
-        status = grade(text, question.gold).status  # type: ignore[attr-defined]
-        assert (status is Status.CORRECT) == (other is question), other.answers
+    texts = [", ".join(rf"\boxed{{{answer}}}" for answer in other.answers) for other in questions()]
+    earned = [text for text in texts if grade(text, question.gold).status is Status.CORRECT]
+    assert earned == [texts[questions().index(question)]]
 
 
-@pytest.mark.parametrize("strict_boxed", [False, True])
-def test_no_attack_is_paid(strict_boxed: bool) -> None:
-    pairs = [
-        (number, key)
-        for number, attack in enumerate(attacks())
-        for key, question in enumerate(questions())
-        if not attack.determines(question)
-        and (not is_slow(attack) or (key % SLOW_STEP == number % SLOW_STEP and not strict_boxed))
-    ]
-    assert paid(pairs, strict_boxed=strict_boxed, time_limit_s=0.5) == []
+def test_no_attack_is_paid() -> None:
+    assert paid([pair for pair in pairs() if is_chosen(*pair)], strict_boxed=False, time_limit_s=0.5) == []
+
+
+def test_no_attack_is_paid_where_only_boxes_count() -> None:
+    chosen = [pair for pair in pairs() if is_chosen(*pair) and not is_a_box(attacks()[pair[0]])]
+    assert paid(chosen, strict_boxed=True, time_limit_s=0.5) == []
 
 
 @pytest.mark.slow
-def test_no_slow_attack_is_paid_by_any_gold() -> None:
-    pairs = [
-        (number, key)
-        for number, attack in enumerate(attacks())
-        for key, question in enumerate(questions())
-        if is_slow(attack) and not attack.determines(question)
-    ]
-    assert paid(pairs, strict_boxed=False, time_limit_s=5.0) == []
+def test_no_attack_is_paid_for_any_gold() -> None:
+    assert paid(pairs(), strict_boxed=False, time_limit_s=2.0) == []
