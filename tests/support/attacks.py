@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tbrm_bench.records import Gold
 
@@ -70,7 +70,8 @@ def _filled(hole: str, question: Question) -> str:
     if found := re.fullmatch(r"(\d+)\.\.(\d+)", name):
         return between.join(str(value) for value in range(int(found[1]), int(found[2]) + 1))
     count, star, text = hole.partition("*")
-    assert star and count.isdigit(), f"«{hole}» is no hole that can be filled"
+    if not (star and count.isdigit()):
+        raise ValueError(f"«{hole}» is no hole that can be filled")
     return text * int(count)
 
 
@@ -95,6 +96,6 @@ def _read() -> Iterator[Attack]:
             continue
         for kind, members in tomllib.loads(path.read_text(encoding="utf-8")).items():
             for name, entry in members.items():
-                row = {"text": entry} if isinstance(entry, str) else entry
+                row: dict[str, Any] = {"text": entry} if isinstance(entry, str) else entry
                 assert set(row) <= {"text", "honest", "finish"}, f"{path.name}: {kind}.{name} has an unknown key"
                 yield Attack(kind, name, row["text"], tuple(row.get("honest", ())), row.get("finish", "stop"))

@@ -18,7 +18,7 @@ Pair = tuple[int, int]  # an attack and a question, by their numbers
 PAID = {Status.CORRECT, Status.ERROR}
 # Most of these go through a worker, some to its limit of time.
 SLOW = ("exhausting", "very_long", "left_to_do")
-# In the default suite an attack meets the golds that it has a number or a word in common with, and one of so many others.
+# In the default suite an attack meets the golds that it shares a number or a word with, and one of so many others.
 STEP, SLOW_STEP = 8, 30
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _TOKEN = re.compile(r"\d+|[a-z]{3,}|\b[A-Z]\b")
