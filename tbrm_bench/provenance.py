@@ -47,7 +47,7 @@ def versions(more: Iterable[str] = ()) -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return CPU, cores, memory and GPUs; the GPUs are asked of torch only where it is loaded already."""
+    """Return CPU, cores, memory and GPUs; torch is asked for the GPUs only if it is already loaded."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu_name(),
@@ -80,10 +80,10 @@ def file_sha256(file: Path) -> str:
 
 
 def config_fingerprint(model_dir: Path) -> str:
-    """Return the digest of a model's config.json without the keys that only tell its origin."""
+    """Return the digest of a model's config.json without the keys that only record its origin."""
     file = model_dir / "config.json"
     try:
-        # Some architectures write Infinity as a limit, which JSON has not; its name stands for it.
+        # Some architectures write Infinity as a limit, which JSON does not have; it is stored by name.
         config: Any = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error

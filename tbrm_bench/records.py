@@ -109,14 +109,17 @@ class Sample:
 
 
 class Status(StrEnum):
-    """The verdict on a sample. Only CORRECT scores; every other status is counted apart."""
+    """The verdict on a sample. Only CORRECT scores; every other status is counted apart.
+
+    What the answer caused is WRONG, exceeding a limit of time or memory included; ERROR is what it did not cause.
+    """
 
     CORRECT = "correct"
     WRONG = "wrong"
     NO_ANSWER = "no_answer"  # finished without a final answer
     TRUNCATED = "truncated"  # ran into the token cap without a final answer
-    TIMEOUT = "timeout"  # the grader needed more time or memory than allowed
-    ERROR = "error"  # the grader itself failed; never counted as wrong
+    TIMEOUT = "timeout"  # in rates: the answer kept the grader from a verdict; see `grading.verdicts`
+    ERROR = "error"  # the gold or the grader failed, not the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +133,14 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class GradedSample:
-    """What scoring needs to know of one stored sample; `status` is None while it is not graded."""
+    """What scoring needs to know of one stored sample; `status` is None and `rule` empty while it is not graded."""
 
     key: SampleKey
     status: Status | None
     extracted: str | None
     finish_reason: FinishReason
     num_tokens: int
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,8 @@ class TaskScore:
 
     Rates and scores are in [0, 1]. `pass_at[k]` and `pass_at_se[k]` hold every k from 1 to `num_samples`.
     `num_missing` counts samples that are not stored, `num_ungraded` stored ones without a verdict. When either is not
-    0 every score is NaN: what is missing is never divided away.
+    0 every score is NaN: what is missing is never divided away. `status_rates` sum to 1; a wrong answer that kept the
+    grader from a verdict counts under TIMEOUT and not under WRONG.
     """
 
     task: str

@@ -28,16 +28,16 @@ def grade(
             rich_help_panel=RUNS,
         ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.", rich_help_panel=RUNS)] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=RUNS)] = False,
     jsonl: Annotated[
         bool,
-        typer.Option("--jsonl", help="Grade {gold, prediction} objects, one a line.", rich_help_panel=LINES),
+        typer.Option("--jsonl", help="Grade {gold, prediction} objects, one per line.", rich_help_panel=LINES),
     ] = False,
     strict_boxed: Annotated[
         bool, typer.Option("--strict-boxed", help="Only a box holds an answer.", rich_help_panel=LINES)
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Add to each reply why it was judged so.", rich_help_panel=LINES)
+        bool, typer.Option("--explain", help="Add the reasons to each reply.", rich_help_panel=LINES)
     ] = False,
     time_limit: Annotated[
         float, typer.Option(min=0.1, help="Processor seconds one verdict may take.", rich_help_panel=LINES)

@@ -37,18 +37,18 @@ def _print_formats(wanted: bool) -> None:
 
 def merge(
     source: Annotated[Path, typer.Argument(metavar="CKPT", help="Folder of a checkpoint, a step or a run.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
-    step: Annotated[int | None, typer.Option(help="The step, where a run has several.", rich_help_panel=SOURCE)] = None,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
+    step: Annotated[int | None, typer.Option(help="The step, if a run has several.", rich_help_panel=SOURCE)] = None,
     base: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Model that training started from: weights below an adapter; config, tokenizer where they lack.",
+            help="Model that training started from: weights below an adapter; config, tokenizer if missing.",
             rich_help_panel=SOURCE,
         ),
     ] = None,
     lora_alpha: Annotated[
-        float | None, typer.Option(help="An adapter's alpha, where no file says it.", rich_help_panel=SOURCE)
+        float | None, typer.Option(help="An adapter's alpha, if no file has it.", rich_help_panel=SOURCE)
     ] = None,
     drop: Annotated[
         list[str] | None,
@@ -58,7 +58,7 @@ def merge(
         str | None,
         typer.Option(help="float32, bfloat16 or float16 (default: as stored).", rich_help_panel=OUTPUT),
     ] = None,
-    max_shard_size: Annotated[str, typer.Option(help="Most bytes a file.", rich_help_panel=OUTPUT)] = "5GB",
+    max_shard_size: Annotated[str, typer.Option(help="Maximum file size.", rich_help_panel=OUTPUT)] = "5GB",
     workers: Annotated[int | None, typer.Option(help="Threads (default: all cores).", rich_help_panel=OUTPUT)] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Merge every step of a run, into OUT/<step>.", rich_help_panel=SOURCE)
@@ -75,9 +75,9 @@ def merge(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Make a Hugging Face model of a checkpoint of a training (--formats lists what is read).
+    """Convert a training checkpoint to a Hugging Face model (--formats lists what is read).
 
-    OUT appears whole or not at all, with every name and shape checked against the model's class.
+    OUT is written completely or not at all, with every name and shape checked against the model's class.
     """
     if check:
         if all_ or probe or dtype or drop:
@@ -140,7 +140,7 @@ def _merge_all(
     for checkpoint in found:
         name = f"step-{checkpoint.step}" if checkpoint.step is not None else checkpoint.root.name
         if is_merge_of(output / name, checkpoint):
-            say(f"{output / name} is there already")
+            say(f"{output / name} already exists")
             continue
         reports.append(_merge_one(checkpoint.root, output / name, options, probe=probe))
     return reports
@@ -203,7 +203,7 @@ def _print_report(report: "MergeReport", text: str | None) -> None:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield the function that a merge tells its bytes: a bar on a terminal, else a line every ten seconds."""
+    """Yield the function that a merge reports its bytes to: a bar on a terminal, else a line every ten seconds."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = bars()

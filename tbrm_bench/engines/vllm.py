@@ -1,4 +1,4 @@
-"""vLLM in this process: continuous batching, prefix cache, one seed a request (https://docs.vllm.ai).
+"""vLLM in this process: continuous batching, prefix cache, one seed per request (https://docs.vllm.ai).
 
 Requests are fed lazily, a window at a time, and samples leave as soon as they finish, so that they are graded and
 stored while others are generated. Samples of one problem are neighbours in the stream: the prefix cache computes
@@ -151,12 +151,12 @@ class VllmEngine:
             raise
 
     def _cpu_cache_bytes(self) -> int:
-        # vLLM keeps whole blocks, and one block that is nobody's.
+        # vLLM keeps whole blocks, plus one null block.
         blocks = self.config.max_model_len // CPU_BLOCK_TOKENS + 2
         at_least = kv_cache_bytes(self.config, self.dtype, num_tokens=blocks * CPU_BLOCK_TOKENS)
         needed = at_least * (self.config.max_num_seqs or CPU_NUM_SEQS)
-        # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free. macOS tells
-        # only how much there is.
+        # A quarter of what is free leaves room for the weights; one sequence must fit whatever is free. macOS reports
+        # only the total.
         pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
         available = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
         return max(at_least, min(needed, available // 4))

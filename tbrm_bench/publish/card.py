@@ -115,12 +115,11 @@ def _section(one: CardRun) -> str:
 
 def details(run: RunFile, result: RunResult) -> str:
     """Return the table of a run: a row per task, percent with standard error and interval."""
-    headers = ["task", "n", "k", "avg@k", "95 % CI", "pass@k", "maj@k", "truncated", "failed", "temperature"]
-    headers += ["top-p", "token cap"]
+    headers = ["task", "n", "k", "avg@k", "95 % CI", "pass@k", "maj@k", "truncated", "limit", "failed"]
+    headers += ["temperature", "top-p", "token cap"]
     rows = []
     for task in result.tasks:
         locked = _mapping(_mapping(run.lock.get("tasks")).get(task.task))
-        failed = task.status_rates[Status.TIMEOUT] + task.status_rates[Status.ERROR]
         rows.append(
             [
                 for_markdown(task.task),
@@ -131,7 +130,8 @@ def details(run: RunFile, result: RunResult) -> str:
                 _percent(task.pass_at.get(task.num_samples, math.nan)),
                 _percent(task.maj),
                 _percent(task.status_rates[Status.TRUNCATED]),
-                _percent(failed),
+                _percent(task.status_rates[Status.TIMEOUT]),
+                _percent(task.status_rates[Status.ERROR]),
                 *(for_markdown(locked.get(name, DASH)) for name in ("temperature", "top_p", "max_tokens")),
             ]
         )

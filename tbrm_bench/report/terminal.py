@@ -112,10 +112,7 @@ def _outcome_columns(glyphs: _Glyphs) -> list[_Column]:
     return [
         _Column("truncated", lambda task: _truncated(task, glyphs)),
         _Column("no answer", lambda task: glyphs.percent(task.status_rates[Status.NO_ANSWER])),
-        _Column(
-            "failed",
-            lambda task: glyphs.percent(task.status_rates[Status.ERROR] + task.status_rates[Status.TIMEOUT]),
-        ),
+        _Column("failed", lambda task: glyphs.percent(task.status_rates[Status.ERROR])),
         _Column("at cap", lambda task: glyphs.percent(task.cap_rate)),
         _Column("tokens", lambda task: glyphs.tokens(task.mean_tokens)),
     ]
@@ -233,7 +230,7 @@ def _footnotes(result: RunResult, glyphs: _Glyphs) -> Table:
         ("maj@k", "score of the answer that most samples give, ties in equal parts"),
         ("pass@k", "chance that one of k samples is correct; curve: log k, 0 to 100"),
         ("truncated", "met the token cap without an answer; at cap: with or without one"),
-        ("no answer", "ended without one; failed: the grader's timeouts and errors"),
+        ("no answer", "ended without one; failed: the gold or the grader did, not the answer"),
         ("tokens", "mean length of a completion; every formula: docs/metrics.md"),
     ]
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tbrm_bench.grading.grader_names import is_strict_boxed
+from tbrm_bench.grading.verdicts import counted_as
 from tbrm_bench.metrics.intervals import (
     clustered_standard_error,
     confidence_interval,
@@ -100,7 +101,7 @@ class _Evidence:
     ) -> Iterator[GradedSample]:
         self._add(task, sorted(clusters.items()), num_samples)
         for sample in graded:
-            self._add(*sample.key[1:], sample.status, sample.extracted, sample.finish_reason, sample.num_tokens)
+            self._add(*sample.key[1:], _counted(sample), sample.extracted, sample.finish_reason, sample.num_tokens)
             yield sample
 
     def _add(self, *values: object) -> None:
@@ -108,6 +109,10 @@ class _Evidence:
 
     def digest(self) -> str:
         return self._hash.hexdigest()
+
+
+def _counted(sample: GradedSample) -> Status | None:
+    return None if sample.status is None else counted_as(sample.status, sample.rule)
 
 
 def _clusters(store: RunStore, task: str) -> dict[str, str]:
@@ -197,7 +202,7 @@ def _count(task: str, clusters: Mapping[str, str], num_samples: int, graded: Ite
         tally.num_capped += sample.finish_reason == "length"
         tally.num_tokens += sample.num_tokens
         tally.max_tokens = max(tally.max_tokens, sample.num_tokens)
-        tally.statuses[sample.status] += 1
+        tally.statuses[_counted(sample)] += 1
         correct = sample.status is Status.CORRECT
         problem.num_correct += correct
         if sample.extracted is not None:

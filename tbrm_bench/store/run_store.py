@@ -229,13 +229,13 @@ class RunStore:
     def graded(self, task: str, grader: str) -> Iterator[GradedSample]:
         """Yield every stored sample of a task with its verdict by this grader; no verdict is None. In order of keys."""
         query = (
-            "SELECT problem_id, sample_index, status, extracted, finish_reason, length(token_ids) / 4 FROM samples "
-            "LEFT JOIN (SELECT * FROM grades WHERE grader = ?) USING (task, problem_id, sample_index) WHERE task = ? "
-            "ORDER BY problem_id, sample_index"
+            "SELECT problem_id, sample_index, status, extracted, finish_reason, length(token_ids) / 4, rule "
+            "FROM samples LEFT JOIN (SELECT * FROM grades WHERE grader = ?) USING (task, problem_id, sample_index) "
+            "WHERE task = ? ORDER BY problem_id, sample_index"
         )
-        for problem_id, sample_index, status, extracted, finish_reason, num_tokens in self._read(query, (grader, task)):
-            key = SampleKey(task, problem_id, sample_index)
-            yield GradedSample(key, Status(status) if status else None, extracted, finish_reason, num_tokens)
+        for problem_id, index, status, extracted, finish_reason, num_tokens, rule in self._read(query, (grader, task)):
+            key, verdict = SampleKey(task, problem_id, index), Status(status) if status else None
+            yield GradedSample(key, verdict, extracted, finish_reason, num_tokens, rule or "")
 
     def _stored_problem(self, problem: Problem) -> Problem | None:
         query = "SELECT task, problem_id, question, gold, cluster FROM problems WHERE task = ? AND problem_id = ?"

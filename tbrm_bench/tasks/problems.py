@@ -58,7 +58,7 @@ def golds_hash(problems: Iterable[Problem]) -> str:
 def digest_lines(spec: TaskSpec, data_dir: Path | None = None) -> list[str]:
     """Return the lines of golds/<name>.txt for the rows at hand, errata applied: `<id> <digest>`.
 
-    Raises UserError for a task that makes its rows, and for rows that could not be asked.
+    Raises UserError for a task that generates its rows, and for rows that are no problems.
     """
     if spec.columns is None:
         raise UserError(f"task {spec.name} makes its rows, the same ones everywhere; it needs no digests")

@@ -1,6 +1,6 @@
 """Where rows come from: a local folder of JSONL or Parquet files, or the Hugging Face Hub. Rows stay as they are.
 
-A row knows its place, so that a message can name it: `aime24.jsonl:7`, or `math-ai/aime25[test]:7`. Places count
+A row has its position, which messages name: `aime24.jsonl:7`, or `math-ai/aime25[test]:7`. Positions count
 from 1. A value that is null or NaN is missing (see `missing`): None here, and no different from an absent column.
 """
 
@@ -117,7 +117,7 @@ def _read_file(path: Path) -> Iterator[Row]:
 def _parse_line(line: str, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line, object_pairs_hook=unique_keys)
-        if "\\u" in line:  # half of a surrogate pair, which nothing behind could write or tokenize
+        if "\\u" in line:  # half of a surrogate pair, which nothing later could write or tokenize
             json.dumps(row, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not a JSON object ({error}); fix the file or fetch it again") from None

@@ -116,8 +116,14 @@ def unspaced(text: str) -> str:
     return _SPACES.sub("", text)
 
 
-def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
-    """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds."""
+def decide_fast(answer: str, gold: Gold) -> tuple[bool | None, str] | Undecided:
+    """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds.
+
+    A gold beyond the limits is only compared as text: other answers to it are (None, "gold:too_long").
+    """
+    if sum(map(len, gold.answers)) > MAX_ANSWER_CHARS:
+        same = unspaced(answer) == unspaced(",".join(gold.answers))
+        return (True, "too_long") if same else (None, "gold:too_long")
     if len(answer) > MAX_ANSWER_CHARS:
         return unspaced(answer) == unspaced(",".join(gold.answers)), "too_long"
     known = read_gold(gold)
@@ -142,13 +148,18 @@ def decide_fast(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
 
 def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     """Answer a question in a worker; (None, rule) when even that cannot tell."""
-    fields = request["gold"]
-    gold = Gold(**{**fields, "answers": tuple(fields["answers"])})
+    gold = gold_in(request)
     known = read_gold(gold)
     verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
         return _side_by_side(request["answer"], gold, known)
     return verdict, rule
+
+
+def gold_in(request: Mapping[str, Any]) -> Gold:
+    """Return the gold of a question."""
+    fields = request["gold"]
+    return Gold(**{**fields, "answers": tuple(fields["answers"])})
 
 
 def _cleaned(answer: str, known: ReadGold) -> str:
@@ -232,22 +243,22 @@ def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
     cleaned = clean(answer)
     sides = split_top_level(_APPROXIMATELY.sub("=", cleaned), "=")
     if known.trees is None or len(known.trees) > 1 or known.trees[0][0] in ("list", "rel", "chain") or len(sides) < 2:
-        return _by_sympy(answer, gold)
+        return by_sympy(answer, gold)
     comparer = Comparer(known.policy, precise=True)
     wanted = known.trees[0]
     read = [trees[0] for side in sides if (trees := readings(side))]
     values = [tree for tree in read if tree[0] != "text" and not symbols(tree)]
     verdicts = [comparer.item(wanted, value)[0] for value in values]
     if _APPROXIMATELY.search(cleaned) is None:
-        return (False, "equation") if False in verdicts else _by_sympy(answer, gold)
+        return (False, "equation") if False in verdicts else by_sympy(answer, gold)
     symbolic = [side for side in sides if not readings(side)]
-    if not all(_by_sympy(side, gold)[0] for side in symbolic):
+    if not all(by_sympy(side, gold)[0] for side in symbolic):
         return False, "approximation"
     known_equal = [wanted] if symbolic else []
     return approximates(comparer, wanted, known_equal + values, [True] * len(known_equal) + verdicts), "approximation"
 
 
-def _by_sympy(answer: str, gold: Gold) -> Verdict:
+def by_sympy(answer: str, gold: Gold) -> Verdict:
     """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 

@@ -8,7 +8,8 @@ In this order, the first that applies decides:
 3. `final_answer`: what is in `<answer>` tags, or follows the last "final answer is" or "final answer:".
 4. `fallback`: "the answer is", "Answer:", "####"; else what the last line states (see `stated`).
 
-`strict_boxed` leaves only step 1. What is between `<think>` and `</think>` is never read; what follows is.
+`strict_boxed` leaves only step 1, and with `answer_tags` the tags of step 3. What is between `<think>` and `</think>`
+is never read; what follows is.
 
 Example: "So x = 3.\nThe final answer is $\frac{3}{2}$. I hope it is correct." gives `\frac{3}{2}` by `final_answer`.
 """
@@ -53,14 +54,16 @@ class Extraction:
     source: Source
 
 
-def extract(text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False) -> Extraction:
+def extract(
+    text: str, *, finish_reason: FinishReason = "stop", strict_boxed: bool = False, answer_tags: bool = False
+) -> Extraction:
     """Return the final answer of a completion, untouched apart from the spaces around it."""
     whole = text
     text, open_think = remove_think(text) if _may_think(text) else (text, False)
     boxed = _boxed(text, with_tail=True)
     if boxed is not None:
         return boxed
-    if not strict_boxed and not open_think and (answer := tagged(text[-MAX_SCAN_CHARS:])):
+    if (answer_tags or not strict_boxed) and not open_think and (answer := tagged(text[-MAX_SCAN_CHARS:])):
         return Extraction(answer, "final_answer")
     if strict_boxed or finish_reason != "stop" or open_think:
         return Extraction(None, "inside_think" if open_think else "none")

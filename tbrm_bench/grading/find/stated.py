@@ -8,7 +8,9 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 
 import re
 
-from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_SCAN_CHARS, MAX_TRIES
+from tbrm_bench.grading.find.announced import ANSWER, ASIDE, DENIED, FINAL, JOINT, MARKUP, announced, inside, place
+from tbrm_bench.grading.find.concluded import MATH, is_concluded, is_cut_off, is_retracted, last_sentence
+from tbrm_bench.grading.limits import MAX_SCAN_CHARS
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import spelt_number
@@ -16,14 +18,6 @@ from tbrm_bench.grading.read.words import spelt_number
 Stated = tuple[str | None, str]  # the answer, and the step that found it
 
 _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
-_IS = r"[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be)\b\s*:?|:|：)"  # noqa: RUF001
-# What an answer may follow, by how the phrase begins; of each, the last that is followed as its pattern says.
-_FINAL = {"final": re.compile(rf"final\s+answer\b{_IS}|final\s+answer\s*\**\s*\n", re.IGNORECASE)}
-_ANSWER = {
-    "answer": re.compile(rf"answers?\b(?:{_IS}|\s*=|\s[-–—]\s|(?<=answer)\W{{0,6}}\n)", re.IGNORECASE),  # noqa: RUF001
-    "####": re.compile("####"),
-    "答案": re.compile(r"答案[^.:\n$\\]{0,8}?(?:是|为|：|:)"),  # noqa: RUF001
-}
 _REVERSED = re.compile(
     r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
     r" is (?:indeed )?(?:the|our|my)(?: \w{1,20}){0,2} answer\b"
@@ -34,28 +28,13 @@ _DIGIT_OR_COMMAND = re.compile(r"[\d\\$]")
 _CONNECTIVE = re.compile(
     r"^(?:(?:so|thus|hence|therefore|then)\b\s*[,:]?\s*)?(?:>\s|it's\s|it is\s|that's\s)?(?=[^\n]*$)", re.IGNORECASE
 )
-_HOPE = re.compile(r"[.,]?\s{0,9}\bI hope\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(
-    r"\.(?=\s|\*|$)|\n|。|,?\s(?:because|since|which|as|hence|therefore|not|rather than)\b"
-    r"|(?<! or)\sso\b|(?<!,)\swhere\b"
-)
-_CORRECTION = re.compile(r"not\b[^.\n]{1,40}?\bbut(?: rather)?\b\s*", re.IGNORECASE)
-_ASIDE = re.compile(
-    r"\s*\((?:about|approx|approximately|≈|~|i\.e\.|or)[^()\n]*\)\s*$"
-    r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
-)
 _CIRCUMSTANCE = re.compile(r",?\s(?:achieved|attained|obtained|occurring|which|when|where|since|because|as)\b.*$")
-_MATH = re.compile(
-    r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
-    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation|gather|eqnarray)",
-    re.DOTALL,
-)
-_JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
+_ATTAINED = re.compile(r"\b(?:achieved|attained|reached|obtained|occurring|when|since|because)\b[^.$\\]*$")
 _SEVERAL = re.compile(r"\b(?:are|solutions|roots|answers|values|zeros)\b", re.IGNORECASE)
 # What a last line may state its value with: "so there are 12 apples.", "3 + 4 = 7", "the point is (3, -2)".
 _CONNECTORS = re.compile(
     r"=|:|\b(?:is|are|be|was|were|equals?|gives?|gives us|gets?|got|have|has|find|obtain|total(?:s|ling)?"
-    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|yields?|requires?|becomes?)\b|'s\b"
+    r"|makes?|leaves?|costs?|therefore|only|at|by|us|exactly|needs?|takes?|contains?|measures?|spent|spends?|paid|pays?|earned|earns?|saved|saves?|sold|sells?|ran|runs|made|ate|buys?|bought|uses?|used|wins?|won|yields?|requires?|becomes?)\b|'s\b"
 )
 _LABEL = re.compile(
     r"^[\W_]*(?:the )?(?:final )?(?:result|solution|ans|a|value|total|output)[\W_]*[:=]\s*(?P<answer>.+)$",
@@ -66,7 +45,7 @@ _NUMBER = r"[+−-]?\\?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?(?:[eE][+-]
 # "Hence there are **48** such ways.": the one number of the line, in bold, behind a word that states it.
 _BOLD_COUNT = re.compile(rf"[^\d*]*\b(?:is|are|was|were|has|have|exactly)\s+\*\*({_NUMBER})\*\*\s[^\d*$\\=]{{1,60}}")
 _COUNTED = re.compile(
-    rf"(?:(?:a|an|the|total|of|about|exactly|only|just|equal|to)\s+){{0,3}}(?P<number>{_NUMBER})(?P<words>(?:\s+[A-Za-z²³^2/]+){{0,4}})"
+    rf"(?:(?:a|an|the|total|of|about|exactly|only|just|equal|to)\s+){{0,3}}(?P<number>{_NUMBER})(?P<words>(?:\s+[A-Za-z²³^2/]+){{0,7}})"
 )
 _VALUE = re.compile(r"[-+\w\s*/^().,;\[\]{}|!%°√π∞∪≤≥<>≈−×·½¼¾²³$\\]{1,120}")  # noqa: RUF001
 _WORDS_OF_VALUES = frozenset(["sqrt", "log", "sin", "cos", "tan", "exp", "and", "pi", "or", "inf", "ln"])
@@ -80,18 +59,18 @@ _CHOSEN = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice) \(?([A-J])\)? is (?:thus |therefore |indeed )?(?:the )?(?:only )?"
     r"(?:correct|right|answer)\b"
 )
-_DENIED = re.compile(r"\s{0,9}(?:is|was) (?:wrong|incorrect|false|not\b)")
 _PREDICATE = re.compile(r"[A-Z][A-Za-z' ]{1,80}?\b(?:is|are) ([a-z]{3,20})")  # "The function is even."
 _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
 )
 _PROVED_CHARS = 60
-_MARKUP = "*_` \t\n"
 
 
 def tagged(text: str) -> str | None:
     """Return what is between the last `<answer>` tags, if there are any."""
     found = list(_TAGS.finditer(text)) if "</answer>" in text.lower() else []
+    if found and (DENIED.match(text, found[-1].end()) or is_retracted(text[found[-1].end() :])):
+        return None
     return found[-1][1].strip().strip("$").strip() or None if found else None
 
 
@@ -100,17 +79,33 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
-    for anchors, source in ((_FINAL, "final_answer"), (_ANSWER, "fallback")):
-        ends = [end for word, pattern in anchors.items() if (end := _last_end(stripped, word, pattern)) is not None]
-        if ends:
-            answer = _after_anchor(stripped, max(ends))
-            return answer, source if answer else "none"
-    if "answer" in stripped[-400:].lower() and (found := _REVERSED.search(stripped[-400:])) is not None:
-        value = found["answer"].strip("$")
+    for anchors, source in ((FINAL, "final_answer"), (ANSWER, "fallback")):
+        found = [last for word, pattern in anchors.items() if (last := announced(stripped, word, pattern))]
+        if found:
+            end, answer = max(found, key=lambda last: last[0])
+            if not is_retracted(stripped[end:]):
+                return (answer, source) if answer else (None, "none")
+    if "answer" in stripped[-400:].lower() and (turned := _REVERSED.search(stripped[-400:])) is not None:
+        value = turned["answer"].strip("$")
+        if not _is_last_concluded(stripped, value):
+            return None, "none"
         if _DIGIT_OR_COMMAND.search(value) or _CHOICE.fullmatch(value):
             return value, "fallback"
+    if is_cut_off(stripped):
+        return None, "none"
+    stripped = stripped[: last_sentence(stripped)[1]].rstrip()
     answer = _last_value(stripped, is_whole=is_whole)
-    return answer, "fallback" if answer else "none"
+    return (answer, "fallback") if answer and _is_last_concluded(stripped, answer) else (None, "none")
+
+
+def _is_last_concluded(text: str, answer: str) -> bool:
+    """Return whether the last sentence holds an answer, or the first of several, and concludes it."""
+    start = last_sentence(text)[0]
+    for value in (answer, *(item.strip() for item in split_top_level(answer, ",")[:1])):
+        position = text.rfind(value, start)
+        if position >= 0:
+            return is_concluded(text, *place(text, position, value))
+    return False
 
 
 def _without_proved(text: str) -> str:
@@ -119,84 +114,25 @@ def _without_proved(text: str) -> str:
     return text[: len(text) - len(found.group())].rstrip() if found and len(found.group()) < len(text) else text
 
 
-def _last_end(text: str, word: str, pattern: re.Pattern[str]) -> int | None:
-    """Return the end of the last match of a pattern that begins with a word; a few hundred are tried."""
-    lowered = text.lower()
-    lowered = lowered if len(lowered) == len(text) else text
-    position = len(text)
-    for _ in range(MAX_TRIES):
-        position = lowered.rfind(word, 0, position)
-        if position < 0:
-            return None
-        match = pattern.match(text, position)
-        if match is not None and _begins(text, position, heading=word == "answer" and match.group().endswith("\n")):
-            return match.end()
-    return None
-
-
-def _begins(text: str, position: int, *, heading: bool) -> bool:
-    """Whether a word begins here, and, for a heading, its line as well."""
-    if heading:
-        return not re.search(r"\w", text[text.rfind("\n", 0, position) + 1 : position])
-    return position == 0 or not (text[position - 1].isascii() and text[position - 1].isalnum())
-
-
-def _after_anchor(text: str, start: int) -> str | None:
-    """Return the answer that follows "final answer is": the first formula, else the rest of the sentence."""
-    rest = text[start:].lstrip(" \t\n*_`:：}")[:MAX_AFTER_CHARS]  # noqa: RUF001
-    correction = _CORRECTION.match(rest)
-    if correction:
-        rest = rest[correction.end() :]
-    hope = _HOPE.search(rest)
-    if hope:
-        rest = rest[: hope.start()]
-    formula = _MATH.match(rest)
-    if formula:
-        return None if _DENIED.match(rest, formula.end()) else _joined_formulas(rest, formula)
-    end = _SENTENCE_END.search(rest)
-    rest = rest[: end.start()] if end else rest
-    inner = _MATH.search(rest)
-    if inner and re.fullmatch(r"[A-Za-z ,'-]*", rest[: inner.start()]):
-        return _joined_formulas(rest[inner.start() :], _MATH.match(rest[inner.start() :]))
-    return _ASIDE.sub("", rest.strip(_MARKUP)).rstrip(".").strip(_MARKUP) or None
-
-
-def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
-    """Return the formula and those joined to it by commas, "and", "or", as one list."""
-    values: list[str] = []
-    position = 0
-    while formula is not None and len(values) < MAX_ITEMS:
-        values.append(_inside(formula))
-        position = formula.end()
-        joint = _JOINT.match(rest, position)
-        formula = _MATH.match(rest, joint.end()) if joint else None
-    if len(values) == 1 and (percent := re.match(r"\s*\\?%", rest[position:])):
-        values[0] += percent.group().strip()
-    return ", ".join(values) or None
-
-
-def _inside(formula: "re.Match[str]") -> str:
-    return next(group for group in formula.groups() if group is not None).strip()
-
-
 def _last_value(text: str, *, is_whole: bool) -> str | None:
     text = _CONNECTIVE.sub("", text)
     # A word alone is an answer when it is all that was said, and none behind a thought.
-    if not is_whole and not _DIGIT_OR_COMMAND.search(text) and not _CHOICE.fullmatch(text.strip(_MARKUP + ".")):
+    if not is_whole and not _DIGIT_OR_COMMAND.search(text) and not _CHOICE.fullmatch(text.strip(MARKUP + ".")):
         return None
     line = next((line for line in reversed(text.split("\n")) if line.strip()), "")[-MAX_SCAN_CHARS // 100 :]
+    sentence = line[-(len(text) - last_sentence(text)[0]) :]
     label = _LABEL.match(line)
     if label and "$" not in line and "\\(" not in line:
-        return label["answer"].strip(_MARKUP).rstrip(".")
+        return label["answer"].strip(MARKUP).rstrip(".")
     if chosen := _CHOSEN.search(line):
         return chosen[1]
     if "\n" not in text and len(text) <= 200:
         if not _looks_like_prose(text):
-            return _without_aside(text.strip(_MARKUP))  # a bare answer
-        if bare := _said_alone(text.strip(_MARKUP).rstrip("."), is_whole=is_whole):
+            return _without_aside(text.strip(MARKUP))  # a bare answer
+        if bare := _said_alone(text.strip(MARKUP).rstrip("."), is_whole=is_whole):
             return bare
     tail = text[-MAX_SCAN_CHARS // 100 :]
-    formulas = list(_MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
+    formulas = list(MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         behind = tail[formulas[-1].end() :]
         return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
@@ -206,7 +142,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     counted = _BOLD_COUNT.fullmatch(line)
     if counted:
         return counted[1].strip()
-    return _stated_by(line)
+    return _stated_by(sentence)
 
 
 def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
@@ -219,7 +155,7 @@ def _said_alone(sentence: str, *, is_whole: bool) -> str | None:
 
 
 def _without_aside(answer: str) -> str:
-    aside = _ASIDE.search(answer.rstrip("."))
+    aside = ASIDE.search(answer.rstrip("."))
     return answer[: aside.start()] if aside and aside.start() else answer
 
 
@@ -230,23 +166,25 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
         or _LETTERS_OF.search(tail, formulas[-2].end(), formulas[-1].end())
     ):
         formulas = formulas[:-1]
-    values = [_right_side(_inside(formulas[-1]))]
+    while len(formulas) > 1 and _ATTAINED.search(tail, formulas[-2].end(), formulas[-1].start()):
+        formulas = formulas[:-1]
+    values = [_right_side(inside(formulas[-1]))]
     start = formulas[-1].start()
     line_start = tail.rfind("\n", 0, start) + 1
     several = _SEVERAL.search(tail, line_start, start) is not None
     for formula in reversed(formulas[:-1]):
-        if not several or formula.start() < line_start or not _JOINT.fullmatch(tail, formula.end(), start):
+        if not several or formula.start() < line_start or not JOINT.fullmatch(tail, formula.end(), start):
             break
-        values.insert(0, _right_side(_inside(formula)))
+        values.insert(0, _right_side(inside(formula)))
         start = formula.start()
     return ", ".join(values)
 
 
 def _stated_by(line: str) -> str | None:
     """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
-    line = _ASIDE.sub("", _CIRCUMSTANCE.sub("", line.strip(_MARKUP + ".!。")))
+    line = ASIDE.sub("", _CIRCUMSTANCE.sub("", line.strip(MARKUP + ".!。")))
     for connector in reversed(list(_CONNECTORS.finditer(line))):
-        value = line[connector.end() :].strip(_MARKUP)
+        value = line[connector.end() :].strip(MARKUP)
         if counted := _COUNTED.fullmatch(value):
             unit = counted["words"].strip()
             return f"{counted['number'].strip().rstrip(',')} {unit if unit and names_a_unit(unit) else ''}".strip()
@@ -266,7 +204,7 @@ def _has_prose(value: str) -> bool:
 
 def _looks_like_prose(text: str) -> bool:
     if "$" in text or r"\(" in text:
-        return not _MATH.fullmatch(text.rstrip("."))
+        return not MATH.fullmatch(text.rstrip("."))
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", text)
     return len(words) >= 3 or (
         len(words) == 2 and words[0].lower() in ("we", "it", "this", "that", "so", "thus", "hence")

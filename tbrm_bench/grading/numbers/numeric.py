@@ -55,6 +55,12 @@ def equal_precise(left: Tree, right: Tree) -> Verdict:
     return verdict, rule
 
 
+def has_value(tree: Tree) -> Verdict:
+    """Return (True, rule) for an expression with values at the points where it is compared, else (None, rule)."""
+    verdict, rule = _meet(tree, tree, _precise(DIGITS[0]), NUM_POINTS)
+    return verdict if rule != "undefined" else None, rule
+
+
 def within(left: Tree, gold: Tree, *, absolute: float, relative: float, field: Field | None = None) -> bool | None:
     """Return whether |left - gold| <= max(absolute, relative * |gold|); None if one has no value."""
     first, second = exact(left), exact(gold)

@@ -3,8 +3,8 @@
     score({"problem": '{"dataset": "shortest_path", "options": {"seed": 1, "size": 8}, "index": 0,
                         "fingerprint": "0d4c..."}', "answer": "up up right up"})  ->  1.0
 
-The problem is made again from its dataset, options and index; if another question comes of it than the one that was
-asked (a generator that hangs on a process's hash seed), that is an error and no score.
+The problem is generated again from its dataset, options and index; if that gives another question than the one that was
+asked (a generator that depends on the hash seed of a process), that is an error and no score.
 """
 
 import functools
@@ -20,13 +20,17 @@ MAX_ENTRIES = 4096
 
 
 def score(given: Mapping[str, Any]) -> float:
-    """Return what the dataset's own scorer gives an answer, in [0, 1]; raises ValueError for another question."""
+    """Return what the dataset's own scorer gives an answer, in [0, 1]; raises ValueError for another question.
+
+    The answer None is the problem's own.
+    """
     problem = json.loads(given["problem"])
     name, options = problem["dataset"], json.dumps(problem["options"])
     entry = _entry(name, options, problem["index"])
     if fingerprint(entry["question"]) != problem["fingerprint"]:
         raise ValueError("the generator made another question")
-    found = _dataset(name, options).score_answer(given["answer"], entry)
+    answer = given["answer"] if given["answer"] is not None else entry["answer"]
+    found = _dataset(name, options).score_answer(answer, entry)
     return min(1.0, max(0.0, float(found)))
 
 

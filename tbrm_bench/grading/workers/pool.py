@@ -5,7 +5,7 @@
         pool.drain(wait=True)    # [(key, Grade(Status.CORRECT, "\\\\sqrt{12}", "numeric"))]
 
 Extraction and the fast rules run in the calling thread, in time linear in the text; the first answer that they leave
-open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: telling one
+open starts a worker, the next ones as many as are allowed. (Handing the easy ones to workers was measured: sending one
 costs as much as deciding.) Verdicts are cached by (gold, answer); the rules do not change while a process lives.
 """
 
@@ -16,10 +16,11 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tbrm_bench.grading.equal.equivalence import Answer, Undecided, decide_fast
+from tbrm_bench.grading.equal.equivalence import Answer, Question, Undecided, decide_fast
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
-from tbrm_bench.grading.verdicts import LIMIT_RULES, grade_of, grade_without_answer
+from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
+from tbrm_bench.grading.workers.blame import Blame, is_passing
 from tbrm_bench.grading.workers.promise import Promise
 from tbrm_bench.grading.workers.queue import Workers, after_fork
 from tbrm_bench.grading.workers.scored import MEMORY_LIMIT_MB, ask_scorer
@@ -37,9 +38,11 @@ class GraderPool:
         time_limit_s: float = 5.0,
         memory_limit_mb: int = 1024,
         strict_boxed: bool = False,
+        answer_tags: bool = False,
     ) -> None:
         """Start nothing yet. The limits hold for one verdict: processor seconds, megabytes of its process."""
         self.strict_boxed = strict_boxed
+        self.answer_tags = answer_tags  # beside boxes, where only these count
         self.workers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=memory_limit_mb)
         needed_mb = max(memory_limit_mb, MEMORY_LIMIT_MB)
         self.scorers = Workers(num_workers, time_limit_s=time_limit_s, memory_limit_mb=needed_mb)
@@ -51,6 +54,8 @@ class GraderPool:
         self._done: SimpleQueue[tuple[SampleKey, Grade]] = SimpleQueue()
         self._cache: OrderedDict[tuple[Gold, str], Grade | Promise] = OrderedDict()
         self._lock = threading.Lock()
+        self._blame = Blame(self.workers.submit)
+        self._scorer_blame = Blame(self.scorers.submit)
         self._num_submitted = 0
         self._num_drained = 0
 
@@ -70,7 +75,7 @@ class GraderPool:
             verdict.when_kept(lambda kept: self._done.put((key, kept.wait())))
 
     def drain(self, *, wait: bool = False) -> list[tuple[SampleKey, Grade]]:
-        """Return the verdicts that are there, in the order in which they were reached; with `wait`, all of them."""
+        """Return the available verdicts, in the order in which they were reached; with `wait`, all of them."""
         verdicts: list[tuple[SampleKey, Grade]] = []
         while self.num_pending:
             try:
@@ -86,7 +91,7 @@ class GraderPool:
         """Return the grade of one completion, or the promise of it where a worker decides; `drain` leaves it out."""
         strict = self.strict_boxed if strict_boxed is None else strict_boxed
         try:
-            found = extract(text, finish_reason=finish_reason, strict_boxed=strict)
+            found = extract(text, finish_reason=finish_reason, strict_boxed=strict, answer_tags=self.answer_tags)
         except Exception as error:  # noqa: BLE001  # a mistake of ours costs this verdict, not the caller's run
             return Grade(Status.ERROR, None, f"exception:{type(error).__name__}")
         if found.answer is None:
@@ -104,8 +109,7 @@ class GraderPool:
             return grade
         promise = Promise()
         self._remember(key, promise)
-        workers = self.scorers if gold.scorer else self.workers
-        workers.submit(verdict.question, lambda answer: self._keep(key, promise, answer))
+        self._ask(verdict.question, key, promise)
         return promise
 
     def vote_classes(self, answers: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -129,10 +133,18 @@ class GraderPool:
         """Close."""
         self.close()
 
+    def _ask(self, question: Question, key: tuple[Gold, str], promise: Promise) -> None:
+        gold = key[0]
+        workers, blame = (self.scorers, self._scorer_blame) if gold.scorer else (self.workers, self._blame)
+
+        def keep(answer: Answer) -> None:
+            self._keep(key, promise, answer)
+
+        workers.submit(question, lambda answer: blame.settle(answer, question, gold, keep))
+
     def _keep(self, key: tuple[Gold, str], promise: Promise, answer: Answer) -> None:
         grade = grade_of(key[1], answer.verdict, answer.rule)
-        is_final = answer.verdict is not None or answer.rule in LIMIT_RULES
-        self._remember(key, grade if is_final else None)
+        self._remember(key, None if is_passing(answer.rule) else grade)
         promise.keep(grade)
 
     def _remember(self, key: tuple[Gold, str], verdict: "Grade | Promise | None") -> None:

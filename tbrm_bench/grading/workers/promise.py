@@ -1,4 +1,4 @@
-"""A grade that a worker will bring.
+"""A grade that a worker will deliver.
 
 What `concurrent.futures.Future` does, at a tenth of its cost: a pool hands out tens of thousands a second.
 """
@@ -15,20 +15,20 @@ class Promise:
     __slots__ = ("_arrived", "_calls", "grade")
 
     def __init__(self) -> None:
-        """Promise."""
+        """Not kept yet."""
         self.grade: Grade | None = None
         self._calls: list[Callable[[Promise], None]] = []
         self._arrived = threading.Lock()
         self._arrived.acquire()
 
     def keep(self, grade: Grade) -> None:
-        """Bring the grade."""
+        """Set the grade."""
         self.grade = grade
         self._arrived.release()
         self._call()
 
     def wait(self) -> Grade:
-        """Return the grade, once it is there."""
+        """Return the grade, waiting for it."""
         if self.grade is None:
             with self._arrived:
                 pass

@@ -1,11 +1,11 @@
-"""Worker processes behind one queue: a thread for each, which hands over as many questions as take a moment.
+"""Worker processes behind one queue: a thread for each, which sends its process as many requests as take a moment.
 
     workers = Workers(2, time_limit_s=5.0, memory_limit_mb=1024)
     workers.ask(question)        -> Answer(verdict=True, rule="numeric")
 
-A process starts when a question finds none idle. Workers that nobody holds any more end, and so do they with the
-program: no thread of theirs is waited for. A forked child starts over with workers of its own and never touches those
-of its parent.
+A process is started when a request finds none idle. Workers end when nothing refers to them any more, and with the
+program, which waits for none of their threads. A forked child starts over with workers of its own and never touches
+those of its parent.
 """
 
 import os
@@ -21,17 +21,17 @@ from tbrm_bench.grading.equal.equivalence import Answer, Question
 from tbrm_bench.grading.workers.process import WorkerProcess
 
 MAX_BATCH = 64
-BATCH_S = 0.01  # a worker is handed so many questions as it will answer in this time
+BATCH_S = 0.01  # a worker gets as many requests as it will answer in this time
 MAX_BATCH_CHARS = 1 << 20  # of completions, which second graders are given
 CLOSE_S = 5.0
 Done = Callable[[Answer], None]
 
 
 class ForkAware(Protocol):
-    """What holds threads, locks or processes that a fork does not take along."""
+    """An owner of threads, locks or processes that a fork does not copy."""
 
     def start_over(self) -> None:
-        """Forget them."""
+        """Drop them."""
 
 
 _fork_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
@@ -51,10 +51,10 @@ os.register_at_fork(after_in_child=_start_over)
 
 
 class Workers:
-    """A queue of questions and the processes that answer them."""
+    """A queue of requests and the processes that answer them."""
 
     def __init__(self, num_workers: int, *, time_limit_s: float, memory_limit_mb: int) -> None:
-        """Start nothing yet. The limits hold for one question: processor seconds, megabytes of its process."""
+        """Start nothing yet. The limits are per request: processor seconds, megabytes of its process."""
         assert num_workers >= 1
         self._limits: dict[str, Any] = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
         self.num_workers = num_workers
@@ -81,7 +81,7 @@ class Workers:
         return [process.pid for process in self._desk.processes if process.pid is not None]
 
     def submit(self, question: Question, done: Done) -> None:
-        """Queue a question; `done` is called with the answer, in a worker's thread."""
+        """Queue a request; `done` is called with the answer, in a worker's thread."""
         self._desk.put({**question.request, "symbolic": question.symbolic}, done)
 
     def ask(self, question: Question) -> Answer:
@@ -91,7 +91,7 @@ class Workers:
         return future.result()
 
     def close(self) -> None:
-        """Kill the processes; the questions that still wait are answered with `pool_closed`."""
+        """Kill the processes; pending requests are answered with `pool_closed`."""
         self._desk.close()
         for thread in self._desk.threads:
             if thread is not threading.current_thread():
@@ -113,7 +113,7 @@ class _Desk:
         self._is_closed = False
 
     def put(self, request: dict[str, Any], done: Done) -> None:
-        """Queue a question; a closed desk answers at once."""
+        """Queue a request; a closed desk answers immediately."""
         with self._changed:
             if not self._is_closed:
                 self._waiting.append((request, done))
@@ -154,7 +154,7 @@ class _Desk:
         process.kill()
 
     def _take(self, size: int) -> list[tuple[dict[str, Any], Done]]:
-        """Return the next questions, a fair share of those that wait; none when the desk is closed."""
+        """Return the next requests, a fair share of the pending ones; none once the desk is closed."""
         with self._changed:
             while not self._waiting and not self._is_closed:
                 self._num_idle += 1

@@ -36,6 +36,13 @@ def ask_scorer(answer: str, gold: Gold) -> tuple[bool, str] | Undecided:
     return Undecided(Question(request, symbolic=False))
 
 
+def own_answer(gold: Gold) -> Question:
+    """Return the question what a problem's scorer gives the problem's own answer."""
+    return Question(
+        {"op": "score", "scorer": SCORER, "given": {"problem": gold.scorer, "answer": None}}, symbolic=False
+    )
+
+
 def plain(answer: str) -> str:
     r"""Return an answer as the scorers read it: `\text{}` and its like taken off, arrows as `→`, no `$` around it."""
     bare = _ARROW.sub("→", _WRAPPED.sub(r"\1", answer.strip().strip("$")))
@@ -43,5 +50,5 @@ def plain(answer: str) -> str:
 
 
 def fingerprint(question: str) -> str:
-    """Return what tells whether a problem that was made again is the one that was asked."""
+    """Return a digest by which a problem that is generated again is recognised."""
     return hashlib.blake2b(question.encode(), digest_size=8).hexdigest()

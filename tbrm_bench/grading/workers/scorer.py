@@ -13,7 +13,7 @@ from typing import Any
 
 
 def module_of(request: Mapping[str, Any]) -> str:
-    """Return the module that a request's scorer stands in."""
+    """Return the module of a request's scorer."""
     return str(request["scorer"]).partition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""The process in which a hard verdict is reached: it reads JSON requests and writes JSON replies, one a line.
+"""The process in which a hard verdict is reached: it reads JSON requests and writes JSON replies, one per line.
 
 It is started as `python -m tbrm_bench.grading.workers.worker`, not by multiprocessing: it never imports the caller's
 main module, and with it torch or vLLM; it needs no `if __name__ == "__main__"` there, and starts without copying the
@@ -8,11 +8,12 @@ caller's memory.
     [true, "numeric"]
     ...
 
-Requests are {"op": "grade"}, is this answer that gold; "equal", do these two vote together; "second", what does another
-grader say; "score", what does a scorer of the caller's own say. Each gets its reply at once, so that the caller knows
-which one it was when this process ends. A request over its processor seconds is ended by the kernel (ITIMER_PROF with
-the default action), whatever code runs at that moment. Memory beyond the limit raises MemoryError here. Importing
-mpmath, SymPy or a scorer counts against no limit, however cold the disk: while that lasts the caller is told `loading`.
+Requests are {"op": "grade"}, is this answer that gold; "gold", can that gold be judged at all; "equal", do these two
+vote together; "second", what does another grader say; "score", what does a scorer of the caller's own say. Each gets
+its reply at once, so that the caller knows which one it was when this process ends. A request over its processor
+seconds is ended by the kernel (ITIMER_PROF with the default action), whatever code runs at that moment. Memory beyond
+the limit raises MemoryError here. Importing mpmath, SymPy or a scorer counts against no limit, however cold the disk:
+meanwhile the caller is sent `loading`, then `loaded`.
 """
 
 import contextlib
@@ -43,9 +44,7 @@ def main() -> None:
     for line in sys.stdin:
         message = json.loads(line)
         for request in message["requests"]:
-            if _library(request) not in sys.modules:
-                _reply(replies, None, "loading")
-            reply = _guarded(request, message["time_limit_s"])
+            reply = _guarded(request, message["time_limit_s"], replies)
             _start_clock(0)
             _reply(replies, *reply)
 
@@ -55,16 +54,19 @@ def _start_clock(limit_s: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, limit_s)
 
 
-def _guarded(request: dict[str, Any], time_limit_s: float) -> Reply:
+def _guarded(request: dict[str, Any], time_limit_s: float, replies: TextIO) -> Reply:
     try:
-        importlib.import_module(_library(request))
+        if (library := _library(request)) not in sys.modules:
+            _reply(replies, None, "loading")
+            importlib.import_module(library)
+            _reply(replies, None, "loaded")
         _start_clock(time_limit_s)
         return _decide(request)
     except MemoryError:
         return None, "memory_limit", None
     except RecursionError:
         return None, "recursion_limit", None
-    except Exception as error:  # noqa: BLE001  # any failure of a parser is this answer's verdict "error", not a crash
+    except Exception as error:  # noqa: BLE001  # any failure of a parser costs this verdict, not the process
         return None, f"exception:{type(error).__name__}", None
 
 
@@ -77,12 +79,14 @@ def _library(request: dict[str, Any]) -> str:
 
 def _decide(request: dict[str, Any]) -> Reply:
     from tbrm_bench.grading import second, vote_classes
-    from tbrm_bench.grading.equal import equivalence
+    from tbrm_bench.grading.equal import equivalence, gold_alone
 
     if request["op"] == "score":
         return scorer.score(request)
     if request["op"] == "second":
         return second.ask(request)
+    if request["op"] == "gold":
+        return *gold_alone.judge_gold(request), None
     if request["op"] == "equal":
         return *vote_classes.equal_in_worker(request["left"], request["right"]), None
     return *equivalence.decide_fully(request), None

@@ -250,7 +250,7 @@ def test_a_caller_that_ignores_its_childrens_ends_still_learns_of_a_time_limit()
         from tbrm_bench.grading import grade_many
         pairs = [(r"\boxed{\sum_{k=1}^{10^{9}} \frac{1}{k}}", "5"), (r"\boxed{\sqrt{12}}", r"2\sqrt{3}")]
         found = [(one.status.value, one.rule) for one in grade_many(pairs, time_limit_s=1.0)]
-        assert found == [("timeout", "time_limit"), ("correct", "numeric")], found
+        assert found == [("wrong", "time_limit"), ("correct", "numeric")], found
     """)
 
 

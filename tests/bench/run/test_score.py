@@ -72,6 +72,20 @@ def test_a_task_worked_out_by_hand() -> None:
     assert got.max_tokens == 99
 
 
+def test_an_answer_that_kept_the_grader_from_a_verdict_is_wrong_and_counted_apart() -> None:
+    """Under `timeout`, where graders up to tbrm-2 stored it: the rates of old and new runs mean the same."""
+    rules = ("time_limit", "memory_limit", "too_large", "undefined", "worker_crashed", "exception:ValueError")
+    new = score([sample("a", 0, wrong, "7", rule="rational"), *(
+        sample("a", index, wrong, "9", rule=rule) for index, rule in enumerate(rules, 1)
+    )], 7, {"a": "a"})  # fmt: skip
+    old = score([sample("a", 0, wrong, "7"), *(
+        sample("a", index, Status.TIMEOUT, "9", rule=rule) for index, rule in enumerate(rules, 1)
+    )], 7, {"a": "a"})  # fmt: skip
+    assert repr(new) == repr(old)  # with its NaN
+    assert new.status_rates[Status.TIMEOUT] == pytest.approx(6 / 7)
+    assert new.status_rates[wrong] == pytest.approx(1 / 7)
+
+
 def draw_task(seed: int, num_samples: int) -> list[GradedSample]:
     rng = random.Random(seed)
     return [

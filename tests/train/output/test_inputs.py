@@ -117,10 +117,6 @@ CHANGES: dict[str, tuple[Callable[[Given], None], str]] = {
         lambda given: edit(given.folder / "own.toml", "reason step by step", "think step by step"),
         "prompts.train.tokens is ",
     ),
-    "what the protocol accepts": (
-        lambda given: edit(given.folder / "own.toml", "strict_boxed = false", "strict_boxed = true"),
-        "prompts.strict_boxed is true, it was false",
-    ),
     "golds": (lambda given: edit_rows(given, lambda n, row: {**row, "a": "7"}), "prompts.train.golds is "),
     "questions": (ask_reversed, "prompts.train.tokens is "),
     "one row fewer": (
@@ -200,6 +196,14 @@ def test_an_input_that_has_changed_is_refused_by_name_and_touches_nothing(
     assert said in line
     assert line.endswith("restore it, or give another folder, output=DIR")
     assert everything(output) == before
+
+
+def test_which_answers_count_is_stored_and_held_to(killed: Killed, runs: Runs, tmp_path: Path) -> None:
+    given, output = copy_of(killed, tmp_path)
+    done = runs.train("tiny-tbrm", *given.words(output), "rewards.strict_boxed=false")
+    assert "prompts.strict_boxed is false, it was true; set rewards.strict_boxed to what it was, or" in error_of(done)
+    done = runs.train("tiny-tbrm", *given.words(output), "rewards.answer_tags=true")
+    assert "prompts.answer_tags is true, it was missing" in error_of(done)
 
 
 def test_the_same_inputs_under_other_names_go_on_to_the_same_bytes(killed: Killed, runs: Runs, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tbrm_bench.errors import UserError
 from tbrm_train.algorithms.tbrm import Tbrm
 from tbrm_train.recipes.rl_recipe import RlRecipe
-from tbrm_train.recipes.rl_rules import load_rl_recipe, recipe_changes, recipe_kind, recipe_toml
+from tbrm_train.recipes.rl_rules import load_rl_recipe, read_stored_recipe, recipe_changes, recipe_kind, recipe_toml
 
 RECIPES = Path(__file__).resolve().parents[3] / "train" / "recipes"
 TINY = RECIPES / "tiny-tbrm.toml"
@@ -77,6 +77,7 @@ def _rows(**values: Any) -> Any:
         ("prompts.protocol=quikstart", ["'quikstart'", "'quickstart'"]),
         ("evaluation.tasks=['aime42']", ["'aime42'"]),
         ("rewards.max_failed_share=nan", ["max_failed_share is nan"]),
+        ("rewards={strict_boxed=false, answer_tags=true}", ["rewards.answer_tags is True", "they count anyway"]),
         ("seed=-1", ["seed is -1"]),
         ("output=", ["output is empty"]),
     ],
@@ -104,6 +105,16 @@ def test_a_changed_key_is_named_unless_it_leaves_the_weights_alone(tiny: RlRecip
         f"seed: 9, not {tiny.seed}",
         f"optimizer.learning_rate: 0.5, not {tiny.optimizer.learning_rate}",
     ]
+
+
+def test_which_answers_count_is_the_recipes_choice_and_older_recipes_had_none(tiny: RlRecipe, tmp_path: Path) -> None:
+    assert (tiny.rewards.strict_boxed, tiny.rewards.answer_tags) == (True, False)
+    stored = tmp_path / "recipe.toml"
+    stored.write_text(recipe_toml(tiny).replace("strict_boxed = true\n", "").replace("answer_tags = false\n", ""))
+    older = read_stored_recipe(stored)
+    assert recipe_changes(tiny, older) == ["rewards.strict_boxed: True, not False"]
+    assert recipe_changes(load_rl_recipe(TINY, ["rewards.strict_boxed=false"]), older) == []
+    assert recipe_changes(tiny, older, by_content=True) == [], "the inputs have it"
 
 
 def test_a_kind_that_is_none_of_ours_is_told(tmp_path: Path) -> None:

@@ -92,15 +92,15 @@ def test_another_answer_that_is_as_good_is_paid_too() -> None:
 
 
 @needs_gym
-def test_a_problem_that_is_not_the_one_asked_is_an_error_and_a_slow_scorer_a_timeout(rewarder: GymRewarder) -> None:
+def test_a_problem_that_is_not_the_one_asked_and_a_scorer_that_is_too_slow_are_errors(rewarder: GymRewarder) -> None:
     problem = problems_of(rewarder)[0]
     other = Problem(problem.key._replace(problem_id="000000-0123456789abcdef"), "?", Gold(("x",)), "x")
     (found,) = rewarder.grade([sample(other, r"\boxed{x}")], {})
-    assert (found.grade.status, found.grade.rule) == (Status.ERROR, "exception:ValueError")
+    assert (found.grade.status, found.grade.rule) == (Status.ERROR, "gold:exception:ValueError")
     assert not found.decided
     with GymRewarder(load_rl_recipe(GRAPHS, ["rewards.time_limit_s=1e-6", "rewards.workers=1"])) as hasty:
         (late,) = hasty.grade([sample(problems_of(hasty)[0], r"\boxed{x}")], {})
-    assert late.grade.status is Status.TIMEOUT
+    assert (late.grade.status, late.grade.rule) == (Status.ERROR, "gold:time_limit")
 
 
 @needs_gym

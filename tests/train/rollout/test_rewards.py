@@ -21,7 +21,7 @@ def sample(text: str, index: int = 0, finish_reason: str = "stop") -> Sample:
 
 
 def rewarded(status: Status, index: int = 0) -> Rewarded:
-    verdict = Grade(status, None, "")
+    verdict = Grade(status, None, "gold:time_limit" if status is Status.ERROR else "")
     return Rewarded(sample("", index), verdict, reward_of(verdict))
 
 
@@ -29,17 +29,45 @@ def test_texts_are_paid_by_the_benchs_verdicts_in_their_order() -> None:
     texts = ["\\boxed{7}", "\\boxed{8}", "", "\\boxed{\\frac{14}{2}}", "\\boxed{7"]
     samples = [sample(text, index) for index, text in enumerate(texts)]
     samples.append(sample("and so", len(texts), "length"))
-    with Rewarder(Rewards(), strict_boxed=False) as rewarder:
+    with Rewarder(Rewards()) as rewarder:
         graded = rewarder.grade(samples, {KEY: Gold(("7",), kind="integer")})
     assert [item.sample for item in graded] == samples
     assert [item.reward for item in graded][:4] == [1.0, 0.0, 0.0, 1.0]
     assert [item.grade.status for item in graded][2::3] == [Status.NO_ANSWER, Status.TRUNCATED]
 
 
+@pytest.mark.parametrize(
+    ("settings", "paid"),
+    [
+        (Rewards(), [1, 0, 0, 0, 0]),
+        (Rewards(answer_tags=True), [1, 1, 0, 0, 0]),
+        (Rewards(strict_boxed=False), [1, 1, 1, 1, 0]),
+    ],
+)
+def test_the_recipe_decides_which_answers_are_paid(settings: Rewards, paid: list[float]) -> None:
+    texts = ["\\boxed{7}", "<answer>7</answer>", "The answer is 7.", "7", "\\boxed{8} <answer>7</answer>"]
+    with Rewarder(settings) as rewarder:
+        graded = rewarder.grade([sample(text, index) for index, text in enumerate(texts)], {KEY: Gold(("7",))})
+    assert [item.reward for item in graded] == paid
+
+
+def test_an_answer_that_exhausts_the_grader_costs_its_reward_and_a_gold_that_does_is_left_out() -> None:
+    endless = r"\int_0^\infty e^{e^{e^x}}dx"
+    settings = Rewards(time_limit_s=1.0)
+    with Rewarder(settings) as rewarder:
+        (hostile,) = rewarder.grade([sample(rf"\boxed{{{endless}}}")], {KEY: Gold(("7",))})
+        (honest,) = rewarder.grade([sample(r"\boxed{7}")], {KEY: Gold((endless,))})
+    assert (hostile.grade.status, hostile.grade.rule, hostile.reward) == (Status.WRONG, "time_limit", 0.0)
+    assert (honest.grade.status, honest.grade.rule, honest.decided) == (Status.ERROR, "gold:time_limit", False)
+    assert settle([hostile, hostile, honest], Rewards(max_failed_share=0.4), seed=0, step=1) == ([0, 1], [0.0, 0.0])
+    rates = outcome_rates([hostile, honest])
+    assert (rates["outcome/timeout"], rates["outcome/wrong"], rates["outcome/error"]) == (0.5, 0.0, 0.5)
+
+
 @given(statuses)
-def test_what_was_not_decided_is_neither_paid_nor_counted_wrong(found: list[Status]) -> None:
+def test_only_errors_are_neither_paid_nor_counted_wrong(found: list[Status]) -> None:
     batch = [rewarded(status, index) for index, status in enumerate(found)]
-    undecided = [item for item in batch if item.grade.status in (Status.TIMEOUT, Status.ERROR)]
+    undecided = [item for item in batch if item.grade.status is Status.ERROR]
     if len(undecided) == len(batch):
         return
     kept, rewards = settle(batch, Rewards(max_failed_share=1.0), seed=0, step=1)
@@ -53,13 +81,13 @@ def test_what_was_not_decided_is_neither_paid_nor_counted_wrong(found: list[Stat
 
 @pytest.mark.parametrize(("failed", "stops"), [(2, False), (3, True), (10, True)])
 def test_a_grader_that_fails_too_often_stops_the_run(failed: int, stops: bool) -> None:
-    batch = [rewarded(Status.TIMEOUT if index < failed else Status.WRONG, index) for index in range(10)]
+    batch = [rewarded(Status.ERROR if index < failed else Status.WRONG, index) for index in range(10)]
     if not stops:
         assert len(settle(batch, Rewards(), seed=0, step=4)[0]) == 10 - failed
         return
     with pytest.raises(RunFailed) as error:
         settle(batch, Rewards(), seed=0, step=4)
-    assert f"step 4: {failed} of 10 answers could not be graded ({failed} timeouts" in str(error.value)
+    assert f"step 4: {failed} of 10 answers could not be graded (gold:time_limit {failed})" in str(error.value)
     assert "rewards.time_limit_s=5.0" in str(error.value)
 
 

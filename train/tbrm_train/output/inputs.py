@@ -31,8 +31,11 @@ from tbrm_bench.tasks.problems import golds_hash, rows_hash
 from tbrm_bench.weights import weights_fingerprint
 from tbrm_train.data.prompts import PromptSet, TrainingPrompt
 from tbrm_train.output.checkpoint import INPUTS
+from tbrm_train.recipes.rl_recipe import Rewards
 
 SCHEMA = 1
+# What to set where a field is not the content of something that a recipe names.
+KEYS = {f"prompts.{name}": f"rewards.{name}" for name in ("strict_boxed", "answer_tags")}
 Facts = Mapping[str, Any]
 
 
@@ -51,7 +54,7 @@ def make_inputs(
     tokenizer: str,
     prompts: PromptSet,
     sampling: Sampling,
-    strict_boxed: bool,
+    rewards: Rewards,
     evaluation: Plan | None,
     reads_weights: bool = True,
 ) -> Inputs:
@@ -71,7 +74,8 @@ def make_inputs(
             "validation": _prompt_facts(prompts.validation),
             "stop_token_ids": list(sampling.stop_token_ids),
             "stop_strings": list(sampling.stop),
-            "strict_boxed": strict_boxed,
+            "strict_boxed": rewards.strict_boxed,
+            **({"answer_tags": True} if rewards.answer_tags else {}),
         },
         "evaluation": _task_facts(evaluation) if evaluation else {},
     }
@@ -137,9 +141,10 @@ def check_same(output: Path, stored: Inputs, found: Inputs) -> None:
     changes = differences(stored.facts, found.facts)
     for field, then, now in changes[:1]:
         more = f" (and {len(changes) - 1} more inputs)" if len(changes) > 1 else ""
+        fix = f"set {KEYS[field]} to what it was" if field in KEYS else "restore it"
         raise UserError(
             f"{output} was started with another input: {field} is {now}, it was {then}{more}{moved(stored, found)}; "
-            "restore it, or give another folder, output=DIR"
+            f"{fix}, or give another folder, output=DIR"
         )
 
 

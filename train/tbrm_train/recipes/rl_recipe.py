@@ -84,8 +84,13 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """A correct answer earns 1, any other 0. `shuffle` and `flip` are controls that must not learn."""
+    """A correct answer earns 1, any other 0. `shuffle` and `flip` are controls that must not learn.
 
+    `strict_boxed`: only a box holds an answer, whatever the protocol says; `answer_tags`: so do `<answer>` tags.
+    """
+
+    strict_boxed: bool = True
+    answer_tags: bool = False
     shuffle: bool = False
     flip: bool = False
     workers: Count = 1

@@ -33,6 +33,8 @@ FREE_KEYS = (
 )
 # Names whose content decides: another path to the same content is the same recipe.
 NAMES = ("model", "prompts.protocol", "prompts.data_dir", "evaluation.protocol")
+# What `inputs` stores too, also of trainings that are older than the keys.
+BY_CONTENT = (*NAMES, "rewards.strict_boxed", "rewards.answer_tags")
 
 
 def load_rl_recipe(path: Path, overrides: Sequence[str] = ()) -> RlRecipe:
@@ -61,9 +63,13 @@ def check_rl_recipe(table: Mapping[str, Any], *, place: str) -> RlRecipe:
 def read_stored_recipe(path: Path) -> RlRecipe:
     """Return what `recipe_toml` wrote, without checking again: what it names may have moved since.
 
-    Keys that earlier versions stored and nothing reads are dropped.
+    Keys that earlier versions stored and nothing reads are dropped. Before `rewards.strict_boxed` was a key, the
+    protocol decided, and answers were taken from anywhere under all that were shipped.
     """
-    return read_rl_recipe(read_toml(path), place=str(path))[0]
+    table = read_toml(path)
+    if isinstance(rewards := table.setdefault("rewards", {}), dict):
+        rewards.setdefault("strict_boxed", False)
+    return read_rl_recipe(table, place=str(path))[0]
 
 
 def recipe_kind(path: Path, overrides: Sequence[str] = ()) -> Literal["sft", "rl"]:
@@ -85,9 +91,10 @@ def recipe_toml(recipe: RlRecipe) -> str:
 def recipe_changes(ours: RlRecipe, theirs: RlRecipe, *, by_content: bool = False) -> list[str]:
     """Return a line for every key that affects the weights and differs: `optimizer.steps: 5, not 4`.
 
-    With `by_content`, keys that name a model, a protocol or a folder are ignored: `inputs` compares their content.
+    With `by_content`, keys are ignored that name a model, a protocol or a folder, or say which answers count: `inputs`
+    compares their content.
     """
-    free = (*FREE_KEYS, *NAMES) if by_content else FREE_KEYS
+    free = (*FREE_KEYS, *BY_CONTENT) if by_content else FREE_KEYS
     mine, other = flat_keys(asdict(ours)), flat_keys(asdict(theirs))
     keys = [key for key in mine | other if not is_key_of(key, free)]
     return [f"{key}: {mine.get(key)!r}, not {other.get(key)!r}" for key in keys if mine.get(key) != other.get(key)]
@@ -136,6 +143,9 @@ def _rules(recipe: RlRecipe) -> Iterator[tuple[str, object, bool, str]]:
         stage > 0 or not recipe.deepspeed.offload,
         ("offloading needs zero_stage 1 or more"),
     )
+    tags, strict = recipe.rewards.answer_tags, recipe.rewards.strict_boxed
+    said = "with strict_boxed false they count anyway; leave it out"
+    yield "rewards.answer_tags", tags, strict or not tags, said
     count, needed, held = recipe.prompts.num_prompts, recipe.rollout.prompts_per_step, recipe.prompts.validation
     left = needed if count is None else max(0, count - held)
     said = f"leaves {left} prompts for training beside prompts.validation={held}"

@@ -3,8 +3,9 @@ r"""Rewards for reasoning-gym's problems: the bench extracts the answer, the dat
     "... so \boxed{\text{up up right up}}"    answer "up up right up"    score 1.0    correct, reward 1.0
 
 The scorer runs in the grader's worker processes (see `tbrm_bench.grading.workers.scored`). A score of 1 is `correct`,
-any other `wrong`; the reward is the score itself, for which some datasets give partial credit. Timeouts and
-failures of the scorer are `timeout` and `error`, without a reward, as always.
+any other `wrong`; the reward is the score itself, for which some datasets give partial credit. An answer that makes
+the scorer exceed a limit or raise an exception is `wrong` and earns 0; where the problem's own answer does so too,
+that is an `error` without a reward.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,9 @@ from typing import Self
 from tbrm_bench.grading.equal.equivalence import Answer, Undecided
 from tbrm_bench.grading.find.extract import extract
 from tbrm_bench.grading.verdicts import grade_of, grade_without_answer
+from tbrm_bench.grading.workers.blame import Blame
 from tbrm_bench.grading.workers.queue import Workers
 from tbrm_bench.grading.workers.scored import MAX_SCORED_CHARS, MEMORY_LIMIT_MB, ask_scorer, plain
-from tbrm_bench.prompts.protocol import load_protocol
 from tbrm_bench.records import Gold, ProblemKey, Sample
 from tbrm_bench.tasks.generators.gym import recreation
 from tbrm_train.data.prompts import NUM_GENERATED
@@ -31,9 +32,10 @@ class GymRewarder:
     def __init__(self, recipe: RlRecipe) -> None:
         """Store the settings; nothing is started yet."""
         self.prompts, self.seed = recipe.prompts, recipe.data_seed
-        self.strict_boxed = load_protocol(recipe.prompts.protocol).strict_boxed
+        self.settings = recipe.rewards
         limit_s = recipe.rewards.time_limit_s
         self._workers = Workers(recipe.rewards.workers, time_limit_s=limit_s, memory_limit_mb=MEMORY_LIMIT_MB)
+        self._blame = Blame(self._workers.submit)
 
     def grade(self, samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) -> list[Rewarded]:
         """Return one verdict per sample, in the order of the samples; the golds are not used."""
@@ -41,7 +43,12 @@ class GymRewarder:
         return [item if isinstance(item, Rewarded) else _rewarded(*item) for item in asked]
 
     def _ask(self, sample: Sample) -> "Rewarded | tuple[Sample, str, Future[Answer]]":
-        found = extract(sample.text, finish_reason=sample.finish_reason, strict_boxed=self.strict_boxed)
+        found = extract(
+            sample.text,
+            finish_reason=sample.finish_reason,
+            strict_boxed=self.settings.strict_boxed,
+            answer_tags=self.settings.answer_tags,
+        )
         if found.answer is None:
             grade = grade_without_answer(found, sample.finish_reason)
             return Rewarded(sample, grade, reward_of(grade))
@@ -53,12 +60,14 @@ class GymRewarder:
             count=self.prompts.num_prompts or NUM_GENERATED,
             seed=self.seed,
         )
-        asked = ask_scorer(found.answer, Gold((), scorer=scorer))
+        gold = Gold((), scorer=scorer)
+        asked = ask_scorer(found.answer, gold)
         if not isinstance(asked, Undecided):
             grade = grade_of(answer, *asked)
             return Rewarded(sample, grade, reward_of(grade))
         future: Future[Answer] = Future()
-        self._workers.submit(asked.question, future.set_result)
+        question = asked.question
+        self._workers.submit(question, lambda said: self._blame.settle(said, question, gold, future.set_result))
         return sample, answer, future
 
     def __enter__(self) -> Self:

@@ -33,7 +33,7 @@ from tbrm_train.output.inputs import (
     write_inputs,
 )
 from tbrm_train.policy.policy import Critic, Policy, load_model
-from tbrm_train.recipes.rl_recipe import RlRecipe
+from tbrm_train.recipes.rl_recipe import Rewards, RlRecipe
 from tbrm_train.rollout.gym_rewards import GymRewarder
 from tbrm_train.rollout.rewards import Rewarded, Rewarder
 from tbrm_train.rollout.sampling import Rollouts, make_rollouts
@@ -47,7 +47,7 @@ class Given:
     model: Model
     tokenizer: Any
     prompts: PromptSet
-    protocol: Protocol
+    rewards: Rewards
     sampling: Sampling
     evaluation: Plan | None
 
@@ -58,7 +58,7 @@ class Given:
             tokenizer=tokenizer_fingerprint(self.tokenizer, self.model.path),
             prompts=self.prompts,
             sampling=self.sampling,
-            strict_boxed=self.protocol.strict_boxed,
+            rewards=self.rewards,
             evaluation=self.evaluation,
             reads_weights=reads_weights,
         )
@@ -79,7 +79,7 @@ def load_given(recipe: RlRecipe) -> Given:
     notes = (*loaded.warnings, *prompt_warnings(tokenizer, model.path, protocol, model.config))
     prompts = replace(prompts, warnings=(*check.finish(engine="the trainer"), *notes, *prompts.warnings))
     sampling = _sampling(recipe, protocol, tokenizer, model)
-    return Given(model, tokenizer, prompts, protocol, sampling, plan_tasks(recipe, model.path))
+    return Given(model, tokenizer, prompts, recipe.rewards, sampling, plan_tasks(recipe, model.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Session:
 def open_session(recipe: RlRecipe) -> Iterator[Session]:
     """Load prompts, policy, reference, critic, rollout engine and grader; close them in reverse order."""
     given = load_given(recipe)
-    model, prompts, protocol = given.model, given.prompts, given.protocol
+    model, prompts = given.model, given.prompts
     longest = max(prompts.longest + recipe.rollout.max_tokens, longest_task(given.evaluation))
     has_long_factors = _has_long_factors(given, longest)
     processes = start_processes(recipe.deepspeed)
@@ -133,7 +133,7 @@ def open_session(recipe: RlRecipe) -> Iterator[Session]:
         rewarder: Rewarder | GymRewarder = (
             stack.enter_context(GymRewarder(recipe))
             if gym_datasets(recipe.prompts.source)
-            else stack.enter_context(Rewarder(recipe.rewards, strict_boxed=protocol.strict_boxed))
+            else stack.enter_context(Rewarder(recipe.rewards))
         )
         prompt_ids = {tuple(item.problem.key): item.prompt.token_ids for item in prompts.train}
         yield Session(

@@ -99,6 +99,9 @@ HOSTILE = {
     "spaces": "final answer" + " " * 100_000,
     "words": "word " * 20_000,
     "random": "x1= " * 25_000,
+    "suppositions": "suppose the answer is 7. " * 4_000,
+    "retractions": "the answer is 7. wait, " * 4_000,
+    "denials": "it is not that the answer is " * 3_500,
 }
 
 
@@ -111,3 +114,10 @@ def test_time_is_linear_in_hostile_text(name: str) -> None:
     started = time.process_time()
     extract(text)
     assert time.process_time() - started < 0.25
+
+
+def test_answer_tags_count_beside_boxes_where_these_alone_would() -> None:
+    assert extract("<answer>7</answer>", strict_boxed=True).answer is None
+    assert extract("<answer>7</answer>", strict_boxed=True, answer_tags=True).answer == "7"
+    assert extract(r"\boxed{8} <answer>7</answer>", strict_boxed=True, answer_tags=True).answer == "8"
+    assert extract("The answer is 7.", strict_boxed=True, answer_tags=True).answer is None

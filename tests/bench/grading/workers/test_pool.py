@@ -25,13 +25,13 @@ def key(index: int) -> SampleKey:
     return SampleKey("task", "problem", index)
 
 
-def test_a_late_verdict_is_a_timeout_and_harms_no_other() -> None:
+def test_an_answer_that_takes_too_long_is_wrong_and_harms_no_other() -> None:
     with GraderPool(time_limit_s=1.0) as pool:
         pool.submit(key(0), ENDLESS, SYMBOLIC, "stop")
         for index in range(1, 20):
             pool.submit(key(index), rf"\boxed{{\sqrt{{{11 + index}}}}}", HARD, "stop")
         verdicts = dict(pool.drain(wait=True))
-    assert verdicts[key(0)].status is Status.TIMEOUT
+    assert verdicts[key(0)].status is Status.WRONG
     assert verdicts[key(0)].rule == "time_limit"
     assert [index for index in range(1, 20) if verdicts[key(index)].status is Status.CORRECT] == [1]
     assert {verdicts[key(index)].status for index in range(2, 20)} == {Status.WRONG}
@@ -58,7 +58,7 @@ def test_a_question_beyond_the_memory_limit_is_typed_and_the_next_is_answered() 
     worker.close()
 
 
-# What sitecustomize.py of a folder on the path does to a worker: faults that no answer is known to cause.
+# What sitecustomize.py of a folder on the path does to a worker, by the answer.
 FAULTS = r"""
 import ctypes, os, signal, sys, time
 if "tbrm_bench.grading.workers.worker" in " ".join(sys.orig_argv):
@@ -66,7 +66,7 @@ if "tbrm_bench.grading.workers.worker" in " ".join(sys.orig_argv):
     once = os.path.dirname(__file__) + "/once"
     whole = equivalence.decide_fully
     def act(answer):
-        if "666" in answer: ctypes.string_at(0)
+        if "666" in answer: ctypes.string_at(0)  # a fault
         if "777" in answer: os.kill(os.getpid(), signal.SIGKILL)
         if "888" in answer: time.sleep(3600)
         if "999" in answer:
@@ -83,13 +83,13 @@ if "tbrm_bench.grading.workers.worker" in " ".join(sys.orig_argv):
     equivalence.decide_fully = decide_fully
 """
 OUTCOMES = {
-    "666": (Status.ERROR, "worker_died"),
+    "666": (Status.WRONG, "worker_crashed"),
     "777": (Status.ERROR, "worker_died"),
     "333": (Status.ERROR, "worker_died"),
-    "888": (Status.TIMEOUT, "time_limit"),
-    "999": (Status.TIMEOUT, "time_limit"),
-    "555": (Status.TIMEOUT, "memory_limit"),
-    "444": (Status.ERROR, "exception:KeyError"),
+    "888": (Status.ERROR, "worker_starved"),
+    "999": (Status.WRONG, "time_limit"),
+    "555": (Status.WRONG, "memory_limit"),
+    "444": (Status.WRONG, "exception:KeyError"),
 }
 
 
@@ -102,7 +102,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("faulty")
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_whatever_happens_to_a_worker_costs_the_verdict_that_is_to_blame(num_workers: int) -> None:
-    """Crashes, kills, hangs, endless loops, bombs: each typed, none wrong, and all around them judged."""
+    """Crashes, endless loops and bombs cost the answer its reward, kills and hangs do not; all around is judged."""
     pairs = []
     for fault in OUTCOMES:
         roots = [f"{20 + int(fault)}", f"{30 + int(fault)}", f"{40 + int(fault)}", "21", fault]
@@ -119,9 +119,9 @@ def test_a_failure_is_not_remembered_and_a_limit_is() -> None:
         for root in ("222", "222", "999"):
             pool.submit(key(0), rf"\boxed{{2\sqrt{{{root}}}}}", Gold((rf"\sqrt{{{4 * int(root)}}}",)), "stop")
             outcomes += [found.status for _, found in pool.drain(wait=True)]
-        assert outcomes == [Status.ERROR, Status.CORRECT, Status.TIMEOUT]
+        assert outcomes == [Status.WRONG, Status.CORRECT, Status.WRONG]
         pool.submit(key(0), r"\boxed{2\sqrt{999}}", Gold((r"\sqrt{3996}",)), "stop")
-        assert [found.status for _, found in pool.drain()] == [Status.TIMEOUT], "at once, without a worker"
+        assert [found.rule for _, found in pool.drain()] == ["time_limit"], "at once, without a worker"
 
 
 def test_easy_verdicts_start_no_process() -> None:
@@ -268,7 +268,7 @@ def test_bombs_are_wrong_at_once(name: str) -> None:
     for gold in ("5", r"x+\sqrt{2}"):
         started = time.process_time()  # of this process; a worker's is limited, and its rule would say so
         found = grade(rf"\boxed{{{BOMBS[name]}}}", gold)
-        assert found.status in (Status.WRONG, Status.TIMEOUT)
+        assert found.status is Status.WRONG
         assert found.rule != "time_limit"
         assert time.process_time() - started < 3
 
@@ -279,4 +279,4 @@ def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(monkeypatch: pyte
         pool.submit(key(0), r"\boxed{\sqrt{12}}", HARD, "stop")
         ((_, found),) = pool.drain(wait=True)
     assert found.status is Status.ERROR
-    assert found.rule == "exception:FileNotFoundError"
+    assert found.rule == "worker_not_started"
