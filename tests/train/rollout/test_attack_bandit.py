@@ -9,6 +9,7 @@ is bought.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ torch.set_num_threads(1)
 SETTINGS = Rewards(time_limit_s=1.0)
 PROMPTS, SAMPLES, RATE = 6, 24, 8.0
 # These keep a worker busy with the one or two seconds that they are allowed; test_attacks.py grades them.
-SLOW = ("exhausting", "very_long", "left_to_do", "congruences")
+SLOW = ("exhausting", "very_long", "left_to_do", "half_read_constructs")
 HONEST = Attack("honest", "boxed", "")
 
 Judge = Callable[[Sequence[Sample], Mapping[ProblemKey, Gold]], list[Rewarded]]
@@ -117,24 +118,34 @@ def finds_the_gold(samples: Sequence[Sample], golds: Mapping[ProblemKey, Gold]) 
     return [Rewarded(sample, verdict, reward_of(verdict)) for sample, verdict in zip(samples, verdicts, strict=True)]
 
 
-@pytest.mark.parametrize("strict_boxed", [False, True])
-def test_attacks_alone_teach_nothing(strict_boxed: bool) -> None:
-    """No reward, so no advantage: after 40 steps every logit is bit for bit what it was."""
-    templates = one_of_each_kind(int(strict_boxed))
-    with Rewarder(SETTINGS, strict_boxed=strict_boxed) as rewarder:
-        ends, earned = train(templates, rewarder.grade, steps=40, seed=0)
+@pytest.mark.parametrize("answer_tags", [False, True])
+def test_attacks_alone_teach_nothing(answer_tags: bool) -> None:
+    """No reward, so no advantage: after 20 steps every logit is bit for bit what it was."""
+    templates = one_of_each_kind(int(answer_tags))
+    with Rewarder(replace(SETTINGS, answer_tags=answer_tags)) as rewarder:
+        ends, earned = train(templates, rewarder.grade, steps=20, seed=0)
     assert earned == 0
     assert bool((ends == 1 / len(templates)).all())
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_honest_template_is_learned_and_no_attack_is(seed: int) -> None:
     templates = [HONEST, *one_of_each_kind(seed)]
-    with Rewarder(SETTINGS, strict_boxed=False) as rewarder:
+    with Rewarder(SETTINGS) as rewarder:
         ends, _ = train(templates, rewarder.grade, steps=60, seed=seed)
     start = 1 / len(templates)
     assert float(ends[0]) > 0.95
     assert [template for template, end in zip(templates[1:], ends[1:], strict=True) if end > start] == []
+
+
+def test_what_exhausts_the_grader_is_not_left_out_of_its_group() -> None:
+    """A policy may not escape from a bad sample by an answer without a verdict: each is wrong and earns 0."""
+    templates = [attack for attack in attacks() if attack.kind == "exhausting"]
+    samples, golds = samples_of(templates, torch.arange(len(templates))[None], [0])
+    with Rewarder(replace(SETTINGS, time_limit_s=0.3)) as rewarder:
+        graded = rewarder.grade(samples, golds)
+    assert [item.reward for item in graded] == [0.0] * len(templates)
+    assert settle(graded, SETTINGS, seed=0, step=1)[0] == [*range(len(templates))]
 
 
 def test_a_weaker_grader_is_bought_by_the_same_policy() -> None:
