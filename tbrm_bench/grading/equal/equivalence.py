@@ -40,6 +40,8 @@ from tbrm_bench.records import DEFAULT_POLICY, Gold, GradingPolicy
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
 _INTEGER = re.compile(r"[+-]?\d{1,300}")
 _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
+# \det A = 5: math-verify reads the number alone. In anything longer it would pick one out of what it cannot read.
+_NAMED_NUMBER = re.compile(r"[^\d=]*=\s*-?\d+(?:\.\d+)?\s*")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
@@ -313,7 +315,11 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
     # A $ inside of it would make two formulas, of which either could be the right one.
-    given = parse(f"${answer.replace('$', ' ')}$", extraction_config=configs, parsing_timeout=None)
+    given = parse(
+        f"${answer.replace('$', ' ')}$",
+        extraction_config=configs if _NAMED_NUMBER.fullmatch(answer) else configs[:1],
+        parsing_timeout=None,
+    )
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
     return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"

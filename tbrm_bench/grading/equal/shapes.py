@@ -11,7 +11,7 @@ from tbrm_bench.grading.equal import sequences
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.exact import exact
 from tbrm_bench.grading.read.tree import Tree, number, symbols, walk
-from tbrm_bench.grading.read.units import NO_UNIT, Unit
+from tbrm_bench.grading.read.units import NO_UNIT, Unit, contradict, multiply
 
 _NO_VALUES = frozenset(
     [
@@ -175,7 +175,9 @@ def peel(tree: Tree) -> tuple[Tree, Unit]:
     if tree[0] != "q":
         return tree, NO_UNIT
     value, unit = tree[1], tree[2]
-    while value[0] == "q":  # $5 dollars
+    while value[0] == "q":  # $5 dollars, but $5 cents are no dollars
+        if contradict(value[2], unit):
+            unit = multiply(unit, value[2], 1)
         value = value[1]
     return value, unit
 

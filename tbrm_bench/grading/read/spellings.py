@@ -197,7 +197,7 @@ _EXCLUSION = re.compile(
 _SAYS_MORE = re.compile(r"\\(?:text|mathbb|mathrm|in|leq?|geq?|neq?|cup|cap|pm|lor|land)(?![a-zA-Z])")
 _IN_BASE = re.compile(r"\(?([0-9A-Za-z]+)\)?\s*_?\s*\(?\s*(?:in\s+)?base\s*[-=]?\s*(\w+)\s*\)?", re.IGNORECASE)
 _PREFIXED = re.compile(r"0(?:b([01]+)|x([0-9A-Fa-f]+)|o([0-7]+))")
-_RATIO = re.compile(r"(-?[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(-?[\d.]+)")
+_RATIO = re.compile(r"(-?(?!0+\b)[\d.]+)\s*(?:\\(?:text|mbox)\s*\{\s*to\s*\}|\bto\b)\s*(-?[\d.]+)")
 
 
 def respell(text: str) -> str:

@@ -132,6 +132,12 @@ def names_a_unit(text: str) -> bool:
     return bool(unit[0]) and all(name in _TABLE for name, _ in unit[0])
 
 
+def contradict(inner: Unit, outer: Unit) -> bool:
+    """Whether a quantity in one measure cannot be counted in another as well: 18 km miles, 28 % %, not $5 per hour."""
+    measures = all(name in _TABLE and power > 0 for name, power in (*inner[0], *outer[0]))
+    return measures and inner != NO_UNIT and (inner != outer or inner == PERCENT)
+
+
 @lru_cache(maxsize=4096)
 def word_unit(text: str) -> Unit:
     """Return the unit that words name: "square feet", "cm", "dollars", "apples"."""
