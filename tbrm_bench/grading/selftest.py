@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tbrm_bench.grading.equal.equivalence import read_gold
+from tbrm_bench.grading.equal.known_gold import read_gold
 from tbrm_bench.grading.grader import grade
 from tbrm_bench.grading.many import grade_many
 from tbrm_bench.grading.model_forms import model_forms

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from tbrm_bench.config import Count, NotNegative, load_toml
 from tbrm_bench.errors import UserError
+from tbrm_bench.files import read_text
 from tbrm_bench.grading.normalize import check_rule
 from tbrm_bench.nearest import did_you_mean
 from tbrm_bench.records import AnswerKind
@@ -286,12 +287,7 @@ def _load_suites() -> Mapping[str, _SuiteTable]:
 
 
 def _read_digests(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    lines = read_text(path).split("\n") if path.exists() else []
     digests: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         found = _DIGEST.fullmatch(line.rstrip())

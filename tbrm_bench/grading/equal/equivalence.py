@@ -14,46 +14,34 @@ of 2\\sqrt{3} and \\sqrt{12} a worker decides.
 """
 
 import dataclasses
-import importlib.util
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tbrm_bench.grading.equal.comparing import GoldPolicy
-from tbrm_bench.grading.equal.membership import by_membership, described_gold
-from tbrm_bench.grading.equal.rounding import approximates
+from tbrm_bench.grading.equal.known_gold import INTEGER, ReadGold, read_gold, unspaced
+from tbrm_bench.grading.equal.membership import by_membership
 from tbrm_bench.grading.equal.structure import Comparer
+from tbrm_bench.grading.equal.symbolic import side_by_side
 from tbrm_bench.grading.limits import MAX_ANSWER_CHARS
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.numbers.valued import lacks_value
 from tbrm_bench.grading.read import words
 from tbrm_bench.grading.read.constructs import has_construct, is_read_in_full
-from tbrm_bench.grading.read.described import Described
-from tbrm_bench.grading.read.latex import clean, split_top_level
+from tbrm_bench.grading.read.latex import clean
 from tbrm_bench.grading.read.parse import readings
 from tbrm_bench.grading.read.tree import Tree, symbols
-from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT, measures, names_a_unit, word_unit
+from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.whole import without_dots
 from tbrm_bench.records import DEFAULT_POLICY, Gold, GradingPolicy
 
-_SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
-_INTEGER = re.compile(r"[+-]?\d{1,300}")
 _SCIENTIFIC = re.compile(r"10\s*\^|\d[eE][+-]?\d")
-# \det A = 5: math-verify reads the number alone. In anything longer it would pick one out of what it cannot read.
-_NAMED_NUMBER = re.compile(r"[^\d=]*=\s*-?\d+(?:\.\d+)?\s*")
 _BARE_UNIT = re.compile(
     r"(?<=[\d}])\s*(?:\\(?:mathrm|rm)\s*\{\s*)?([a-zA-Z]+(?:\s*/\s*[a-zA-Z]+)?)(?:\^\{?-?\d\}?)?\}?$"
 )
-_CLOCK = re.compile(r"\d{3,4}[ap]m")  # 3:45 p.m., without its marks
-_MODULUS = re.compile(r"\s*(?:\\pmod\s*\{[^{}]*\}|\(\s*\\?\b(?:b?mod)\b[^()]*\)|\\mod\b.*)$")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
-_CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 _LABELLED = re.compile(r"(?:\\text\s*\{\s*)?\([A-J]\)\s*\}?\s*(\S.*)")
 EMPTY: Tree = ("c", "empty")
 _POINT = re.compile(r"[A-Z]\s*\(")
-_LIMIT = re.compile(r"\\lim(?![a-zA-Z])\s*(?:\\limits\s*)?_\s*\{([^{}]*)\}")
-_APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,64 +66,6 @@ class Undecided(NamedTuple):
     question: Question
 
 
-class ReadGold(NamedTuple):
-    """A gold as the rules need it, made once."""
-
-    text: str  # without spaces
-    integer: int | None
-    choice: str | None
-    letter: str | None  # a capital that may be a choice or a symbol: E
-    heading: str | None  # the choice that a gold begins with: (D) 12
-    words: str | None
-    members: list[str] | None  # of a list in words: Ann and Ben
-    digits: str | None  # of a gold in a base that needs letters: 1A7
-    trees: tuple[Tree, ...] | None  # None when one of the answers is unreadable
-    policy: GoldPolicy
-    described: Described | None  # a set of whole numbers, of a gold that may describe one: odd n
-
-
-@lru_cache(maxsize=16384)
-def read_gold(gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> ReadGold:
-    """Read a gold; its alternatives are golds of their own (see `decide`)."""
-    cleaned = [clean(answer) for answer in gold.answers]
-    single = cleaned[0] if len(cleaned) == 1 else None
-    trees = [readings(answer) for answer in cleaned]
-    is_text = single is not None and (
-        gold.kind == "text"
-        or _CLOCK.fullmatch(words.bare(single))
-        or (bool(trees[0]) and (trees[0][0][0] == "text" or _is_said(trees[0][0])))
-        or not trees[0]
-    )
-    return ReadGold(
-        text=unspaced(",".join(cleaned)),
-        integer=int(single) if single is not None and _INTEGER.fullmatch(single) else None,
-        choice=words.choice(single, with_text=False) if is_text and single is not None else None,
-        letter=single if single is not None and re.fullmatch("[A-J]", single) else None,
-        heading=words.choice(single, with_text=True) if single is not None and "(" in single[:12] else None,
-        members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
-        digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
-        words=words.meaning(single) or None if is_text and single is not None else None,
-        trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=GoldPolicy(
-            **dataclasses.asdict(policy),
-            absolute_tolerance=gold.abs_tolerance,
-            relative_tolerance=gold.rel_tolerance,
-            unit=_gold_unit(gold.unit),
-        ),
-        described=described_gold(gold),
-    )
-
-
-def _is_said(tree: Tree) -> bool:
-    """Whether words behind a symbol say something of it, n is odd, and measure nothing."""
-    return tree[0] == "q" and tree[1][0] == "s" and not measures(tree[2], at_most_one=True)
-
-
-def unspaced(text: str) -> str:
-    """Return a text without its spaces, but for those between two digits: 4 2 is not 42."""
-    return _SPACES.sub("", text)
-
-
 def decide_fast(answer: str, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> tuple[bool | None, str] | Undecided:
     """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds.
 
@@ -150,7 +80,7 @@ def decide_fast(answer: str, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY)
     cleaned = _cleaned(answer, known)
     if unspaced(cleaned) == known.text:
         return True, "string"
-    if known.integer is not None and not known.policy.is_tolerant and _INTEGER.fullmatch(cleaned):
+    if known.integer is not None and not known.policy.is_tolerant and INTEGER.fullmatch(cleaned):
         return int(cleaned) == known.integer, "integer"
     verdict, rule = by_membership(answer, known.described) if known.described is not None else (None, "")
     if verdict is None:
@@ -176,7 +106,7 @@ def decide_fully(request: dict[str, Any]) -> tuple[bool | None, str]:
     known = read_gold(gold, GradingPolicy(**request["policy"]))
     verdict, rule = _by_shape(_cleaned(request["answer"], known), known, precise=True)
     if verdict is None and rule in ("symbolic", "undefined"):
-        return _side_by_side(request["answer"], gold, known)
+        return side_by_side(request["answer"], gold, known)
     return verdict, rule
 
 
@@ -264,67 +194,3 @@ def _with_a_value(pred: Tree, golds: tuple[Tree, ...], verdict: Verdict, *, prec
 
 def _spelling(rule: str, cleaned: str) -> str:
     return "scientific" if rule in ("integer", "rational") and _SCIENTIFIC.search(cleaned) else rule
-
-
-def _gold_unit(unit: str) -> tuple[Any, Any]:
-    text = clean(unit).replace("{", "").replace("}", "")
-    if not text:
-        return NO_UNIT
-    if "circ" in text:
-        return DEGREE
-    if text == "%":
-        return PERCENT
-    base, _, power = text.partition("^")
-    dimensions, factor = word_unit(base)
-    if power.isdigit():
-        return tuple((name, count * int(power)) for name, count in dimensions), factor ** int(power)
-    return dimensions, factor
-
-
-def _side_by_side(answer: str, gold: Gold, known: ReadGold) -> Verdict:
-    """Judge "5 = 6 = \\int ..." by every side that is read here, since math-verify judges one side and no other."""
-    cleaned = clean(answer)
-    sides = split_top_level(_APPROXIMATELY.sub("=", cleaned), "=")
-    if known.trees is None or len(known.trees) > 1 or known.trees[0][0] in ("list", "rel", "chain") or len(sides) < 2:
-        return by_sympy(answer, gold)
-    comparer = Comparer(known.policy, precise=True)
-    wanted = known.trees[0]
-    read = [trees[0] for side in sides if (trees := readings(side))]
-    values = [tree for tree in read if tree[0] != "text" and not symbols(tree)]
-    verdicts = [comparer.item(wanted, value)[0] for value in values]
-    if _APPROXIMATELY.search(cleaned) is None:
-        return (False, "equation") if False in verdicts else by_sympy(answer, gold)
-    symbolic = [side for side in sides if not readings(side)]
-    if not all(by_sympy(side, gold)[0] for side in symbolic):
-        return False, "approximation"
-    known_equal = [wanted] if symbolic else []
-    return approximates(comparer, wanted, known_equal + values, [True] * len(known_equal) + verdicts), "approximation"
-
-
-def by_sympy(answer: str, gold: Gold) -> Verdict:
-    """Ask math-verify, which reads what we do not: integrals, sums, limits. Its own timeouts stay off: ours kill."""
-    if importlib.util.find_spec("math_verify") is None and read_gold(gold).trees is not None:
-        return False, "no_math_verify"  # an answer left as an integral, where the gold is a value
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-
-    texts = [clean(text) for text in (answer, *gold.answers)]
-    if not any(map(has_construct, texts)) or not all(map(is_read_in_full, texts)):
-        return False, "unreadable"  # what is read only half says nothing
-    if all("=" in text for text in texts) and len({tuple(sorted(_limits(text))) for text in texts}) > 1:
-        return False, "limit"  # a statement about another limit
-    configs = (LatexExtractionConfig(), ExprExtractionConfig())
-    wanted = parse(f"${', '.join(gold.answers)}$", extraction_config=configs, parsing_timeout=None)
-    # A $ inside of it would make two formulas, of which either could be the right one.
-    given = parse(
-        f"${answer.replace('$', ' ')}$",
-        extraction_config=configs if _NAMED_NUMBER.fullmatch(answer) else configs[:1],
-        parsing_timeout=None,
-    )
-    if not wanted or not given or isinstance(given[0], str):
-        return False, "unreadable"
-    return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
-
-
-def _limits(text: str) -> list[str]:
-    """Return what the limits of a text run to, each in one spelling."""
-    return [unspaced(limit).replace("\\rightarrow", "\\to").replace("\\to+", "\\to") for limit in _LIMIT.findall(text)]

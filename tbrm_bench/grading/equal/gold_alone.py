@@ -6,8 +6,10 @@ Examples: 2\sqrt{3} can, at 60 digits; \int_0^\infty e^{e^{e^x}} dx cannot: it r
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tbrm_bench.grading.equal.equivalence import by_sympy, gold_in, read_gold
+from tbrm_bench.grading.equal.equivalence import gold_in
+from tbrm_bench.grading.equal.known_gold import read_gold
 from tbrm_bench.grading.equal.shapes import infinity
+from tbrm_bench.grading.equal.symbolic import by_sympy
 from tbrm_bench.grading.numbers.numeric import Verdict, has_value
 from tbrm_bench.grading.read.tree import Tree, children, walk
 from tbrm_bench.records import Gold
