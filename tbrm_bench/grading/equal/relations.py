@@ -14,6 +14,7 @@ from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, peel, scaled
 from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.numeric import Verdict
+from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.tree import Tree, symbols
 from tbrm_bench.grading.read.units import DEGREE, NO_UNIT, PERCENT
 
@@ -95,6 +96,13 @@ def _in_first_unit(sides: Sequence[Tree]) -> list[Tree]:
     ]
 
 
+def _are_named(sides: Sequence[Tree]) -> bool:
+    """Whether words are the name of a value, Area = 12, not a value beside it or a denial: 12 = wrong, not it = 12."""
+    if any(side[0] == "text" for side in sides[1:]):
+        return False
+    return sides[0][0] != "text" or not takes_back(str(sides[0][1]))
+
+
 def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
     """Compare a bare value with what an answer such as "x = 2 + 3 = 5" ends in; its constants must all agree.
 
@@ -105,6 +113,8 @@ def _any_side(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
         return False, "relation"
     if "approx" not in operators and peel(gold)[1] == comparer.policy.unit == NO_UNIT:
         sides = _in_first_unit(sides)
+    if not _are_named(sides) and gold[0] != "text":
+        return False, "relation"
     unknown = symbols(gold)
     # A name has letters that the gold has not: y = x + 1; "n = n + 1" are two values.
     values = [side for side in sides if side[0] == "br" or not (symbols(side) - unknown or side[0] == "text")]

@@ -73,7 +73,7 @@ def described(text: str) -> Described | None:
     if len(text) > MAX_TEXT or _TUPLE.match(text):
         return None
     found = tokens(ascii_math(text.replace("$", " ")))
-    if not found or len(found) > MAX_TOKENS or any(token.isdigit() and _is_large(token) for token in found):
+    if not found or len(found) > MAX_TOKENS or any(token.isdecimal() and _is_large(token) for token in found):
         return None
     try:
         return _Reader(found, evident=_ALL.search(text) is not None).read()
