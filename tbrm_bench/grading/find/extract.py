@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tbrm_bench.grading.find.box_context import in_formula
 from tbrm_bench.grading.find.specials import without_specials
 from tbrm_bench.grading.find.stated import stated, tagged
 from tbrm_bench.grading.limits import MAX_GAP_CHARS, MAX_ITEMS, MAX_SCAN_CHARS
@@ -129,6 +130,8 @@ def _boxed(text: str, *, with_tail: bool) -> Extraction | None:
             begin = start
         else:
             break
+    if with_tail and len(contents) == 1 and (around := in_formula(text, begin, stop)):
+        return Extraction(_BOX.sub("", around), "boxed")
     answer = ", ".join(content for content in reversed(contents) if content)
     return Extraction(answer + (_tail(text, stop) if with_tail and len(contents) == 1 else ""), "boxed")
 
