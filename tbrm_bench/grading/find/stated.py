@@ -22,7 +22,8 @@ Stated = tuple[str | None, str]  # the answer, and the step that found it
 _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
 _REVERSED = re.compile(
     r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
-    r" is (?:indeed )?(?:the|our|my)(?: (?:final|correct|right|required|desired|only|unique|exact|simplest|simplified|full|sought"
+    r" is (?:indeed )?(?:the|our|my)(?: (?:final|correct|right|required|desired|only|unique|exact|simplest|full"
+    r"|sought"
     r"|requested|expected|numerical|best|true)){0,2} answer\b"
     r"(?: to[^.\n]{0,80})?[\s.!*]*$",
     re.IGNORECASE,
@@ -202,12 +203,14 @@ def _side_by_side(tail: str, formulas: "list[re.Match[str]]") -> str | None:
     """
     joined = formulas[-1:]
     for formula in reversed(formulas[:-1][-MAX_ITEMS:]):
-        if not JOINT.fullmatch(tail, formula.end(), joined[0].start()) or not _STATEMENT.match(inside(formula)):
+        between = tail[formula.end() : joined[0].start()]
+        if "\n" in between or not JOINT.fullmatch(between) or not _STATEMENT.match(inside(formula)):
             break
         joined.insert(0, formula)
     if (
         len(joined) == 1
         or not _STATEMENT.match(inside(joined[-1]))
+        or len(split_top_level(inside(joined[-1]), "=")) > 2
         or _CIRCUMSTANCES.search(tail, 0, joined[0].start())
     ):
         return None
