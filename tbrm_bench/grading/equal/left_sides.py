@@ -109,6 +109,19 @@ def in_order_of(gold: Tree, pred: Tree) -> Tree:
     return ("rel", "=", gold[2], ("ratio", *(pred[3][1 + given.index(part)] for part in wanted)))
 
 
+def row_in_order_of(gold: Tree, pred: Tree) -> Tree | None:
+    """Return (y, x) = (2, 1) as (x, y) = (1, 2), where that is the gold's left side; None for other letters."""
+    if any(tree[:2] != ("rel", "=") or tree[2][0] != "br" or tree[3][0] != "br" for tree in (gold, pred)):
+        return pred
+    wanted, given = (list(map(canonical, tree[2][3:])) for tree in (gold, pred))
+    if gold[2][1:3] != pred[2][1:3] or len(set(given)) < len(given) or set(wanted) != set(given):
+        return None
+    if len(pred[3]) != len(pred[2]):
+        return pred
+    cells = (pred[3][3 + given.index(part)] for part in wanted)
+    return ("rel", "=", gold[2], (*pred[3][:3], *cells))
+
+
 def define_the_same(gold: Tree, pred: Tree) -> bool:
     """Whether two definitions are of one thing: one name, or a function that is called y here and f(x) there."""
     if gold[2] == pred[2]:

@@ -54,17 +54,11 @@ def _same_condition(comparer: Compares, gold: Tree, pred: Tree, whole: bool) -> 
     gold, pred = _pointwise(gold), _pointwise(pred)
     if canonical(gold) == canonical(pred):
         return True
-    if _is_of_a_row(gold) and _is_of_a_row(pred) and canonical(gold[2]) != canonical(pred[2]):
-        return False  # (v, q) = (0, 0) for (p, q) = (0, 0)
     if len(symbols(gold)) == 1 and symbols(gold) == symbols(pred):
         sets = _set(gold, whole), _set(pred, whole)
         if sets[0] is not None and sets[1] is not None:
             return same_set(sets[0], sets[1], comparer.value)[0] is True
     return comparer.answers((gold,), pred)[0] is True
-
-
-def _is_of_a_row(condition: Tree) -> bool:
-    return condition[:2] == ("rel", "=") and condition[2][0] == "br"
 
 
 def _set(condition: Tree, whole: bool) -> list[Piece] | None:

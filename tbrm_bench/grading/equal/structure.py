@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.families import compare_families
+from tbrm_bench.grading.equal.left_sides import row_in_order_of
 from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
@@ -97,6 +98,9 @@ class Comparer:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
             return True, rule_of(gold)
+        if (ordered := row_in_order_of(gold, pred)) is None:
+            return False, "tuple"
+        pred = ordered
         gold, pred = as_vectors(without_name(gold), without_name(pred))
         gold, pred = as_shape_of(pred, gold), as_shape_of(gold, pred)
         if gold == pred:
