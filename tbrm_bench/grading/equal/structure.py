@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GoldPolicy
 from tbrm_bench.grading.equal.families import compare_families
+from tbrm_bench.grading.equal.left_sides import row_in_order_of
 from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
 from tbrm_bench.grading.equal.residue_classes import compare_congruences
+from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.sequences import compare_sequences, in_closed_form
 from tbrm_bench.grading.equal.set_builder import compare_described
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
+    distinct,
     has_no_value,
     infinity,
     is_set_like,
@@ -63,6 +66,7 @@ class Comparer:
         golds, pred = as_region(golds, pred)
         golds = [("seq", *golds)] if DOTS in golds else golds  # a gold that was split at its commas
         wanted = [part for gold in golds for part in spread(gold)]
+        wanted = distinct(wanted) if len(golds) == 1 and golds[0][0] == "set" else wanted
         given = spread(pred)
         if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
             return self.item(wanted[0], point)
@@ -88,14 +92,15 @@ class Comparer:
                 return False, rule
         if any(cell is None for row in table for cell in row):
             return None, rule
-        if repeats and sorted(map(sum, table)) != sorted(map(sum, zip(*table, strict=True))):  # type: ignore[arg-type]
-            return False, rule
-        return True, rule
+        return not repeats or matched(table), rule
 
     def item(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
             return True, rule_of(gold)
+        if (ordered := row_in_order_of(gold, pred)) is None:
+            return False, "tuple"
+        pred = ordered
         gold, pred = as_vectors(without_name(gold), without_name(pred))
         gold, pred = as_shape_of(pred, gold), as_shape_of(gold, pred)
         if gold == pred:
@@ -113,7 +118,7 @@ class Comparer:
         if "seq" in (gold[0], pred[0]):
             return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":
-            return self.same_members(gold[1:], pred[1:], "set")
+            return self.same_members(distinct(gold[1:]), pred[1:], "set")
         if "set" in (gold[0], pred[0]) and is_set_like(gold) and is_set_like(pred):
             return same_set(as_set(gold), as_set(pred), self.value)
         if gold[0] == "br" or pred[0] == "br":

@@ -98,7 +98,8 @@ class Parser:
         joints: set[str] = set()
         while True:
             found = joints_at(self.cursor)
-            if self.cursor.at_end() or self.cursor.peek().value in closers or (items and not found):
+            closes = self.cursor.peek().value in closers and (bool(items) or closers != ("|",))  # ||a| - 1|
+            if self.cursor.at_end() or closes or (items and not found):
                 break
             joints |= found if items else set()
             items.append(self.item())

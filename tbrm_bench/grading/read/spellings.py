@@ -71,6 +71,14 @@ def _based(match: "re.Match[str]") -> str:
     return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
 
 
+def _bare_sign(match: "re.Match[str]") -> str:
+    """Return the sign that stands in braces of its own, {-}12; an exponent x^{+} keeps them."""
+    before = match[1] or ""
+    if before.startswith(("\\mathbin", "\\mathrel", "\\mathord")):
+        return match[2]
+    return match[0] if before else match[2]
+
+
 _SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(cue, re.compile(pattern), replacement)
     for cues, pattern, replacement in (
@@ -104,7 +112,9 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("hundred", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(hundred)s?\b([^{{}}]*)\}}?", _scaled),
         ("k", rf"(?<=\d)\s*{_WORD}\s*\{{\s*k\s*\}}", r" \\times 10^{3}"),
         ("mil", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?per ?mill?e?\b\s*\}}?", r" \\times 10^{-3}"),
+        ("-} +} =} <} >}", r"(\\[a-zA-Z]+\s*|[\^_]\s*|\\)?\{\s*([-+=<>])\s*\}", _bare_sign),
         # quotients and binomials
+        ("/_", r"(?:^|(?<=[-+=(,]))\s*(?:\{\s*\})?\s*\^\s*\{?(\d+)\}?\s*/\s*_\s*\{?(\d+)\}?", r"\\frac{\1}{\2}"),
         ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),

@@ -61,11 +61,17 @@ def ratio(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
         return None
     if "=" in text:  # V_1:V_2 = 11:21
         sides = split_top_level(text, "=")
-        trees = list(map(read, sides)) if len(sides) == 2 else []
+        trees = [_quotient(side, read) for side in sides] if len(sides) == 2 else []
         return ("rel", "=", trees[0][0], trees[1][0]) if trees and all(trees) else None
     texts = split_top_level(text, ":")
     parts = list(map(read, texts)) if len(texts) > 2 else []  # one part would be the text itself again
     return ("ratio", *(part[0] for part in parts)) if parts and all(parts) else None
+
+
+def _quotient(text: str, read: Callable[[str], tuple[Tree, ...]]) -> tuple[Tree, ...]:
+    """Return BD:DC as one quotient, which the grammar would read as (BD : D) times C."""
+    parts = list(map(read, split_top_level(text, ":"))) if text.count(":") == 1 else []
+    return (("/", parts[0][0], parts[1][0]),) if len(parts) == 2 and all(parts) else read(text)
 
 
 def remainder(text: str, read: Callable[[str], tuple[Tree, ...]]) -> Tree | None:
