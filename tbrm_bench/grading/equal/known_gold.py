@@ -61,13 +61,18 @@ def read_gold(gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> ReadGold:
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.meaning(single) or None if is_text and single is not None else None,
         trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=GoldPolicy(
-            **dataclasses.asdict(policy),
-            absolute_tolerance=gold.abs_tolerance,
-            relative_tolerance=gold.rel_tolerance,
-            unit=_gold_unit(gold.unit),
-        ),
+        policy=_gold_policy(policy, gold.abs_tolerance, gold.rel_tolerance, gold.unit),
         described=described_gold(gold),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _gold_policy(policy: GradingPolicy, absolute: float, relative: float, unit: str) -> GoldPolicy:
+    return GoldPolicy(
+        **dataclasses.asdict(policy),
+        absolute_tolerance=absolute,
+        relative_tolerance=relative,
+        unit=_gold_unit(unit),
     )
 
 

@@ -32,9 +32,10 @@ from tbrm_bench.grading.equal.shapes import (
 from tbrm_bench.grading.equal.vectors import as_vectors
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
-from tbrm_bench.grading.numbers.exact import canonical
+from tbrm_bench.grading.numbers.exact import canonical, plain
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import DOTS, Tree, number
+from tbrm_bench.grading.read.units import NO_UNIT
 from tbrm_bench.grading.read.words import bare, meaning, says_there_is_none, spelt_number
 
 # Rules whose questions a worker answers: what it cannot compute there is not equal.
@@ -54,10 +55,21 @@ class Comparer:
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order; constants may have any names."""
+        if len(golds) == 1 and (settled := self._numbers(golds[0], pred)) is not None:
+            return settled
         verdict = self.as_written(golds, pred)
         if verdict[0] is False:
             verdict = compare_families(self, golds, pred) or verdict
         return (False, verdict[1]) if self.precise and verdict[0] is None and verdict[1] in _SETTLED else verdict
+
+    def _numbers(self, gold: Tree, pred: Tree) -> Verdict | None:
+        """Compare two numbers as such, which most answers are; None for anything else."""
+        wanted = plain(gold)
+        given = plain(pred) if wanted is not None else None
+        if wanted is None or given is None or self.policy.is_tolerant or self.policy.unit != NO_UNIT:
+            return None
+        is_whole = wanted.denominator == given.denominator == 1
+        return wanted == given, "integer" if is_whole else "rational"
 
     def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order, letter for letter."""

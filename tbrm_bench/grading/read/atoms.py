@@ -6,6 +6,7 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
 from tbrm_bench.grading.read import cases, functions, units
@@ -29,8 +30,11 @@ from tbrm_bench.grading.read.vocabulary import (
 )
 
 
+@lru_cache(maxsize=4096)
 def number(text: str) -> Tree:
     """Return the exact tree of a number as written: 12, .5, 4.5e33."""
+    if text.isdecimal():
+        return ("n", Written(int(text), 0))
     mantissa, _, exponent = text.lower().partition("e")
     value = Written(Fraction(mantissa.rstrip(".") or "0"), -len(mantissa.partition(".")[2]))
     if not exponent:

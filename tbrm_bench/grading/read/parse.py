@@ -38,7 +38,7 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import as_a_whole, groupings
+from tbrm_bench.grading.read.whole import as_a_whole, groupings, plain_number
 
 _LEADS_IN = re.compile(r"(?:\b(?:is|are)|[:=])$")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
@@ -47,6 +47,8 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 @lru_cache(maxsize=16384)
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
+    if (plain := plain_number(text)) is not None:
+        return (plain,)
     found: list[Tree] = []
     text = without_clauses(text)
     text = spelt_out(text)

@@ -196,7 +196,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
-_FACES = ("mathbf", "\\vec", "hat", "\\bm", "boldsymbol", "overrightarrow", "textbf")
+_LETTER = re.compile(r"[^\W\d_]")
+_FACES = re.compile(r"mathbf|\\vec|hat|\\bm|boldsymbol|overrightarrow|textbf")
 # "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
 _BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
 # A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
@@ -214,7 +215,7 @@ def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
     text = without_domain(text) if "=" in text else text
     text = cases.respelt(text) if "\\begin" in text else text
-    text = unit_vectors.respelt(text) if any(face in text for face in _FACES) else text
+    text = unit_vectors.respelt(text) if _FACES.search(text) else text
     text = congruence.respelt(text) if "mod" in text or "equiv" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
@@ -232,7 +233,7 @@ def respell(text: str) -> str:
         text = text.replace("\\cup", "\\lor ")
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
-    return as_mathematics(text) if any(map(str.isalpha, text)) else text
+    return as_mathematics(text) if _LETTER.search(text) else text
 
 
 def _holds(value: str, letter: str) -> bool:
