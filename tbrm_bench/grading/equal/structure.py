@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GoldPolicy
+from tbrm_bench.grading.equal.derivatives import compare_derivatives
 from tbrm_bench.grading.equal.families import compare_families
 from tbrm_bench.grading.equal.left_sides import row_in_order_of
 from tbrm_bench.grading.equal.piecewise import compare_cases
@@ -59,7 +60,7 @@ class Comparer:
             return settled
         verdict = self.as_written(golds, pred)
         if verdict[0] is False:
-            verdict = compare_families(self, golds, pred) or verdict
+            verdict = compare_families(self, golds, pred) or compare_derivatives(self, golds, pred) or verdict
         return (False, verdict[1]) if self.precise and verdict[0] is None and verdict[1] in _SETTLED else verdict
 
     def _numbers(self, gold: Tree, pred: Tree) -> Verdict | None:

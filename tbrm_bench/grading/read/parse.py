@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, functions, scripts
-from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
+from tbrm_bench.grading.read.build import add, are_conditions, divide, is_mixed, joined, multiply, of_all
 from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.counted import takes_back
@@ -159,7 +159,7 @@ class Parser:
                 total = ("f", "mod", total, self.product())
                 continue
             else:
-                return total
+                return of_all(total)
             total = add(total, operator, self.product())
 
     def product(self) -> Tree:
@@ -172,7 +172,7 @@ class Parser:
                 left = multiply(left, self.signed_power())
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
-                left = ("/", left, self.signed_power())
+                left = divide(left, self.signed_power())
             elif (token.kind == "TEXT" and not functions.is_mathematics(self.cursor)) or (
                 token.kind == "WORD" and is_unit_word(token.value)
             ):

@@ -83,6 +83,9 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(cue, re.compile(pattern), replacement)
     for cues, pattern, replacement in (
         # faces and sizes
+        ("\\implies \\therefore \\Rightarrow", r"^\s*\\(?:implies|therefore|Rightarrow)(?![a-zA-Z])", ""),
+        ("\\text{,}", r"(?<=\d)\\text\{,\}(?=\d{3}(?!\d))", ""),
+        ("\\&", r",\s*\\&(?=\s*[\d-])", ","),  # 3, 5, \\& 7
         ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
         ("line", r"(?<![.\d])\\(?:under|over)line\s*\{\s*(-?[\d.,]*\d)\s*\}", r"{\1}"),
@@ -123,6 +126,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
         ("C", rf"^(?:{_WORD}\s*\{{\s*)?C\s*\}}?\s*_\s*\{{?(\d+)\}}?\s*\^\s*\{{?(\d+)\}}?$", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
+        ("/d", r"(?<![a-zA-Z\\])d([a-zA-Z])/d([a-z])(?![a-zA-Z])", r"\\frac{d\1}{d\2}"),
         # repeating decimals
         ("\\bar \\dot", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
