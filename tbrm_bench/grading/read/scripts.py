@@ -128,7 +128,7 @@ def point(cursor: Cursor) -> str | None:
 
 
 def unit(cursor: Cursor) -> units.Unit:
-    """Read the unit behind a value: `\\text{ cm}^2`, `km/h`, `\\mathrm{m} / \\mathrm{s}`."""
+    """Read the unit behind a value: `\\text{ cm}^2`, `km/h`, `\\mathrm{photons} / \\mathrm{pulse}`."""
     total, power = units.NO_UNIT, 1
     while True:
         token = cursor.peek()
@@ -141,6 +141,8 @@ def unit(cursor: Cursor) -> units.Unit:
                 named, exponent = units.word_unit(f"{token.value}^{exponent}"), 1
             else:
                 named = units.word_unit(token.value)
+            if power < 0 and total != units.NO_UNIT:
+                named = units.of_each(named)
             total = units.multiply(total, named, power * exponent)
             power = 1
         elif token.value in ("/", "cdot", "times") and cursor.peek(1).kind in ("TEXT", "WORD"):
