@@ -69,7 +69,9 @@ _PREDICATE = re.compile(
 _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
 )
+_PROVED_MARKS = ("∎", "■", "□", "Q", "\\blacksquare", "\\square", "\\Box", "\\qed")
 _PROVED_CHARS = 60
+_NEAR = 100  # characters before a value
 _STATEMENT = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?\s*(?:=|<|>|\\[lg]eq?(?![a-z])|\\in(?![a-z]))")
 _CIRCUMSTANCES = re.compile(r"\b(?:for|when|where|with|if|at|given|since|as|because|let|by|from)\s*$", re.IGNORECASE)
 # "x is 7 and y is": another value of another thing in the same sentence.
@@ -127,7 +129,8 @@ def _is_last_concluded(text: str, answer: str) -> bool:
 
 def _without_proved(text: str) -> str:
     """Return the text without the sign that a proof ends."""
-    found = _PROVED.search(text[-_PROVED_CHARS:])
+    tail = text[-_PROVED_CHARS:]
+    found = _PROVED.search(tail) if any(mark in tail for mark in _PROVED_MARKS) else None
     return text[: len(text) - len(found.group())].rstrip() if found and len(found.group()) < len(text) else text
 
 
@@ -153,7 +156,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     formulas = list(MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         behind = tail[formulas[-1].end() :]
-        if any(map(str.isdigit, behind)) and _ANOTHER_STATED.search(tail, 0, formulas[-1].end()):
+        if any(map(str.isdigit, behind)) and _another_stated(tail, formulas[-1].end()):
             return None
         return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
     bold = _BOLD_END.search(line)
@@ -220,11 +223,16 @@ def _side_by_side(tail: str, formulas: "list[re.Match[str]]") -> str | None:
     return ", ".join(side[-1].strip() for side in sides) if one_letter else ", ".join(map(inside, joined))
 
 
+def _another_stated(text: str, end: int) -> bool:
+    """Whether what is said up to `end` begins behind another value: x is 7 and y."""
+    return _ANOTHER_STATED.search(text, max(0, end - _NEAR), end) is not None
+
+
 def _stated_by(line: str) -> str | None:
     """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
     line = with_aside(_CIRCUMSTANCE.sub("", line.strip(MARKUP + ".!。")))
     for connector in reversed(list(_CONNECTORS.finditer(line))):
-        if _ANOTHER_STATED.search(line, 0, connector.start()):
+        if _another_stated(line, connector.start()):
             return None
         value = line[connector.end() :].strip(MARKUP)
         if counted := _COUNTED.fullmatch(value):
