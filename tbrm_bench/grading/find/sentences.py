@@ -73,11 +73,16 @@ def sentence_start(text: str) -> int:
     """Return where the last sentence begins; a line that leads to the next one belongs to it."""
     end = len(text.rstrip())
     for low in (max(0, end - _NEAR), 0):
-        found = [mark for mark in _BOUNDARY.finditer(text, low, end) if mark.end() < end and _ends(text, mark)]
+        found = [mark for mark in _BOUNDARY.finditer(text, low, end) if mark.end() < end]
         for index in range(len(found) - 1, -1, -1):
-            begin = found[index - 1].end() if index else low
-            if found[index].group() != "\n" or not _goes_on(text[begin : found[index].start()]):
-                return found[index].end()
+            mark = found[index]
+            if not _ends(text, mark):
+                continue
+            begin = max(text.rfind("\n", low, mark.start()) + 1, low)
+            if index and _ends(text, found[index - 1]):
+                begin = found[index - 1].end()
+            if mark.group() != "\n" or not _goes_on(text[begin : mark.start()]):
+                return mark.end()
         if not low:
             break
     return 0
