@@ -223,9 +223,9 @@ def is_cut_off(text: str) -> bool:
 
 def _may_follow(before: str) -> bool:
     """Return whether these words of a sentence lead to a conclusion."""
-    for pattern, excuse in _FIRST_WORDS:
-        first = pattern.match(before)
-        if first and excuse.search(before, first.end()) is None:
+    for opening, conclusion in _FIRST_WORDS:
+        first = opening.match(before)
+        if first and conclusion.search(before, first.end()) is None:
             return False
     for pattern, excuse in _OPENINGS:
         for found in pattern.finditer(before):
