@@ -57,6 +57,14 @@ def distinct(members: Sequence[Tree]) -> list[Tree]:
     return list({canonical(member): member for member in members}.values())
 
 
+def unnamed(members: Sequence[Tree]) -> Sequence[Tree]:
+    """Return the values of x = 1, 1, 3, where nothing else than x has a value."""
+    named = [member for member in members if member[:2] == ("rel", "=") and member[2][0] == "s"]
+    if len({member[2] for member in named}) != 1:
+        return members
+    return [member[3] if member in named else member for member in members]
+
+
 def _union_members(tree: Tree) -> list[Tree] | None:
     """Return the members of a union of finite sets; None for any other union."""
     if tree[0] == "set":

@@ -28,6 +28,7 @@ from tbrm_bench.grading.equal.shapes import (
     nested_rows,
     rule_of,
     spread,
+    unnamed,
     without_name,
 )
 from tbrm_bench.grading.equal.vectors import as_vectors
@@ -93,10 +94,11 @@ class Comparer:
         """Compare without regard to order: each wanted one is given, and nothing else is."""
         if len(wanted) > MAX_ITEMS or len(given) > MAX_ITEMS:
             return False, "too_many_items"
-        if len(given) < len(set(map(canonical, wanted))):
+        num_distinct = len(distinct(unnamed(wanted)))
+        if len(given) < num_distinct:
             return False, rule
         # A gold that repeats a value means it: the pair -2, -2 is not the set {-2}.
-        repeats = len(set(map(canonical, wanted))) < len(wanted)
+        repeats = num_distinct < len(wanted)
         if repeats and len(given) != len(wanted):
             return False, rule
         table = [[self.item(gold, pred)[0] for pred in given] for gold in wanted]

@@ -71,6 +71,13 @@ def _based(match: "re.Match[str]") -> str:
     return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
 
 
+def _set_fraction(match: "re.Match[str]") -> str:
+    """Return ^5/_8 as a fraction; behind a whole number it is a mixed one and so below 1."""
+    if match.string[: match.start()][-1:].isdigit() and int(match[1]) >= int(match[2]):
+        return match[0]
+    return rf"\frac{{{match[1]}}}{{{match[2]}}}"
+
+
 def _bare_sign(match: "re.Match[str]") -> str:
     """Return the sign that stands in braces of its own, {-}12; an exponent x^{+} keeps them."""
     before = match[1] or ""
@@ -117,7 +124,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("mil", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?per ?mill?e?\b\s*\}}?", r" \\times 10^{-3}"),
         ("-} +} =} <} >}", r"(\\[a-zA-Z]+\s*|[\^_]\s*|\\)?\{\s*([-+=<>])\s*\}", _bare_sign),
         # quotients and binomials
-        ("/_", r"(?:^|(?<=[-+=(,]))\s*(?:\{\s*\})?\s*\^\s*\{?(\d+)\}?\s*/\s*_\s*\{?(\d+)\}?", r"\\frac{\1}{\2}"),
+        ("/_", r"(?:^|(?<=[-+=(,\d]))\s*(?:\{\s*\})?\s*\^\s*\{?(\d+)\}?\s*/\s*_\s*\{?(\d+)\}?", _set_fraction),
         ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
