@@ -8,7 +8,7 @@ from tbrm_bench.grading.workers.pool import GraderPool
 from tbrm_bench.records import DEFAULT_POLICY, FinishReason, Gold, Grade, GradingPolicy
 
 # Name and version: a change that can change a verdict raises the number.
-GRADER = "tbrm-2"
+GRADER = "tbrm-3"
 
 _shared = GraderPool(num_workers=1)  # nothing starts before it is needed; a forked child gets its own
 

@@ -1,6 +1,6 @@
 """The rows of a board: measured ones, made from a run with its lock and its counts, and reported ones, from papers.
 
-    {"schema": 1, "name": "mine-7b", "kind": "measured", "lock_hash": "...", "grader": "tbrm-2", ...,
+    {"schema": 1, "name": "mine-7b", "kind": "measured", "lock_hash": "...", "grader": "tbrm-3", ...,
      "samples": {"repo": "owner/results", "commit": "0a1b...", "run": "mine-7b"},      if it was added from the Hub
      "tasks": {"aime24": {"k": 32, "correct": {"60": 7, "61": 0}, "cluster": {"60": "60", "61": "61"},
                           "num_tokens": 51200}},        all that was generated

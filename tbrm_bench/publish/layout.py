@@ -1,6 +1,6 @@
 """Names and paths in a results repository, and the manifest that ties the files of one run together.
 
-    {"schema": 1, "name": "tiny-quickstart-1a2b3c4d", "lock_hash": "...", "grader": "tbrm-2", "graders": ["tbrm-2"],
+    {"schema": 1, "name": "tiny-quickstart-1a2b3c4d", "lock_hash": "...", "grader": "tbrm-3", "graders": ["tbrm-3"],
      "problems": {"path": "runs/tiny-.../problems.parquet", "num_rows": 12, "sha256": "..."},
      "tasks": {"arithmetic": {"num_samples": 4, "draws": ["12:9f86d081884c7d65", ...], "shards": [{...}]}}}
 

@@ -1,6 +1,6 @@
 """A RunResult as JSON, and back without loss: what results.json holds.
 
-    {"schema": 1, "name": "tiny-quickstart-1a2b3c4d", "lock_hash": "...", "grader": "tbrm-2",
+    {"schema": 1, "name": "tiny-quickstart-1a2b3c4d", "lock_hash": "...", "grader": "tbrm-3",
      "tasks": [{"task": "arithmetic", "avg": 0.5, "pass_at": {"1": 0.5, "2": 0.75}, "sampling_sd": null, ...}],
      "macro": {...}, "about": {...}, "proof": "..."}
 

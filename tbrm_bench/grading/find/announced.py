@@ -8,7 +8,8 @@ Example: "The answer is not 42 but $24$." announces 24.
 
 import re
 
-from tbrm_bench.grading.find.concluded import MATH, is_concluded, is_cut_off, last_sentence
+from tbrm_bench.grading.find.concluded import is_concluded, is_cut_off
+from tbrm_bench.grading.find.sentences import MATH, last_sentence
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS, MAX_ITEMS, MAX_TRIES
 
 _IS = r"[^.:\n$\\]{0,60}?(?:\b(?:is|are|equals?|to be|must be|would be|should be)\b\s*:?|:|：)"  # noqa: RUF001
@@ -32,7 +33,9 @@ ASIDE = re.compile(
     r"|,?\s*(?:or|i\.e\.,?)\s+(?:about|approximately|roughly|≈)\s*[\d.,]+\s*%?$"
 )
 JOINT = re.compile(r"\s*(?:,|;|,?\s*\band\b|,?\s*\bor\b)\s*")
+_DENIED_BEHIND = re.compile(r"[\d\"\u201d)}\]$]\s{0,3}(?:is|was) (?:wrong|incorrect|false|not\b)")
 DENIED = re.compile(r"\s{0,9}(?:is|was) (?:wrong|incorrect|false|not\b)")
+_NUMBER = re.compile(r"-?[\d,]*\.?\d+\s*\\?%?")
 MAX_UNCONCLUDED = 20
 MARKUP = "*_` \t\n"
 
@@ -54,7 +57,11 @@ def announced(text: str, word: str, pattern: re.Pattern[str]) -> tuple[int, str 
         if match is not None and _begins(text, position, heading=word == "answer" and match.group().endswith("\n")):
             answer = _after_anchor(text, match.end())
             start, end = place(text, match.end(), answer)
-            if is_concluded(text, start, end) and not (is_cut_off(text) and last_sentence(text)[0] <= position):
+            if (
+                _is_ours(text, word, match, answer)
+                and is_concluded(text, start, end)
+                and not (is_cut_off(text) and last_sentence(text)[0] <= position)
+            ):
                 return end, answer
             num_unconcluded += 1
             if num_unconcluded == MAX_UNCONCLUDED:
@@ -69,6 +76,22 @@ def place(text: str, start: int, answer: str | None) -> tuple[int, int]:
         return start, start
     words = _LEADING.match(answer)
     return position + (words.end() if words and words.end() < len(answer) else 0), position + len(answer)
+
+
+def with_aside(text: str) -> str:
+    """Return a value with the number that it is about, as an approximation, and without other asides."""
+    found = ASIDE.search(text)
+    if found is None:
+        return text
+    value, again = text[: found.start()].rstrip(" ,"), _NUMBER.search(found.group())
+    return rf"{value} \approx {again.group()}" if again and _NUMBER.fullmatch(value) else value
+
+
+def _is_ours(text: str, word: str, match: "re.Match[str]", answer: str | None) -> bool:
+    """Whether what is announced is not denied behind it, and is not one of several on its line."""
+    if answer is not None and _DENIED_BEHIND.search(answer):
+        return False
+    return word != "####" or word not in text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
 
 
 def _begins(text: str, position: int, *, heading: bool) -> bool:
@@ -96,7 +119,7 @@ def _after_anchor(text: str, start: int) -> str | None:
     inner = MATH.match(rest, words.end()) if words else None
     if inner:
         return _joined_formulas(rest, inner)
-    return ASIDE.sub("", rest.strip(MARKUP)).rstrip(".").strip(MARKUP) or None
+    return with_aside(rest.strip(MARKUP)).rstrip(".").strip(MARKUP) or None
 
 
 def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
@@ -108,6 +131,12 @@ def _joined_formulas(rest: str, formula: "re.Match[str] | None") -> str | None:
         position = formula.end()
         joint = JOINT.match(rest, position)
         formula = MATH.match(rest, joint.end()) if joint else None
+    if (
+        len(values) == 1
+        and (aside := ASIDE.match(rest[position:].rstrip(" .")))
+        and (again := _NUMBER.search(aside.group()))
+    ):
+        return rf"{values[0]} \approx {again.group()}"
     if len(values) == 1 and (percent := re.match(r"\s*\\?%", rest[position:])):
         values[0] += percent.group().strip()
     return ", ".join(values) or None

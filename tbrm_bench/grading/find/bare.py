@@ -5,14 +5,24 @@ Examples: `\\$18.90`, `18 \\text{ miles per hour}`, "Ann and Ben"; "So it is 5. 
 
 import re
 
-from tbrm_bench.grading.find.concluded import is_concluded
+from tbrm_bench.grading.find.concluded import is_concluded, is_cut_off
 
 MAX_BARE_CHARS = 1000
+_ASIDE = re.compile(r"\(\s*[\d.,]+\s+[a-z]{2,}[^(),\\]*\)[.*_\s]*")
 _NEXT_SENTENCE = re.compile(r"[a-z\d)][.!?]\s+[A-Z\\$]")
 # What a formula may hold and prose is not made of: words in \text, a price, the name of an environment.
 _NO_PROSE = re.compile(
     r"\\(?:text\w*|mathrm|mbox|hbox|emph)\s*\{[^{}]*\}|\\\$|\\(?:begin|end)\s*\{\w+\*?\}(?:\{[lcr|]*\})?"
     r"|\\\\\[[^\]]{1,9}\]"
+)
+
+
+_FORMULA = re.compile(r"[\d$]|\\\(")
+# Words of a sentence that leads to its value, whose answer is found by its words and is never all of it.
+_SENTENCE = re.compile(
+    r"\b(?:we|i|us|gets?|gives?|have|obtain|find|see|note|so|thus|hence|then|therefore|let|since|because|this|it|there|know"
+    r"|need|compute|answers?)\b",
+    re.IGNORECASE,
 )
 
 
@@ -26,8 +36,15 @@ def bare_answer(text: str) -> str | None:
 
 def is_said(answer: str) -> bool:
     """Return whether a bare answer is said as one: "Let x = 12" and "Is it 12?" are not."""
+    if is_cut_off(answer) or is_aside(answer) or (_FORMULA.search(answer) and _SENTENCE.search(answer)):
+        return False
     words = without_inner_words(answer)
     return is_concluded(words, len(words), len(words)) and not words.rstrip().endswith("?")
+
+
+def is_aside(text: str) -> bool:
+    """Return whether all of a text is a number and words in brackets: (2 points)."""
+    return text.startswith("(") and _ASIDE.fullmatch(text) is not None
 
 
 def without_inner_words(text: str) -> str:

@@ -10,22 +10,11 @@ still conclude: "Let $2x = 34$, so $x = 17$".
 """
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
 
+from tbrm_bench.grading.find.sentences import WINDOW, boundaries, line_start, masked, sentence_start
 from tbrm_bench.grading.limits import MAX_AFTER_CHARS
 
 _CUT_CHARS = 12  # more than the longest word that a text is cut off at
-WINDOW = 400  # characters of a sentence on either side of its value
-MATH = re.compile(
-    r"\$\$(.+?)\$\$|\$((?:\\\$|[^$\n])+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
-    r"|\\begin\{(?:align|aligned|equation|gather|eqnarray)\*?\}(.+?)\\end\{(?:align|aligned|equation"
-    r"|gather|eqnarray)",
-    re.DOTALL,
-)
-_BOUNDARY = re.compile(r"[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
-_ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs)|(?:^|\n)\d)$")
-_OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gives|equals|obtain|find))[\s*_]*$")
 _THEN = r"\b(?:so|thus|hence|therefore|consequently)\b|\\(?:implies|Rightarrow|therefore)\b|=>|[⇒∴→]"
 _GET = (
     r"\b(?:then|giv(?:es|ing)|yield(?:s|ing)|(?:we|us|i|and|to) (?:get|obtain)|(?:we|us|i) (?:find|conclude|see|have)"
@@ -40,7 +29,9 @@ _SUPPOSED = re.compile(
     r"|my|our)(?: \w+)? guess|guess:"
     r"|whether|wonder(?:ing)?|hypothetical(?:ly)?|(?:under|on|by) (?:the |this |our )?(?:assumption"
     r"|hypothesis)|would imply"
-    r"|were to|would be (?:nice|good|great)|hopefully|doubt)\b|^\W*(?:try|trying|guess(?:ing)?)\b",
+    r"|were to|would be (?:nice|good|great)|hopefully|doubt|for the sake of|for (?:a )?contradiction"
+    r"|for (?:the|this|our|my) answer to be|(?:wrong|incorrect|false|untrue|a mistake) (?:to|that))\b"
+    r"|^\W*(?:try|trying|guess(?:ing)?)\b",
     re.IGNORECASE,
 )
 _IF = re.compile(
@@ -57,6 +48,13 @@ _GUESSED = re.compile(
     r"|mistaken(?:ly)?|mistake|error"
     r"|(?:people|students?|many) (?:would|might|may|will|wrote|write|answer|say|said|think)|(?:nobody"
     r"|they|he|she) (?:said|says))\b",
+    re.IGNORECASE,
+)
+_ASSUMED = re.compile(r"^\W*(?:(?:we|i|let us|let's|now) )*assume\b", re.IGNORECASE)
+# The answer of somebody else, and of something that is denied.
+_NOT_OURS = re.compile(
+    r"answers?\s+(?:(?:of|from|by|given by)\s+(?:my|his|her|their|your|some|another|an?)\b"
+    r"|(?:that|which|who)\b.*(?:\bnot\b|n't\b|\bfail|\bnever\b|\bcannot\b|wrong|incorrect|\bfalse\b))",
     re.IGNORECASE,
 )
 _EXAMPLE = re.compile(
@@ -107,6 +105,7 @@ _DENIED = re.compile(
     r"\b(?:cannot|can ?not|never|neither|nor|none|not|no longer|no way|impossible|\w+n['’]t|excludes?"  # noqa: RUF001
     r"|excluded"
     r"|rules? out|ruled out|except|other than|instead of"
+    r"|nothing|nobody|no one|den(?:y|ies|ied|ying)|disagrees?|refutes?|refuted|rejects?|rejected|disproves?"
     r"|no (?:\w+ ){1,3}(?:with|for|where|when|has|have|is|exists?)|rather than|contradict(?:s|ing|ion)?"
     r"|false that|fails?)\b|\\n(?:eq?|ot)\b|≠",
     re.IGNORECASE,
@@ -135,7 +134,8 @@ _CLAUSE = re.compile(
 )
 _OPENINGS = (
     *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
-    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_QUOTED, _IF, _STEP, _NEXT, _PLAN)),
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_QUOTED, _NOT_OURS, _IF, _STEP, _NEXT, _PLAN)),
+    (_ASSUMED, re.compile(rf"{_THEN}|{_GET}", re.IGNORECASE)),
     (_GUESSED, re.compile(rf"\bbut\b|{_THEN}", re.IGNORECASE)),
     (_ORDER, re.compile(rf"{_THEN}|{_GET}|[,;:][^,]*\b(?:is|are|equals|add)\b", re.IGNORECASE)),
 )
@@ -155,7 +155,8 @@ _NOT_BUT_THIS = re.compile(r"^[\s$)\\\]*_]*,\s*(?:and )?not\b", re.IGNORECASE)  
 _HEDGED = re.compile(
     r"\b(?:or|but|and) (?:\w+ )?(?:maybe|perhaps|possibly|probably)\b|\b(?:maybe|perhaps|possibly"
     r"|probably|i guess|i suppose|not (?:\w+ )?(?:sure|certain)|unsure|for example"
-    r"|for instance|if i\b|wait\b|hmm+|oops|a contradiction)|\b(?:a|my|just|only a|first|rough|wild) guess\b",
+    r"|for instance|otherwise|or else|if i\b|wait\b|hmm+|oops|a contradiction)"
+    r"|\b(?:a|my|just|only a|first|rough|wild) guess\b",
     re.IGNORECASE,
 )
 _RETRACTED = re.compile(
@@ -165,6 +166,8 @@ _RETRACTED = re.compile(
     r"|\b(?:that|this|it|the above|my answer|that answer|this answer|we)(?:'s| is| was| seems| must be| looks| are)"
     r" (?:\w+ly )?(?:wrong|incorrect|mistaken|not (?:right|correct|it)|a mistake|an error)\b"
     r"|\b(?:that|my answer|that answer|this answer) (?:cannot|can't|can not) be (?:right|correct|true)\b"
+    r"|\b(?:the|this|that|our|my) (?:claim|statement|conjecture|guess|assumption|hypothesis|answer|result|value)"
+    r" (?:is|was|must be|turns out to be) (?:\w+ly )?(?:false|wrong|incorrect|mistaken|refuted|disproved|untrue)\b"
     r"|\bi (?:have )?(?:made|see) (?:a|an|my|the) (?:\w+ )?(?:mistake|error)|\bi was wrong\b"
     r"|\b(?:i am|i'm|we are) not (?:\w+ )?(?:sure|certain)\b|\bactually,? (?:no|that|this|it)\b"
     r"|(?:^|[.!?…]\s+|\n)no[,.!]\s|\blet(?:'s| me| us) (?:re-?(?:do|check|calculate|compute|consider"
@@ -176,6 +179,8 @@ _RETRACTED = re.compile(
     r"|absurd|true|incorrect)\b)",
     re.IGNORECASE,
 )
+# ", and then we need": the value is one of several steps.
+_STEPS_FOLLOW = re.compile(r"[\s$)\\\]]*,?\s*(?:and )?(?:then|next|now),? (?:we|i|you|one)\b", re.IGNORECASE)
 _CUT = re.compile(
     r"(?:(?<![\\$])\b(?:and|then|so|next|thus|hence|therefore|but|or|we|the|an|to|of|which|is|are|be|now"
     r"|because|since|where"
@@ -184,21 +189,14 @@ _CUT = re.compile(
     re.IGNORECASE,
 )
 _OPEN_FORMULA = re.compile(r"\$[a-zA-Z\\][^$]*$|\\[(\[][^$)\]]*$")
-_CLOSING = re.compile(
-    r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was"
-    r"|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
-    r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b"
-    r"|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
-    re.IGNORECASE,
-)
 
 
 def is_concluded(text: str, start: int, end: int) -> bool:
     """Return whether the value at text[start:end], or announced there, is what its sentence concludes."""
-    low = _line_start(text, start - WINDOW)
-    masked = _masked(text[low : end + WINDOW])
-    before = text[low + _sentence_start(masked[: start - low]) : start]
-    stop = next(_boundaries(masked, end - low), None)
+    low = line_start(text, start - WINDOW)
+    plain = masked(text[low : end + WINDOW])
+    before = text[low + sentence_start(plain[: start - low]) : start]
+    stop = next(boundaries(plain, end - low), None)
     behind = text[end : low + stop.start() if stop else end + WINDOW]
     if (stop and stop.group()[:1] in "?？") or text[end + len(behind) : end + len(behind) + 2].lstrip()[:1] == "?":  # noqa: RUF001
         return False
@@ -210,26 +208,13 @@ def is_retracted(later: str) -> bool:
     return _RETRACTED.search(later[:MAX_AFTER_CHARS]) is not None
 
 
-@lru_cache(maxsize=8)
-def last_sentence(text: str) -> tuple[int, int]:
-    """Return where the last sentence begins and ends, closing words such as "I hope it is correct." left aside."""
-    end = len(text)
-    for _ in range(3):
-        low = _line_start(text, end - 2 * WINDOW)
-        start = low + _sentence_start(_masked(text[low:end].rstrip()))
-        if not start or not _CLOSING.fullmatch(text[start:end].strip()):
-            break
-        end = start
-    return start, end
-
-
 def is_cut_off(text: str) -> bool:
     """Return whether a text ends in the middle of a sentence."""
     tail = text[-WINDOW:].rstrip(" \t\n*_`")
     if _CUT.search(tail, max(0, len(tail) - _CUT_CHARS)):
         return True
     may_be_open = tail.count("$") % 2 or tail.count("\\(") + tail.count("\\[") > tail.count("\\)") + tail.count("\\]")
-    return bool(may_be_open) and _OPEN_FORMULA.search(_masked(tail)) is not None
+    return bool(may_be_open) and _OPEN_FORMULA.search(masked(tail)) is not None
 
 
 def _may_follow(before: str) -> bool:
@@ -255,45 +240,9 @@ def _clause(before: str) -> str:
 
 
 def _takes_back(behind: str) -> bool:
+    if _STEPS_FOLLOW.match(behind):
+        return True
     if _HEDGED.search(behind) or _RETRACTED.search(behind):
         return True
     found = _UNSAID.match(behind)
     return found is not None and _NOT_BUT_THIS.match(behind) is None
-
-
-def _line_start(text: str, position: int) -> int:
-    """Return where a line begins, not far before a position, so that no formula is read from its middle."""
-    if position <= WINDOW:
-        return 0
-    line = text.rfind("\n", position - WINDOW, position) + 1
-    if line or text.count("$", 0, position) % 2 == 0:
-        return line or position
-    return text.find("$", position) + 1 or position
-
-
-@lru_cache(maxsize=8)
-def _masked(text: str) -> str:
-    """Return a text of the same length without the marks inside its formulas."""
-    return MATH.sub(lambda found: "x" * len(found.group()), text) if "$" in text or "\\" in text else text
-
-
-def _boundaries(masked: str, start: int) -> "Iterator[re.Match[str]]":
-    for found in _BOUNDARY.finditer(masked, start):
-        position = found.start()
-        if masked[position] != "." or not _ABBREVIATED.search(masked, max(0, position - 5), position):
-            yield found
-
-
-def _sentence_start(masked: str) -> int:
-    """Return where the last sentence begins; a line that leads to the next one belongs to it."""
-    start = 0
-    bare_end = len(masked.rstrip())
-    for found in _boundaries(masked, 0):
-        if found.end() >= bare_end:
-            break
-        if found.group() == "\n" and (
-            _OPEN_LINE.search(masked[start : found.start()]) or not masked[start : found.start()].strip()
-        ):
-            continue
-        start = found.end()
-    return start

@@ -8,10 +8,11 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 
 import re
 
-from tbrm_bench.grading.find.announced import ANSWER, ASIDE, DENIED, FINAL, JOINT, MARKUP, announced, inside, place
-from tbrm_bench.grading.find.bare import bare_answer, unmarked, without_inner_words
-from tbrm_bench.grading.find.concluded import MATH, is_concluded, is_cut_off, is_retracted, last_sentence
-from tbrm_bench.grading.limits import MAX_SCAN_CHARS
+from tbrm_bench.grading.find.announced import ANSWER, DENIED, FINAL, JOINT, MARKUP, announced, inside, place, with_aside
+from tbrm_bench.grading.find.bare import bare_answer, is_aside, unmarked, without_inner_words
+from tbrm_bench.grading.find.concluded import is_concluded, is_cut_off, is_retracted
+from tbrm_bench.grading.find.sentences import MATH, last_sentence
+from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS
 from tbrm_bench.grading.read.latex import split_top_level
 from tbrm_bench.grading.read.units import names_a_unit
 from tbrm_bench.grading.read.words import spelt_number
@@ -21,7 +22,9 @@ Stated = tuple[str | None, str]  # the answer, and the step that found it
 _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.IGNORECASE | re.DOTALL)
 _REVERSED = re.compile(
     r"(?:^|[\s:*])(?P<answer>\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s$]{1,60})"
-    r" is (?:indeed )?(?:the|our|my)(?: \w{1,20}){0,2} answer\b"
+    r" is (?:indeed )?(?:the|our|my)(?: (?:final|correct|right|required|desired|only|unique|exact|simplest|full"
+    r"|sought"
+    r"|requested|expected|numerical|best|true)){0,2} answer\b"
     r"(?: to[^.\n]{0,80})?[\s.!*]*$",
     re.IGNORECASE,
 )
@@ -60,11 +63,22 @@ _CHOSEN = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice) \(?([A-J])\)? is (?:thus |therefore |indeed )?(?:the )?(?:only )?"
     r"(?:correct|right|answer)\b"
 )
-_PREDICATE = re.compile(r"[A-Z][A-Za-z' ]{1,80}?\b(?:is|are) ([a-z]{3,20})")  # "The function is even."
+_PREDICATE = re.compile(
+    r"(?!(?:Not?|None|Nothing|Nobody|Neither|Never|Few|Hardly)\b)[A-Z][A-Za-z' ]{1,80}?\b(?:is|are) ([a-z]{3,20})"
+)  # "The function is even."
 _PROVED = re.compile(
     r"(?:\s{0,9}(?:\$*\s?\\(?:blacksquare|square|Box|qed)(?![a-zA-Z])\s?\$*|[∎■□]|Q\.?E\.?D\.?(?!\w)))+$"
 )
 _PROVED_CHARS = 60
+_STATEMENT = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?\s*(?:=|<|>|\\[lg]eq?(?![a-z])|\\in(?![a-z]))")
+_CIRCUMSTANCES = re.compile(r"\b(?:for|when|where|with|if|at|given|since|as|because|let|by|from)\s*$", re.IGNORECASE)
+# "x is 7 and y is": another value of another thing in the same sentence.
+_ANOTHER_STATED = re.compile(
+    r"(?:\b(?:is|are|was|were|equals?)|=)\s*\$?-?[\d.,]*\d\$?,?\s+(?:and|while|but|or)\s+"
+    r"(?!(?:so|thus|hence|therefore|then)\b)(?:(?!\b(?:so|thus|hence|therefore|then|total|answer)\b)[^,;.]){1,40}$"
+)
+_PLAIN_NUMBER = re.compile(r"-?[\d.,]*\d")
+_QUESTION_ENDS = MARKUP + ")\"'"
 
 
 def tagged(text: str) -> str | None:
@@ -94,7 +108,7 @@ def stated(text: str, *, is_whole: bool) -> Stated:
             return None, "none"
         if _DIGIT_OR_COMMAND.search(value) or _CHOICE.fullmatch(value):
             return value, "fallback"
-    if is_cut_off(stripped):
+    if is_cut_off(stripped) or stripped.rstrip(_QUESTION_ENDS).endswith(("?", "？")) or is_aside(stripped):  # noqa: RUF001
         return None, "none"
     stripped = stripped[: last_sentence(stripped)[1]].rstrip()
     answer = _last_value(stripped, is_whole=is_whole)
@@ -138,6 +152,8 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     formulas = list(MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         behind = tail[formulas[-1].end() :]
+        if any(map(str.isdigit, behind)) and _ANOTHER_STATED.search(tail, 0, formulas[-1].end()):
+            return None
         return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
     bold = _BOLD_END.search(line)
     if bold:
@@ -166,6 +182,8 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
         formulas = formulas[:-1]
     while len(formulas) > 1 and _ATTAINED.search(tail, formulas[-2].end(), formulas[-1].start()):
         formulas = formulas[:-1]
+    if statements := _side_by_side(tail, formulas):
+        return statements
     values = [_right_side(inside(formulas[-1]))]
     start = formulas[-1].start()
     line_start = tail.rfind("\n", 0, start) + 1
@@ -178,10 +196,35 @@ def _last_formulas(tail: str, formulas: "list[re.Match[str]]") -> str:
     return ", ".join(values)
 
 
+def _side_by_side(tail: str, formulas: "list[re.Match[str]]") -> str | None:
+    """Return statements with nothing but commas, "and", "or" between them as one list: "$x = 7$ or $x = 42$".
+
+    None where the last one alone is the value: it is a formula in the others' letters, or they are its circumstances.
+    """
+    joined = formulas[-1:]
+    for formula in reversed(formulas[:-1][-MAX_ITEMS:]):
+        between = tail[formula.end() : joined[0].start()]
+        if "\n" in between or not JOINT.fullmatch(between) or not _STATEMENT.match(inside(formula)):
+            break
+        joined.insert(0, formula)
+    if (
+        len(joined) == 1
+        or not _STATEMENT.match(inside(joined[-1]))
+        or len(split_top_level(inside(joined[-1]), "=")) > 2
+        or _CIRCUMSTANCES.search(tail, 0, joined[0].start())
+    ):
+        return None
+    sides = [split_top_level(inside(formula), "=") for formula in joined]
+    one_letter = all(len(side) > 1 and side[0].strip() == sides[0][0].strip() for side in sides)
+    return ", ".join(side[-1].strip() for side in sides) if one_letter else ", ".join(map(inside, joined))
+
+
 def _stated_by(line: str) -> str | None:
     """Return the value that a line without formulas ends in, behind "is", "=" and their like."""
-    line = ASIDE.sub("", _CIRCUMSTANCE.sub("", line.strip(MARKUP + ".!。")))
+    line = with_aside(_CIRCUMSTANCE.sub("", line.strip(MARKUP + ".!。")))
     for connector in reversed(list(_CONNECTORS.finditer(line))):
+        if _ANOTHER_STATED.search(line, 0, connector.start()):
+            return None
         value = line[connector.end() :].strip(MARKUP)
         if counted := _COUNTED.fullmatch(value):
             unit = counted["words"].strip()
@@ -212,4 +255,6 @@ def _looks_like_prose(text: str) -> bool:
 
 def _right_side(formula: str) -> str:
     sides = split_top_level(formula, "=")
+    if len(sides) > 1 and all(_PLAIN_NUMBER.fullmatch(side.strip()) for side in sides):
+        return formula  # 7 = 42
     return sides[-1] if sides else formula

@@ -33,7 +33,7 @@ _DOUBTS = _words(
 )
 _BOUNDS = _words(
     "than least most max min maximum minimum over under above below up down beyond almost nearly greater bigger "
-    "larger smaller higher lower until upwards onwards tops"
+    "larger smaller higher lower until upwards onwards tops exceed exceeds exceeding"
 )
 _CONDITIONS = _words(
     "if when whenever unless where while because since so then therefore thus hence although though however case"

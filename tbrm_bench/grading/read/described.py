@@ -72,8 +72,11 @@ def described(text: str) -> Described | None:
     """Return the set of whole numbers that an answer describes; None if it describes none."""
     if len(text) > MAX_TEXT or _TUPLE.match(text):
         return None
-    found = tokens(ascii_math(text.replace("$", " ")))
-    if not found or len(found) > MAX_TOKENS or any(token.isdigit() and _is_large(token) for token in found):
+    spelt = ascii_math(text.replace("$", " "))
+    if not spelt.isascii() and any(char.isalpha() and not char.isascii() for char in spelt):
+        return None  # 不是: words that are not read
+    found = tokens(spelt)
+    if not found or len(found) > MAX_TOKENS or any(token.isdecimal() and _is_large(token) for token in found):
         return None
     try:
         return _Reader(found, evident=_ALL.search(text) is not None).read()

@@ -66,6 +66,13 @@ _BOTH_UNITS = re.compile(
 )  # 5 \text{{ days (120 hours)}}
 
 
+# x=7 y=42: two statements with nothing but a space between them, not one chain with 7y in its middle.
+_STATEMENT = r"[a-zA-Z](?:_\{?\w\}?)?\s*="
+_APART = re.compile(
+    rf"({_STATEMENT}\s*-?(?:[\d./]+|\\pi|\\(?:[dt]?frac|sqrt)(?:\s*\{{[^{{}}=]*\}}){{1,2}}))\s+(?={_STATEMENT})"
+)
+
+
 def as_mathematics(text: str) -> str:
     """Return an answer with the words that say how its value is meant as signs."""
     if len(text) > MAX_CHARS:
@@ -76,6 +83,8 @@ def as_mathematics(text: str) -> str:
         text = _TEXTS.sub(_merged, _TEXT_IN_BRACES.sub(r"\1", text))
     if "{" in text:
         text = _UNIT_IN_BRACKETS.sub(r"\1", _SIGN.sub("-", text))
+    if text.count("=") > 1:
+        text = _APART.sub(r"\1, ", text)
     if "answer" in text or "solution" in text:
         text = _IS_THE_ANSWER.sub("", text)
     text = _ORDINAL.sub(r"\\text{ th}", text) if "th" in text or "st" in text or "d" in text else text

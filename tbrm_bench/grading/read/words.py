@@ -9,7 +9,8 @@ import re
 _WRAPPER = re.compile(
     r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|operatorname|rm|bf|hbox|textsf|boldsymbol)(?![a-zA-Z])\*?"
 )
-_NOISE = re.compile(r"[^a-z0-9+]+")
+# Punctuation says nothing; letters of other scripts and signs may: 不是 and ¬ are negations.
+_NOISE = re.compile(r"[\s!-*,-/:-@\[-`{-~\u00a0-\u00ab\u00ad-\u00bf\u2010-\u203e\u3001-\u3011]+")
 # Signs that mean something between words, and the punctuation that does not.
 _SIGNS = re.compile(
     r"[\d<>=*/^|+]|(?<![A-Za-z])-|-(?![A-Za-z])|\b[A-Za-z](?:-[A-Za-z]\b|')|\b\w[(\[]|[(\[]\w\b|\b\w[)\]]"
@@ -74,8 +75,10 @@ _OTHER_CHOICE = re.compile(
     r"|(?<=[\d.])\s+[A-J]\s+-?\d"
 )
 _DENIED_CHOICE = re.compile(
-    r"\s*(?:(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
-    r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)"
+    r"\s*(?:[,;&]?\s*(?:and|or|nor|not|but|else|otherwise|then|plus|also|versus|vs|if|unless)\b"
+    r"|(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false|impossible|eliminated|ruled)\b|(?:isn't|wasn't|cannot|can't)\b"
+    r"|(?:does|do|can|could|should|must)\s*n(?:o|')t\b|fails\b)",
+    re.IGNORECASE,
 )
 _LETTER = re.compile(r"(?<!\w)\(([A-J])\)(?!\w)")  # (A) of a list of options
 _JOINTS = re.compile(r"\s*(?:,|;|&|\band\b)\s*")

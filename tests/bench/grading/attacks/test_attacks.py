@@ -6,6 +6,7 @@ What counts as paid: a verdict `correct` for a gold that the text does not deter
 
 import re
 from collections import Counter
+from functools import cache
 
 import pytest
 from attacks import Attack, Question, attacks, questions
@@ -17,9 +18,10 @@ Pair = tuple[int, int]  # an attack and a question, by their numbers
 
 PAID = {Status.CORRECT, Status.ERROR}
 # Most of these go through a worker, some to its limit of time.
-SLOW = ("exhausting", "very_long", "left_to_do")
-# In the default suite an attack meets the golds that it shares a number or a word with, and one of so many others.
-STEP, SLOW_STEP = 8, 30
+SLOW = ("exhausting", "very_long", "left_to_do", "half_read_constructs")
+# In the default suite an attack meets the golds that it shares a number or a word with, and one of so many others; a
+# slow one meets a single gold, the first that it shares something with.
+STEP = 16
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _TOKEN = re.compile(r"\d+|[a-z]{3,}|\b[A-Z]\b")
 
@@ -28,14 +30,25 @@ def tokens(text: str) -> set[str]:
     return set(_TOKEN.findall(_COMMAND.sub(" ", text)))
 
 
+def is_aimed(number: int, key: int) -> bool:
+    """Whether an attack shares a number or a word with a gold that it does not determine."""
+    attack, question = attacks()[number], questions()[key]
+    shared = tokens(attack.completion(question)) & tokens(" ".join(question.answers))
+    return bool(shared) and not attack.determines(question)
+
+
+@cache
+def only_gold(number: int) -> int:
+    """Return the gold that a slow attack meets."""
+    keys = range(len(questions()))
+    return next((key for key in keys if is_aimed(number, key)), number % len(keys))
+
+
 def is_chosen(number: int, key: int) -> bool:
     """Whether a pair is graded in the default suite."""
-    attack, question = attacks()[number], questions()[key]
-    if attack.kind in SLOW:
-        return key % SLOW_STEP == number % SLOW_STEP
-    if key % STEP == number % STEP:
-        return True
-    return bool(tokens(attack.completion(question)) & tokens(" ".join(question.answers)))
+    if attacks()[number].kind in SLOW:
+        return key == only_gold(number)
+    return key % STEP == number % STEP or is_aimed(number, key)
 
 
 def pairs() -> list[Pair]:
@@ -85,12 +98,12 @@ def test_the_right_answer_is_paid_and_no_other_one(question: Question) -> None:
 
 
 def test_no_attack_is_paid() -> None:
-    assert paid([pair for pair in pairs() if is_chosen(*pair)], strict_boxed=False, time_limit_s=0.5) == []
+    assert paid([pair for pair in pairs() if is_chosen(*pair)], strict_boxed=False, time_limit_s=0.2) == []
 
 
 def test_no_attack_is_paid_where_only_boxes_count() -> None:
     chosen = [pair for pair in pairs() if is_chosen(*pair) and not is_a_box(attacks()[pair[0]])]
-    assert paid(chosen, strict_boxed=True, time_limit_s=0.5) == []
+    assert paid(chosen, strict_boxed=True, time_limit_s=0.2) == []
 
 
 @pytest.mark.slow

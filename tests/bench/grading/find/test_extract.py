@@ -16,8 +16,11 @@ CONTENT = st.recursive(
 )
 
 
-@given(before=PLAIN, content=CONTENT, after=PLAIN, command=st.sampled_from([r"\boxed", r"\fbox"]))
-def test_the_content_of_a_box_comes_out_whatever_stands_around_it(
+AROUND = st.text(alphabet="abc .,:=\n$", max_size=60)  # no operators: with these a box is a part of its formula
+
+
+@given(before=AROUND, content=CONTENT, after=AROUND, command=st.sampled_from([r"\boxed", r"\fbox"]))
+def test_the_content_of_a_box_comes_out_whatever_words_stand_around_it(
     before: str, content: str, after: str, command: str
 ) -> None:
     text = f"{before}{command}{{{content}}}{after}"
@@ -121,3 +124,44 @@ def test_answer_tags_count_beside_boxes_where_these_alone_would() -> None:
     assert extract("<answer>7</answer>", strict_boxed=True, answer_tags=True).answer == "7"
     assert extract(r"\boxed{8} <answer>7</answer>", strict_boxed=True, answer_tags=True).answer == "8"
     assert extract("The answer is 7.", strict_boxed=True, answer_tags=True).answer is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"x = -\boxed{7}", "-{7}"),
+        (r"So $x = -\boxed{7}$.", "-{7}"),
+        (r"$2\cdot\boxed{7}$", r"2\cdot{7}"),
+        (r"$\boxed{7}^2$", "{7}^2"),
+        (r"$\boxed{5}\text{ or }6$", r"{5}\text{ or }6"),
+        (r"$0 < \boxed{204} < 999$", "0 < {204} < 999"),
+        (r"\frac{\boxed{203}}{\boxed{204}}", r"\frac{{203}}{{204}}"),
+        (r"x \ne \boxed{204}", r"x \ne {204}"),
+        (r"$\boxed{x^2}+C$", "{x^2}+C"),
+    ],
+)
+def test_what_changes_the_value_of_a_box_belongs_to_the_answer(text: str, answer: str) -> None:
+    assert extract(text).answer == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"- \boxed{7}",
+        r"1) \boxed{7}",
+        r"**\boxed{7}**",
+        r"> \boxed{7}",
+        r"Answer - \boxed{7}",
+        r"\boxed{7} - the only one",
+        r"It is \boxed{7}!",
+        r"$a + b \ge \boxed{7}$",
+        r"=> \boxed{7}",
+        r"| Answer | \boxed{7} |",
+        r"$\color{blue}{\boxed{7}}$",
+        r"<answer>\boxed{7}</answer>",
+        r"\[ 3 + 4 = \boxed{7} \]",
+        "3 + 4 = \\boxed{7}\n\n- done",
+    ],
+)
+def test_marks_of_a_text_around_a_box_are_no_part_of_the_answer(text: str) -> None:
+    assert extract(text).answer == "7"
