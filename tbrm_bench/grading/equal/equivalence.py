@@ -154,6 +154,10 @@ def _by_words(cleaned: str, known: ReadGold) -> Verdict:
         return True, "choice"
     if known.heading is not None and words.choice(cleaned, with_text=False) == known.heading:
         return True, "choice"
+    if known.words is not None and cleaned.rstrip(" }$").endswith("?") and "?" not in known.text:
+        return False, "text"  # a question
+    if known.words == words.NONE and "\\{" in cleaned:
+        return readings(cleaned)[:1] == (EMPTY,), "text"  # {{}} has a member
     if known.words is not None:
         if words.meaning(cleaned) == known.words:
             return True, "text"

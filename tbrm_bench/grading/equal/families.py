@@ -166,6 +166,12 @@ def _constants_like(free: set[str]) -> set[str]:
 def _agree(golds: Sequence[Tree], preds: Sequence[Tree]) -> bool:
     """Whether the same is said of every letter; that k, m, n are whole numbers need not be said."""
     told = [_told(conditions) for conditions in (golds, preds)]
+    kinds = [
+        {(_subject(one), one[3]) for one in conditions if one[:2] == ("rel", "in")} for conditions in (golds, preds)
+    ]
+    for left, right in (kinds, kinds[::-1]):
+        if any(kind == _REALS and (name, _INTEGERS) in right for name, kind in left):
+            return False  # x = k pi with real k is every number
     return told[0] == told[1]
 
 

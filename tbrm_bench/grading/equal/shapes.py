@@ -11,7 +11,7 @@ from tbrm_bench.grading.equal import sequences
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.read.tree import Tree, number, symbols, walk
-from tbrm_bench.grading.read.units import NO_UNIT, Unit, contradict, multiply
+from tbrm_bench.grading.read.units import NO_UNIT, Unit, contradict, measures, multiply
 
 _NO_VALUES = frozenset(
     [
@@ -123,8 +123,17 @@ def nested_rows(tree: Tree) -> Tree:
 def without_name(tree: Tree) -> Tree:
     """Return (1, 2) for (x, y) = (1, 2) and for a point's name before its coordinates."""
     if tree[0] == "rel" and tree[1] in ("=", "in") and tree[2][0] == tree[3][0] == "br" and symbols(tree[2]):
-        return tree[3]  # type: ignore[no-any-return]
+        return _in_order(tree[2], tree[3])
     return tree
+
+
+def _in_order(names: Tree, values: Tree) -> Tree:
+    """Return the values of (y, x) = (2, 1) in the order of coordinates, (1, 2); of other names as they are."""
+    letters = [name[1] for name in names[3:] if name[0] == "s"]
+    if len(letters) != len(values) - 3 or len(letters) != len(names) - 3 or set(letters) - set("xyz"):
+        return values
+    ordered = sorted(zip(letters, values[3:], strict=True), key=lambda pair: pair[0])
+    return (*values[:3], *(value for _, value in ordered))
 
 
 def as_shape_of(other: Tree, tree: Tree) -> Tree:
@@ -189,7 +198,7 @@ def peel(tree: Tree) -> tuple[Tree, Unit]:
         return tree, NO_UNIT
     value, unit = tree[1], tree[2]
     while value[0] == "q":  # $5 dollars, but $5 cents are no dollars
-        if contradict(value[2], unit):
+        if contradict(value[2], unit) or not measures(value[2], at_most_one=True):  # nor $5 or more
             unit = multiply(unit, value[2], 1)
         value = value[1]
     return value, unit

@@ -5,6 +5,7 @@ Example: \\int_0^1 x\\,dx is \\frac12 by its rule `sympy`; in "5 = 6 = \\int ...
 
 import importlib.util
 import re
+from typing import Any
 
 from tbrm_bench.grading.equal.known_gold import ReadGold, read_gold, unspaced
 from tbrm_bench.grading.equal.rounding import approximates
@@ -63,7 +64,20 @@ def by_sympy(answer: str, gold: Gold) -> Verdict:
     )
     if not wanted or not given or isinstance(given[0], str):
         return False, "unreadable"
-    return bool(verify(wanted, given, timeout_seconds=None, raise_on_error=True)), "sympy"
+    if not verify(wanted, given, timeout_seconds=None, raise_on_error=True):
+        return False, "sympy"
+    return (True, "sympy") if _all_finite(given[0]) else (False, "no_value")
+
+
+def _all_finite(value: Any) -> bool:
+    """Whether what is added and multiplied has values: a divergent sum less itself is not 0."""
+    from sympy import AccumBounds, Integral, Limit, Product, S, Sum, nan, zoo
+
+    kinds = (Sum, Product, Integral, Limit)
+    if not hasattr(value, "atoms") or isinstance(value, kinds):
+        return True
+    parts = [part.doit() for part in value.atoms(*kinds)]
+    return not any(part.has(S.Infinity, S.NegativeInfinity, zoo, nan, AccumBounds) for part in parts)
 
 
 def _limits(text: str) -> list[str]:

@@ -148,6 +148,13 @@ def scanned_points(left: Tree, right: Tree, domain: Domain, num_drawn: int) -> I
         name = domain.names[0]
         values = _whole_pool(pool) if _is_integer(name, domain) else pool
         yield from ({name: value} for value in values if value > 0 or _may_be_negative(name, domain))
+    elif domain.folds and domain.names:  # max(a, b, -1000) is max(a, b) unless both are below
+        for shift in range(4):
+            far = pool[-1 - shift % 2] * (1 + shift // 2)
+            yield {
+                name: far + Fraction(index * (3 - shift), 5) if far > 0 or _may_be_negative(name, domain) else -far
+                for index, name in enumerate(domain.names)
+            }
     yield from _mixed(domain, pool, num_drawn, _seed(left, right))
 
 

@@ -40,6 +40,8 @@ def lacks_value(tree: Tree, *, precise: bool) -> bool | None:
             if not may_be_infinite:
                 return True
             continue
+        if part[0] == "*" and _is_nothing_times(part):
+            return True
         if part[0] in _WITH_POLES:
             for suspect in _not_to_be_zero(part):
                 is_zero = suspect[1] == 0 if suspect[0] == "n" else _is_zero(suspect, precise=precise)
@@ -50,6 +52,13 @@ def lacks_value(tree: Tree, *, precise: bool) -> bool | None:
             may_be_infinite = part[0] not in _ARITHMETIC
         stack += [(inner, may_be_infinite) for inner in children(part) if inner[0] not in _NEVER_INFINITE]
     return verdict
+
+
+def _is_nothing_times(part: Tree) -> bool:
+    """Whether a product of 0 has a factor that is no number, "undefined" or the empty set."""
+    return any(inner[0] in ("text", "set") or inner == ("c", "empty") for inner in part[1:]) and any(
+        inner[0] != "text" and exact(inner) == 0 for inner in part[1:]
+    )
 
 
 def _not_to_be_zero(part: Tree) -> Iterator[Tree]:

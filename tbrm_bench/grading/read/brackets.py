@@ -28,6 +28,8 @@ def bracket(parser: Reader, opening: str, *, spread: bool = False) -> Tree:
     inner, closing = parser.bracketed((")", "]"))
     parser.cursor.bars = bars
     if inner[0] == "list":
+        if parser.cursor.offers and not spread:
+            raise Unreadable("one or the other in a row")  # (3 or 5) is no point
         return inner if spread else ("br", opening, closing, *inner[1:])
     if (opening, closing) not in (("(", ")"), ("[", "]")):
         raise Unreadable("brackets that do not match")

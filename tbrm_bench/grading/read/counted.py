@@ -45,7 +45,7 @@ _OPERATIONS = _words(
     "sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths millionths billionths "
     "trillionths dozen dozens score gross hundred hundreds thousand thousands million millions billion billions "
     "trillion trillions lakh crore mille"
-)
+) | frozenset(f"{name[:-1]}ieths" if name.endswith("y") else f"{name}ths" for name in NUMBER_WORDS)
 _VERBS = _words(
     "is are was were be been being am isn aren wasn weren do does did don doesn didn has have had hasn haven hadn "
     "will would won wouldn can could couldn may might must shall should shouldn equals equal exceeds fails fail "
@@ -64,7 +64,13 @@ _NEVER = (
     | {f"{name}s" for name in NUMBER_WORDS} - {"one", "ones", "zeros"}
 ) - _words("square cube non third quarter half answers work works lies min")
 # These may describe what is counted, 18 square tiles, 18 answers, and be nothing else.
-_NEVER_ALONE = _words("square cube non third quarter half min work works lies")
+_NEVER_ALONE = _words(
+    "square cube non third quarter half min work works lies prime missing lacking few many late smallest largest first "
+    "last example attempt absurd unclear often etc cetera tbd"
+)
+_NO_THING = re.compile(
+    r"(?!famil|seed|speed|bed|weed|breed|creed|fl[ey]|assembl|butterfl|monopol|anomal)[a-z]+(?:ed|ly)"
+)
 _PREPOSITIONS = _words(
     "of in on at for with from to between among into per by inside within who whose that during after before past "
     "each every"
@@ -72,7 +78,7 @@ _PREPOSITIONS = _words(
 # "of them", "in total", "per day", where the noun is left out.
 _REST = re.compile(
     r"of (?:them|these|those|each|the [a-z ]*s)|in (?:total|all|sum|number|length|width|height|area|volume|size)|"
-    r"(?:per|for|each|every)(?: [a-z ]*)?"
+    r"(?:per|for|each|every)(?: (?!(?:some|certain|odd|even|prime|large|small|most|few|only|nonzero)\b)[a-z ]*)?"
 )
 _SHARE = re.compile(r"of (?:a|an|the|his|her|its|their|one) [a-z ]+")  # 3/4 of the cake
 _COMPARED = _words("more fewer less additional extra")  # "18 more apples", never "18 more than"
@@ -88,12 +94,23 @@ _COMPOUND = re.compile(
     r"[a-z]{0,4}\b)"
 )
 _ORDINALS = _words("th st nd rd")
+# The 18th prime is not 18; the 18th day and the 18th term are what was asked for.
+_OF_ORDER = _words("prime composite fibonacci triangular catalan harmonic power root multiple odd even")
 _ANNOUNCE = _words("is are equals exactly approximately about roughly only just be")
+# "one is", "the upper bound is", "it could be", "rejected:": a value, but not as the answer.
+_OTHERWISE = _words(
+    "one some another other others example instance candidate bound bounds guess attempt try trial check error mistake "
+    "rejected discarded false wrong could might may would should used was were not first second third fourth last "
+    "previous old opposite counterexample estimate"
+)
 _NOT_INTRODUCING = (
-    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _words("isn aren cannot can don t")
+    _DENIALS | _DOUBTS | _BOUNDS | _CONDITIONS | _OPERATIONS | _OTHERWISE | _words("isn aren cannot can don t")
 ) - _words(
     "minimum maximum max min least most so therefore thus hence then since percentage percent log logarithm root cases"
 ) | _words("at")
+_ONE_OF_SEVERAL = re.compile(
+    r"\ban (?:answer|option)\b|\ba (?:possible |valid )?(?:solution|value|root)\b|\bpossible value is\b"
+)
 _WORD = re.compile(r"[a-z]+")
 _OTHER_NUMBER = re.compile(r"(?<!case )(?<!part )(?<!problem )(?<!question )(?<!step )(?<!\d)\d")
 _PLAIN = re.compile(r"[a-z\s.,'()\-/]*", re.IGNORECASE)
@@ -118,6 +135,8 @@ def counted(text: str, is_unit: Callable[[str], bool]) -> Counted | None:
     if any(word in _NEVER for word in words) or _is_elliptic(words):
         return None
     if words[:1] == ["and"]:  # 1 and odd primes: more than the one number
+        return None
+    if words[:1] and words[0] in _ORDINALS and _OF_ORDER.intersection(words):
         return None
     if not words or words[0] in _ORDINALS:
         return None if not words and text.strip() else "many"
@@ -145,7 +164,7 @@ def _kind(head: list[str], is_unit: Callable[[str], bool]) -> Counted | None:
     while len(head) > 1 and head[-1] in _TRAILING:
         head = head[:-1]
     noun = head[-1]
-    if len(head) == 1 and noun in _NEVER_ALONE:
+    if len(head) == 1 and (noun in _NEVER_ALONE or _NO_THING.fullmatch(noun)):
         return None
     if is_unit(noun):
         return "many"
@@ -168,4 +187,8 @@ def introduces(text: str) -> bool:
 def takes_back(text: str) -> bool:
     """Whether words before a value deny it, doubt it, bound it, or give another one."""
     words = _WORD.findall(text.lower())
-    return any(word in _NOT_INTRODUCING for word in words) or _OTHER_NUMBER.search(text.lower()) is not None
+    return (
+        any(word in _NOT_INTRODUCING for word in words)
+        or _ONE_OF_SEVERAL.search(text.lower()) is not None
+        or _OTHER_NUMBER.search(text.lower()) is not None
+    )

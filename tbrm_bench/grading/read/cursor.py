@@ -20,6 +20,7 @@ class Cursor:
         self._index = 0
         self._depth = 0
         self.bars = 0  # open |...|
+        self.offers = False  # whether the last list that was read joins its items by "or"
         self.has_dots = False  # whether an ellipsis was read
 
     def peek(self, ahead: int = 0) -> Token:

@@ -69,6 +69,7 @@ _PHRASES = tuple(
         (r"\bnatural numbers?\b", "natural"),
         (r"\bwhole numbers?\b", "nonnegative"),
         (r"\bnumbers? of the form\b", "integers"),
+        (r"\b(?:number of|at least one (?=[a-z]{2})|(?<!for )(?<!is )some )", "unclear "),
         (r"\b(?:if and only if|such that)\b", " "),
         (r"\b(?:other than|except for|apart from|but not|not including|not equal to)\b", "except"),
         (r"\bexcept\s+(?:for\s+)?n\s*=", "except"),
@@ -85,6 +86,9 @@ _PHRASES = tuple(
     )
 )
 _DIVIDES = re.compile(r"(\d)\s*(?:\\mid(?![a-zA-Z])|\|)\s*(?=[a-z](?![a-zA-Z]))")
+_CARDINALITY = re.compile(r"\s*(?:\\left\s*)?\|")  # |Z| is no set
+# "n odd: 2" is a value on a condition, not the odd n and 2.
+_ON_CONDITION = re.compile(r"\b(?:odd|even|prime|composite|squares?|cubes?|mod \d+|[=<>] ?-?\d+)[\s)}]*:")
 _TOKEN = re.compile(r"\d+|[a-z]+|==|!=|>=|<=|[-=<>+^,]|\S")
 
 
@@ -92,6 +96,8 @@ def tokens(text: str) -> list[str] | None:
     """Return the tokens of a cleaned answer that may describe a set of numbers; None where one is not known."""
     while (unwrapped := _WRAPPER.sub(r" \1 ", text)) != text:
         text = unwrapped
+    if _CARDINALITY.match(text):
+        return None
     if "\\{" not in text:  # in a set's brackets the bar means "such that"
         text = _DIVIDES.sub(r"\1 divides ", text)
     for pattern, replacement in _REWRITES:
@@ -99,6 +105,8 @@ def tokens(text: str) -> list[str] | None:
     text = text.replace("\\{", " ").replace("\\}", " ").lower()
     for pattern, replacement in _PHRASES:
         text = pattern.sub(replacement, text)
+    if _ON_CONDITION.search(text):
+        return None
     found: list[str] = []
     raw = _TOKEN.findall(re.sub(r"[():;|.]", lambda sign: " , " if sign[0] in ";:|" else " ", text))
     for token, following in zip(raw, [*raw[1:], ""], strict=False):

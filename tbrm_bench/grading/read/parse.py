@@ -33,6 +33,7 @@ from tbrm_bench.grading.read.tree import Tree, depth
 from tbrm_bench.grading.read.units import DEGREE, PERCENT, is_unit_word
 from tbrm_bench.grading.read.vocabulary import (
     JOINTS,
+    OR,
     OVER,
     RELATIONS,
     SET_OPERATIONS,
@@ -111,6 +112,7 @@ class Parser:
             raise Unreadable("nothing")
         if len(items) > 1 and len(joints - {""}) == 1 and are_conditions(items):
             return joined(items, max(joints))
+        self.cursor.offers = not joints.isdisjoint(OR)
         return items[0] if len(items) == 1 else ("list", *items)
 
     def item(self) -> Tree:

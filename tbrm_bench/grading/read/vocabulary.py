@@ -74,6 +74,7 @@ SET_OPERATIONS = {"cup": "union", "cap": "inter", "setminus": "minus", "backslas
 TIMES = words("* cdot times ast bullet")
 OVER = words("/ div :")
 JOINTS = ("and", "or", "", "or else")  # words between the items of a list
+OR = frozenset(("or", "or else", "vee", "lor"))
 JOINT_COMMANDS = words("vee lor wedge land")
 # Commands that cannot begin a factor.
 NO_ATOMS = frozenset(RELATIONS) | frozenset(SET_OPERATIONS) | TIMES | OVER | JOINT_COMMANDS | words(
