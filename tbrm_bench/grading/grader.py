@@ -31,5 +31,7 @@ def grade(
     `timeout`. `grade_many` takes limits of your own.
     """
     gold = Gold((gold,)) if isinstance(gold, str) else gold
+    if not isinstance(gold, Gold):
+        raise TypeError(f"the gold is {gold!r:.60}; give a string, or a Gold for several answers")
     found = _shared.verdict(prediction, gold, finish_reason, strict_boxed=strict_boxed, policy=policy)
     return found if isinstance(found, Grade) else found.wait()

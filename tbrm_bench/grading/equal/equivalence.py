@@ -69,8 +69,11 @@ class Undecided(NamedTuple):
 def decide_fast(answer: str, gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> tuple[bool | None, str] | Undecided:
     """Return (equal, rule), or the question for a worker. Costs microseconds, at most a few milliseconds.
 
-    A gold beyond the limits is only compared as text: other answers to it are (None, "gold:too_long").
+    A gold without an answer is (None, "gold:empty"). One beyond the limits is only compared as text: other answers to
+    it are (None, "gold:too_long").
     """
+    if not any(map(str.strip, gold.answers)):
+        return None, "gold:empty"
     if sum(map(len, gold.answers)) > MAX_ANSWER_CHARS:
         same = unspaced(answer) == unspaced(",".join(gold.answers))
         return (True, "too_long") if same else (None, "gold:too_long")
