@@ -227,7 +227,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, help="folder with the rows of the six benchmarks")
     options.add_argument("--count", type=int, default=3200, help="completions a round for this grader")
     options.add_argument("--math-verify-count", type=int, default=256, help="of these, for math-verify")
-    options.add_argument("--hostile-count", type=int, default=60, help="hostile completions a round, for both")
+    options.add_argument("--hostile-count", type=int, default=20, help="hostile completions a round, for both")
     options.add_argument("--samples", type=int, default=32, help="completions a problem where answers repeat")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--mixes", nargs="+", default=["cached", "uncached", "hostile"])
