@@ -17,10 +17,12 @@ MATH = re.compile(
 _BOUNDARY = re.compile(r"[.!?…]+[\"')*_]*(?=\s|$)|[。！？]|\n")  # noqa: RUF001
 _ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs)|(?:^|\n)\d)$")
 _OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gives|equals|obtain|find))$")
+_POINT = re.compile(r"(?<![.…])\.\s*(?:\$\$?|\\[)\]])$")  # "and $z = 1.$  Hence", a sentence's end in its last formula
 _NEAR = 200  # characters at the end of a text, in which its last sentence mostly begins
 _CLOSING = re.compile(
     r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was"
     r"|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
+    r"|(?:we|i) (?:can )?(?:check|verify)(?: that)? (?:this|it|our)(?: \w+)? (?:indeed |does )?works?\b"
     r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b"
     r"|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
     re.IGNORECASE,
@@ -52,8 +54,13 @@ def line_start(text: str, position: int) -> int:
 
 @lru_cache(maxsize=8)
 def masked(text: str) -> str:
-    """Return a text of the same length without the marks inside its formulas."""
-    return MATH.sub(lambda found: "x" * len(found.group()), text) if "$" in text or "\\" in text else text
+    """Return a text of the same length without the marks inside its formulas; a point at the end of one stays."""
+    return MATH.sub(_mask, text) if "$" in text or "\\" in text else text
+
+
+def _mask(formula: "re.Match[str]") -> str:
+    letters = "x" * len(formula.group())
+    return f"{letters[1:]}." if _POINT.search(formula.group()[-8:]) else letters
 
 
 def boundaries(text: str, start: int) -> "Iterator[re.Match[str]]":
