@@ -90,7 +90,7 @@ def _with_relation(answer: str) -> Iterator[str]:
 def _in_words(answer: str) -> Iterator[str]:
     words = _WORDS.search(answer)
     for word, spellings in _SYNONYMS.items():
-        if words and words[1].split() == [word]:
+        if words and words[0] != answer and words[1].split() == [word]:  # "even" alone describes no set
             yield from spellings
 
 

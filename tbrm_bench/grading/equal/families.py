@@ -9,7 +9,7 @@ r"""Families: answers with constants of their own, which may have any names.
 A letter is a constant of the answer, and no unknown of the problem, where the answer says so (c \in \mathbb{R}, k > 0),
 or where it is one by custom: behind f(x) = ..., a, b, c, d, k, C or an indexed one that is not the argument;
 behind y = ..., an upper-case one or c, k, in which the right side is linear; elsewhere C, K, c, k as a term of its own
-in an expression in x, y, t, and C_1, C_2 in which an expression is linear. What is said of constants must agree.
+in an expression in x, y, t, and C, c, C_1, C_2 in which an expression is linear. What is said of constants must agree.
 """
 
 import re
@@ -23,13 +23,13 @@ from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import Tree, number, symbols
 
-MAX_CONSTANTS = 3
+MAX_CONSTANTS = 4
 _OPERATORS = ("in", "notin", "<", "<=", ">", ">=", "!=")
 _VARIABLES = frozenset(("x", "y", "z", "t", "u", "v", "w", "s", "r", "theta", "phi"))
 _IN_FUNCTION = re.compile(r"[abcdkABCDK]|[abcdkABCDK]_\w|alpha|beta|lambda")
 _BEHIND_Y = re.compile(r"[ABCDKck]|[ABCDKck]_\d")
 _ADDED = re.compile(r"[CKck]|[CKck]_\d")
-_INDEXED = re.compile(r"[Cc]_\d")
+_OF_INTEGRATION = re.compile(r"[Cc](?:_\d)?")
 _WHOLE_LETTERS = frozenset("jklmn")
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REALS: Tree = ("c", "R")
@@ -147,7 +147,7 @@ def _by_custom(values: Sequence[Tree]) -> set[str]:
 
 def _is_constant(name: str, tree: Tree, free: set[str]) -> bool:
     """Whether a letter is a constant of integration: a term of its own, or one of C_1, C_2."""
-    if _INDEXED.fullmatch(name) or (re.fullmatch("[AB]", name) and {"A", "B"} <= free):
+    if _OF_INTEGRATION.fullmatch(name) or (re.fullmatch("[A-D]", name) and {"A", "B"} <= free):
         return linear(tree, name) is not None and bool(free & _VARIABLES) and free - _VARIABLES <= _constants_like(free)
     is_term = tree[0] == "+" and ("s", name) in tree[1:] and sum(name in symbols(term) for term in tree[1:]) == 1
     others = free - {name}

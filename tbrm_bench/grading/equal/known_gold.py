@@ -5,6 +5,7 @@ Example: of the gold `\\text{(B)}` the choice is B; of `\\frac{1}{2}` there is a
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from tbrm_bench.records import DEFAULT_POLICY, Gold, GradingPolicy
 
 INTEGER = re.compile(r"[+-]?\d{1,300}")
 _SPACES = re.compile(r"\s+(?!\d)|(?<!\d)\s+")
+_PAIR = re.compile(r"(?:[(\[]|\\\{)\s*-?\d{1,3},\d{3}\s*(?:\\right\s*)?(?:[)\]]|\\\})(?!\s*[\w(^])")
 _CLOCK = re.compile(r"\d{1,2}:\d\d[ap]m")  # 3:45 p.m.
 
 
@@ -60,15 +62,25 @@ def read_gold(gold: Gold, policy: GradingPolicy = DEFAULT_POLICY) -> ReadGold:
         members=members if is_text and single is not None and len(members := words.members(single)) > 1 else None,
         digits=trees[0][0][1] if single is not None and trees[0] and trees[0][0][0] == "base" else None,
         words=words.meaning(single) or None if is_text and single is not None else None,
-        trees=tuple(tree[0] for tree in trees) if all(trees) else None,
-        policy=GoldPolicy(
-            **dataclasses.asdict(policy),
-            absolute_tolerance=gold.abs_tolerance,
-            relative_tolerance=gold.rel_tolerance,
-            unit=_gold_unit(gold.unit),
-        ),
+        trees=tuple(map(_likeliest, cleaned, trees)) if all(trees) else None,
+        policy=_gold_policy(policy, gold.abs_tolerance, gold.rel_tolerance, gold.unit),
         described=described_gold(gold),
     )
+
+
+@lru_cache(maxsize=1024)
+def _gold_policy(policy: GradingPolicy, absolute: float, relative: float, unit: str) -> GoldPolicy:
+    return GoldPolicy(
+        **dataclasses.asdict(policy),
+        absolute_tolerance=absolute,
+        relative_tolerance=relative,
+        unit=_gold_unit(unit),
+    )
+
+
+def _likeliest(cleaned: str, trees: Sequence[Tree]) -> Tree:
+    """Return the likeliest reading of a gold: (12,102) is a point or an interval, and 12,102 a number."""
+    return trees[-1] if len(trees) > 1 and _PAIR.search(cleaned) else trees[0]
 
 
 def _is_said(tree: Tree) -> bool:

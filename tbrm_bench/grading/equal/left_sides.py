@@ -12,7 +12,8 @@ arguments.
 import re
 from typing import NamedTuple
 
-from tbrm_bench.grading.read.tree import Tree, symbols, walk
+from tbrm_bench.grading.numbers.exact import canonical
+from tbrm_bench.grading.read.tree import ONE, Tree, symbols, walk
 from tbrm_bench.grading.read.vocabulary import ACCENTS
 
 _APPLIED = re.compile(r"(?P<name>[^()'*/^]+?)(?P<inverse>_-1)?(?P<primes>'*)(?:\((?P<arguments>[^()]*)\))?")
@@ -21,6 +22,7 @@ _QUOTIENT = re.compile(
     r"\*\((?:d|\^\(d,(?P<order>[2-9])\)),(?P<name>\w+)\)/\*\(d,(?:\^\((?P<letter>\w+),[2-9]\)|(?P<first>\w+))\)"
 )
 _LETTER = re.compile(r"[a-z]|alpha|beta|gamma|theta|lambda|mu|phi|xi|tau")
+_ACCENTED = re.compile(r"(?P<accent>[a-z]+)\((?P<name>\w+)\)")
 _DOTS = {"dot": "'", "ddot": "''"}
 
 
@@ -60,8 +62,10 @@ def with_letters_of(gold: Tree, pred: Tree) -> Tree:
     names = left_side(gold[2]), left_side(pred[2])
     if names[0] is None or names[1] is None or names[0][:2] != names[1][:2]:
         return pred
+    if all("/" in tree[2][1] for tree in (gold, pred)):
+        return pred  # dy/dt says of which variable: it is the problem's
     wanted, given = names[0].letters, names[1].letters
-    if len(wanted) != len(given) or wanted == given or (set(wanted) - set(given)) & symbols(pred[3]):
+    if len(wanted) != len(given) or wanted == given or (set(wanted) - set(given)) & _letters_in(pred[3]):
         return pred
     return ("rel", "=", gold[2], renamed(pred[3], dict(zip(given, wanted, strict=True))))
 
@@ -69,8 +73,53 @@ def with_letters_of(gold: Tree, pred: Tree) -> Tree:
 def renamed(tree: Tree, names: dict[str, str]) -> Tree:
     """Return a tree with other names for its symbols, all at once."""
     if len(tree) == 2 and tree[0] == "s":
+        accented = _ACCENTED.fullmatch(tree[1])
+        if accented and accented["accent"] in ACCENTS:
+            return ("s", f"{accented['accent']}({names.get(accented['name'], accented['name'])})")
         return ("s", names.get(tree[1], tree[1]))
     return tuple(renamed(part, names) if isinstance(part, tuple) else part for part in tree)
+
+
+def _letters_in(tree: Tree) -> set[str]:
+    r"""Return the names of the free symbols, with those under an accent: of \bar{y} also y."""
+    names = symbols(tree)
+    accented = (_ACCENTED.fullmatch(name) for name in names)
+    return names | {match["name"] for match in accented if match and match["accent"] in ACCENTS}
+
+
+def same_member(gold: Tree, pred: Tree) -> bool:
+    """Whether x \\in A and y \\in B are about one thing: one name, or f(x) here and y there."""
+    sides = gold[2], pred[2]
+    if any(side[0] != "s" for side in sides):
+        return canonical(gold[2]) == canonical(pred[2])
+    return gold[2] == pred[2] or define_the_same(("rel", "=", *sides[:1], ("dots",)), ("rel", "=", sides[1], ("dots",)))
+
+
+def in_order_of(gold: Tree, pred: Tree) -> Tree:
+    """Return b : a = 2 : 1 as a : b = 1 : 2, where the gold's left side is a : b; any other equation as it is."""
+    if gold[2][0] != pred[2][0] or gold[2][0] not in ("ratio", "/") or len(gold[2]) != len(pred[2]):
+        return pred
+    wanted, given = (list(map(canonical, tree[2][1:])) for tree in (gold, pred))
+    if wanted == given or len(set(given)) < len(given) or set(wanted) != set(given):
+        return pred
+    if gold[2][0] == "/":
+        return ("rel", "=", gold[2], ("/", ONE, pred[3]))
+    if pred[3][0] != "ratio" or len(pred[3]) != len(pred[2]):
+        return pred
+    return ("rel", "=", gold[2], ("ratio", *(pred[3][1 + given.index(part)] for part in wanted)))
+
+
+def row_in_order_of(gold: Tree, pred: Tree) -> Tree | None:
+    """Return (y, x) = (2, 1) as (x, y) = (1, 2), where that is the gold's left side; None for other letters."""
+    if any(tree[:2] != ("rel", "=") or tree[2][0] != "br" or tree[3][0] != "br" for tree in (gold, pred)):
+        return pred
+    wanted, given = (list(map(canonical, tree[2][3:])) for tree in (gold, pred))
+    if gold[2][1:3] != pred[2][1:3] or len(set(given)) < len(given) or set(wanted) != set(given):
+        return None
+    if len(pred[3]) != len(pred[2]):
+        return pred
+    cells = (pred[3][3 + given.index(part)] for part in wanted)
+    return ("rel", "=", gold[2], (*pred[3][:3], *cells))
 
 
 def define_the_same(gold: Tree, pred: Tree) -> bool:

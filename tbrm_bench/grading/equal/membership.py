@@ -15,6 +15,8 @@ from functools import cache, lru_cache
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.described import Described, described
 from tbrm_bench.grading.read.described_statements import Condition, Progression
+from tbrm_bench.grading.read.described_words import CONDITIONS
+from tbrm_bench.grading.read.words import plain
 from tbrm_bench.records import Gold
 
 MAX_RANGE = 9_000
@@ -25,6 +27,8 @@ def described_gold(gold: Gold) -> Described | None:
     """Return the set that a gold describes; None for one that describes none, as most do."""
     if not any(char.isalpha() for answer in gold.answers for char in answer):
         return None
+    if len(gold.answers) == 1 and plain(gold.answers[0]).strip(" .").lower() in CONDITIONS:
+        return None  # "even" is said of a number or a function
     found = described(", ".join(gold.answers))
     return found if found is not None and found.may_be_whole else None
 

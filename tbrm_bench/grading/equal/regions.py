@@ -103,8 +103,8 @@ def _pieces(tree: Tree) -> list[Piece] | None:
         return None if None in parts else [piece for part in parts for piece in part or []]
     if kind == "minus":
         return _difference(_pieces(tree[1]), _pieces(tree[2]))
-    if kind == "rel" and tree[1] == "in":
-        return _pieces(tree[3])
+    if kind == "rel" and tree[1] == "in":  # x^2 \\in [0, 4] is no set of x as written
+        return _pieces(tree[3]) if tree[2][0] in ("s", "text", "br") else None
     if kind == "rel":
         return _half_line(tree[1], tree[2], tree[3])
     if kind == "chain":

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from tbrm_bench.grading.equal.comparing import Compares
 from tbrm_bench.grading.equal.inequalities import INEQUALITIES, compare_inequalities, is_chain_of_links
-from tbrm_bench.grading.equal.left_sides import define_the_same, with_letters_of
+from tbrm_bench.grading.equal.left_sides import define_the_same, in_order_of, same_member, with_letters_of
 from tbrm_bench.grading.equal.regions import as_set, same_set
 from tbrm_bench.grading.equal.rounding import approximates
 from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.shapes import has_no_value, is_curve, is_implicit, peel, scaled
 from tbrm_bench.grading.numbers import numeric
+from tbrm_bench.grading.numbers.exact import canonical
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.counted import takes_back
 from tbrm_bench.grading.read.tree import Tree, symbols
@@ -25,6 +26,9 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
         return _equations(comparer, gold, pred)
     if gold[0] == pred[0] == "rel" and gold[1] == pred[1] == "to":
         return comparer.all_items(gold[2:], pred[2:], "limit")
+    if gold[:2] == pred[:2] == ("rel", "in"):
+        same = same_member(gold, pred) or comparer.item(gold[2], pred[2])[0]
+        return comparer.item(gold[3], pred[3]) if same else (same, "interval")
     if _unknown(gold) and _unknown(pred) and _unknown(gold) != _unknown(pred):
         return False, "interval"  # y > 3 for x > 3
     sets = as_set(gold), as_set(pred)
@@ -44,7 +48,11 @@ def compare_relations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
 
 
 def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
-    pred = with_letters_of(gold, pred)
+    pred = in_order_of(gold, with_letters_of(gold, pred))
+    if gold[2][0] in ("ratio", "/") and canonical(gold[2]) == canonical(pred[2]):
+        same = comparer.item(gold[3], pred[3])[0]
+        if same is not False:
+            return same, "equation"
     if gold[2][0] == pred[2][0] == "s" and define_the_same(gold, pred):
         return comparer.item(gold[3], pred[3])[0], "equation"
     sides = [("+", tree[2], ("-", tree[3])) for tree in (gold, pred)]
@@ -54,8 +62,10 @@ def _equations(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
 
 
 def _unknown(tree: Tree) -> str | None:
-    """Return the only letter of an inequality."""
-    names = symbols(tree) if tree[0] == "chain" or (tree[0] == "rel" and tree[1] in (*INEQUALITIES, "!=")) else set()
+    """Return the only letter of an inequality, or of what is in a set."""
+    is_membership = tree[:2] == ("rel", "in")
+    is_one = tree[0] == "chain" or is_membership or (tree[0] == "rel" and tree[1] in (*INEQUALITIES, "!="))
+    names = symbols(tree[2] if is_membership else tree) if is_one else set()
     return names.pop() if len(names) == 1 else None
 
 

@@ -6,7 +6,7 @@ r"""Sets of points that fulfil a condition, whatever their letters are called.
 from tbrm_bench.grading.equal.comparing import Compares
 from tbrm_bench.grading.equal.left_sides import renamed
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, items_of
+from tbrm_bench.grading.read.tree import Tree, items_of, symbols
 
 
 def compare_described(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
@@ -15,6 +15,8 @@ def compare_described(comparer: Compares, gold: Tree, pred: Tree) -> Verdict:
         letters = [[str(cell[1]) for cell in tree[1][3:] if cell[0] == "s"] for tree in (gold, pred)]
         if len({len(gold[1]), len(pred[1]), *(len(row) + 3 for row in letters)}) != 1:
             return False, "set"
+        if (set(letters[0]) - set(letters[1])) & symbols(pred[2]):
+            return False, "set"  # \\{(k, b) : ab \\ge 1\\} is about another a
         pred = renamed(pred[2], dict(zip(letters[1], letters[0], strict=True)))
     elif pred[0] == "such":
         pred = pred[2]

@@ -4,12 +4,12 @@ Examples: `1 \\pm \\sqrt{2}` stands for two values, `x = 3, 4` for x = 3 and x =
 with a unit; `(x, y) = (1, 2)` is (1, 2) once its name is gone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from tbrm_bench.grading.equal import sequences
 from tbrm_bench.grading.limits import MAX_ITEMS
-from tbrm_bench.grading.numbers.exact import exact
+from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.read.tree import Tree, number, symbols, walk
 from tbrm_bench.grading.read.units import NO_UNIT, Unit, contradict, multiply
 
@@ -50,6 +50,11 @@ def spread(tree: Tree) -> list[Tree]:
         values = spread(tree[3])
         return [tree] if values == [tree[3]] else [("rel", "=", tree[2], value) for value in values]
     return list(_signs(tree))
+
+
+def distinct(members: Sequence[Tree]) -> list[Tree]:
+    """Return the members of a set in braces, each once."""
+    return list({canonical(member): member for member in members}.values())
 
 
 def _union_members(tree: Tree) -> list[Tree] | None:

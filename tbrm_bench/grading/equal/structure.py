@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tbrm_bench.grading.equal.comparing import GoldPolicy
+from tbrm_bench.grading.equal.derivatives import compare_derivatives
 from tbrm_bench.grading.equal.families import compare_families
+from tbrm_bench.grading.equal.left_sides import row_in_order_of
 from tbrm_bench.grading.equal.piecewise import compare_cases
 from tbrm_bench.grading.equal.quantities import compare_bases, compare_quantities
 from tbrm_bench.grading.equal.regions import as_region, as_set, same_set
 from tbrm_bench.grading.equal.relations import compare_relations, named_row
 from tbrm_bench.grading.equal.residue_classes import compare_congruences
+from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.sequences import compare_sequences, in_closed_form
 from tbrm_bench.grading.equal.set_builder import compare_described
 from tbrm_bench.grading.equal.shapes import (
     as_shape_of,
+    distinct,
     has_no_value,
     infinity,
     is_set_like,
@@ -29,9 +33,10 @@ from tbrm_bench.grading.equal.shapes import (
 from tbrm_bench.grading.equal.vectors import as_vectors
 from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers import numeric
-from tbrm_bench.grading.numbers.exact import canonical
+from tbrm_bench.grading.numbers.exact import canonical, plain
 from tbrm_bench.grading.numbers.numeric import Verdict
 from tbrm_bench.grading.read.tree import DOTS, Tree, number
+from tbrm_bench.grading.read.units import NO_UNIT
 from tbrm_bench.grading.read.words import bare, meaning, says_there_is_none, spelt_number
 
 # Rules whose questions a worker answers: what it cannot compute there is not equal.
@@ -51,10 +56,21 @@ class Comparer:
 
     def answers(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order; constants may have any names."""
+        if len(golds) == 1 and (settled := self._numbers(golds[0], pred)) is not None:
+            return settled
         verdict = self.as_written(golds, pred)
         if verdict[0] is False:
-            verdict = compare_families(self, golds, pred) or verdict
+            verdict = compare_families(self, golds, pred) or compare_derivatives(self, golds, pred) or verdict
         return (False, verdict[1]) if self.precise and verdict[0] is None and verdict[1] in _SETTLED else verdict
+
+    def _numbers(self, gold: Tree, pred: Tree) -> Verdict | None:
+        """Compare two numbers as such, which most answers are; None for anything else."""
+        wanted = plain(gold)
+        given = plain(pred) if wanted is not None else None
+        if wanted is None or given is None or self.policy.is_tolerant or self.policy.unit != NO_UNIT:
+            return None
+        is_whole = wanted.denominator == given.denominator == 1
+        return wanted == given, "integer" if is_whole else "rational"
 
     def as_written(self, golds: Sequence[Tree], pred: Tree) -> Verdict:
         """Compare all gold answers with all that a completion gives, in any order, letter for letter."""
@@ -63,6 +79,7 @@ class Comparer:
         golds, pred = as_region(golds, pred)
         golds = [("seq", *golds)] if DOTS in golds else golds  # a gold that was split at its commas
         wanted = [part for gold in golds for part in spread(gold)]
+        wanted = distinct(wanted) if len(golds) == 1 and golds[0][0] == "set" else wanted
         given = spread(pred)
         if len(wanted) == 1 < len(given) and (point := named_row(without_name(wanted[0]), given)) is not None:
             return self.item(wanted[0], point)
@@ -88,14 +105,15 @@ class Comparer:
                 return False, rule
         if any(cell is None for row in table for cell in row):
             return None, rule
-        if repeats and sorted(map(sum, table)) != sorted(map(sum, zip(*table, strict=True))):  # type: ignore[arg-type]
-            return False, rule
-        return True, rule
+        return not repeats or matched(table), rule
 
     def item(self, gold: Tree, pred: Tree) -> Verdict:
         """Compare one value with one value."""
         if canonical(gold) == canonical(pred):
             return True, rule_of(gold)
+        if (ordered := row_in_order_of(gold, pred)) is None:
+            return False, "tuple"
+        pred = ordered
         gold, pred = as_vectors(without_name(gold), without_name(pred))
         gold, pred = as_shape_of(pred, gold), as_shape_of(gold, pred)
         if gold == pred:
@@ -113,7 +131,7 @@ class Comparer:
         if "seq" in (gold[0], pred[0]):
             return compare_sequences(self, gold, pred)
         if gold[0] == pred[0] == "set":
-            return self.same_members(gold[1:], pred[1:], "set")
+            return self.same_members(distinct(gold[1:]), pred[1:], "set")
         if "set" in (gold[0], pred[0]) and is_set_like(gold) and is_set_like(pred):
             return same_set(as_set(gold), as_set(pred), self.value)
         if gold[0] == "br" or pred[0] == "br":

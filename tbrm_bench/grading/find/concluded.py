@@ -133,12 +133,16 @@ _CLAUSE = re.compile(
     rf"[,;:](?:\$|\\[)\]])?\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}",  # noqa: RUF001
     re.IGNORECASE,
 )
-_OPENINGS = (
-    *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
-    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_NOT_OURS, _IF, _NEXT, _PLAN)),
-    (_QUOTED, re.compile(rf"{_THEN}|,\s*our (?:\w+ )?(?:answer|solution) is\b", re.IGNORECASE)),
+# These can only be the first words of a sentence.
+_FIRST_WORDS = (
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_NEXT, _PLAN)),
     (_STEP, re.compile(rf"{_THEN}|\bfinally\b", re.IGNORECASE)),
     (_ASSUMED, re.compile(rf"{_THEN}|{_GET}", re.IGNORECASE)),
+)
+_OPENINGS = (
+    *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_NOT_OURS, _IF)),
+    (_QUOTED, re.compile(rf"{_THEN}|,\s*our (?:\w+ )?(?:answer|solution) is\b", re.IGNORECASE)),
     (_GUESSED, re.compile(rf"\bbut\b|{_THEN}", re.IGNORECASE)),
     (_ORDER, re.compile(rf"{_THEN}|{_GET}|[,;:][^,]*\b(?:is|are|equals|add)\b", re.IGNORECASE)),
 )
@@ -222,6 +226,10 @@ def is_cut_off(text: str) -> bool:
 
 def _may_follow(before: str) -> bool:
     """Return whether these words of a sentence lead to a conclusion."""
+    for pattern, excuse in _FIRST_WORDS:
+        first = pattern.match(before)
+        if first and excuse.search(before, first.end()) is None:
+            return False
     for pattern, excuse in _OPENINGS:
         for found in pattern.finditer(before):
             if excuse is None or excuse.search(before, found.end()) is None:

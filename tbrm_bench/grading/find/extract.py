@@ -15,7 +15,9 @@ Example: "So x = 3.\nThe final answer is $\frac{3}{2}$. I hope it is correct." g
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from tbrm_bench.grading.find.box_context import in_formula
@@ -105,20 +107,18 @@ def boxed_content(text: str) -> str | None:
 
 
 def _boxed(text: str, *, with_tail: bool) -> Extraction | None:
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
-    if start < 0:
+    starts = _boxes_backwards(text)
+    begin = next(starts, -1)
+    if begin < 0:
         return None
-    starts = [box.start() for box in _BOX.finditer(text)]
-    if not starts:
-        return None
-    last = _read_box(text, starts[-1])
+    last = _read_box(text, begin)
     if last is None:
         return Extraction(None, "unterminated_box")
     if _NOTHING.fullmatch(last[0]):
         return Extraction(None, "empty_box")
     contents = [last[0]]
-    begin, stop = starts[-1], last[1]
-    for start in reversed(starts[:-1][-MAX_ITEMS:]):
+    stop = last[1]
+    for start in islice(starts, MAX_ITEMS):
         earlier = _read_box(text, start)
         if earlier is None:
             break
@@ -134,6 +134,16 @@ def _boxed(text: str, *, with_tail: bool) -> Extraction | None:
         return Extraction(_BOX.sub("", around), "boxed")
     answer = ", ".join(content for content in reversed(contents) if content)
     return Extraction(answer + (_tail(text, stop) if with_tail and len(contents) == 1 else ""), "boxed")
+
+
+def _boxes_backwards(text: str) -> Iterator[int]:
+    """Yield where the box commands of a text are, the last one first; most texts are asked for that one alone."""
+    ends = {command: text.rfind(command) for command in (r"\boxed", r"\fbox")}
+    while (position := max(ends.values())) >= 0:
+        command = max(ends, key=ends.__getitem__)
+        if _BOX.match(text, position):
+            yield position
+        ends[command] = text.rfind(command, 0, position)
 
 
 def _tail(text: str, stop: int) -> str:

@@ -132,7 +132,8 @@ def _without_proved(text: str) -> str:
 
 
 def _last_value(text: str, *, is_whole: bool) -> str | None:
-    text = _CONNECTIVE.sub("", text)
+    connective = _CONNECTIVE.match(text)
+    text = text[connective.end() :] if connective else text
     # A word alone is an answer when it is all that was said, and none behind a thought.
     if not is_whole and not _DIGIT_OR_COMMAND.search(text) and not _CHOICE.fullmatch(text.strip(MARKUP + ".")):
         return None

@@ -15,14 +15,8 @@ from tbrm_bench.grading.limits import MAX_DIGITS, MAX_POWER_BITS
 from tbrm_bench.grading.numbers.rational import function, power
 from tbrm_bench.grading.read.tree import ONE, Tree, number
 
-
-@lru_cache(maxsize=32768)
-def exact(tree: Tree) -> Fraction | None:
-    """Return the value of a tree if it is rational and small, without ever building a number beyond the limits."""
-    kind = tree[0]
-    if kind == "n":
-        return tree[1]  # type: ignore[no-any-return]
-    if kind in (
+_NO_NUMBERS = frozenset(
+    (
         "s",
         "c",
         "text",
@@ -39,14 +33,38 @@ def exact(tree: Tree) -> Fraction | None:
         "-+",
         "base",
         "ratio",
-    ):
-        return None
-    if kind == "q":
+    )
+)
+
+
+def exact(tree: Tree) -> Fraction | None:
+    """Return the value of a tree if it is rational and small, without ever building a number beyond the limits."""
+    if tree[0] == "n":
+        return tree[1]  # type: ignore[no-any-return]
+    return None if tree[0] in _NO_NUMBERS else _exact(tree)
+
+
+@lru_cache(maxsize=32768)
+def _exact(tree: Tree) -> Fraction | None:
+    if tree[0] == "q":
         return _quantity(tree)
     parts = [exact(part) for part in tree[1:] if isinstance(part, tuple)]
     if not parts or any(part is None for part in parts):
         return None
     return _small(_combine(tree, [part for part in parts if part is not None]))
+
+
+def plain(tree: Tree) -> Fraction | None:
+    """Return the value of a number as such, 12, -12, 1/2 or -1/2; None for anything that asks for arithmetic."""
+    kind = tree[0]
+    if kind == "n":
+        return tree[1]  # type: ignore[no-any-return]
+    if kind == "-":
+        value = plain(tree[1]) if tree[1][0] in ("n", "/") else None
+        return -value if value is not None else None
+    if kind == "/" and tree[1][0] == tree[2][0] == "n" and tree[2][1]:
+        return Fraction(tree[1][1], tree[2][1])
+    return None
 
 
 def _quantity(tree: Tree) -> Fraction | None:
@@ -121,11 +139,17 @@ def _accumulate(
     return total
 
 
-@lru_cache(maxsize=32768)
 def canonical(tree: Tree) -> Tree:
     """Return one form for trees that differ in the order of sums and products, in signs, in how quotients are
     written.
     """
+    if tree[0] == "n":
+        return number(tree[1])
+    return tree if tree[0] in ("s", "c", "text") else _canonical(tree)
+
+
+@lru_cache(maxsize=32768)
+def _canonical(tree: Tree) -> Tree:
     value = exact(tree)
     if value is not None:
         return number(value)

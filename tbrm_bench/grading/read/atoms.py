@@ -6,10 +6,12 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_POWER_BITS
 from tbrm_bench.grading.read import cases, functions, units
 from tbrm_bench.grading.read.brackets import bracket
+from tbrm_bench.grading.read.build import divide
 from tbrm_bench.grading.read.reader import Reader
 from tbrm_bench.grading.read.scripts import script_name
 from tbrm_bench.grading.read.tokens import Token, Unreadable, tokenize
@@ -29,8 +31,11 @@ from tbrm_bench.grading.read.vocabulary import (
 )
 
 
+@lru_cache(maxsize=4096)
 def number(text: str) -> Tree:
     """Return the exact tree of a number as written: 12, .5, 4.5e33."""
+    if text.isdecimal():
+        return ("n", Written(int(text), 0))
     mantissa, _, exponent = text.lower().partition("e")
     value = Written(Fraction(mantissa.rstrip(".") or "0"), -len(mantissa.partition(".")[2]))
     if not exponent:
@@ -55,6 +60,8 @@ def atom(parser: Reader) -> Tree:
         return _command(parser, token.value)
     if token.kind == "BEGIN" and token.value in MATRICES:
         rows = _matrix(parser)
+        if token.value == "array" and len(rows[1]) == len(rows[1][0]) == 1:
+            return rows[1][0][0]  # type: ignore[no-any-return]  # only there to be centred
         return functions.determinant(rows[1]) if token.value == "vmatrix" else rows
     if token.kind == "BEGIN" and token.value in cases.ENVIRONMENTS:
         return cases.read_cases(parser)
@@ -186,7 +193,7 @@ def _fraction(above: Tree, below: Tree) -> Tree:
     differentials = [_differential(above), _differential(below)]
     if all(differentials) and above != ("s", "d"):
         return ("s", "/".join(map(str, differentials)))
-    return ("/", above, below)
+    return divide(above, below)
 
 
 def _differential(tree: Tree) -> str | None:

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from tbrm_bench.grading.read.tokens import Unreadable
-from tbrm_bench.grading.read.tree import Tree
+from tbrm_bench.grading.read.tree import Tree, walk
 
 
 def is_inequality(tree: Tree) -> bool:
@@ -34,6 +34,23 @@ def add(total: Tree | None, operator: str, term: Tree) -> Tree:
     if total is None:
         return term
     return (*total, term) if total[0] == "+" else ("+", total, term)
+
+
+def of_all(total: Tree) -> Tree:
+    r"""Return 18 + 2\pi \text{ cm} as that many centimetres: a unit behind a sum is the sum's; a dozen is none."""
+    if total[0] != "+" or total[-1][0] != "q" or any(part[0] == "q" for one in total[1:-1] for part in walk(one)):
+        return total
+    dimensions, factor = unit = total[-1][2]
+    if any(name in ("angle", "percent", "count") for name, _ in dimensions) or not (dimensions or factor == 1):
+        return total
+    return ("q", (*total[:-1], total[-1][1]), unit)
+
+
+def divide(left: Tree, right: Tree) -> Tree:
+    r"""Return a quotient; \frac{270^\circ}{7} is so many degrees."""
+    if left[0] == "q" and not any(part[0] == "q" for part in walk(right)):
+        return ("q", ("/", left[1], right), left[2])
+    return ("/", left, right)
 
 
 def multiply(left: Tree, right: Tree) -> Tree:

@@ -1,7 +1,6 @@
 """A place in a row of tokens, with a count of how deep the brackets are."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from tbrm_bench.grading.limits import MAX_DEPTH
 from tbrm_bench.grading.read.tokens import Token, Unreadable
@@ -30,9 +29,9 @@ class Cursor:
 
     def next(self) -> Token:
         """Return the next token and step behind it."""
-        token = self.peek()
+        index = self._index
         self._index += 1
-        return token
+        return self._tokens[index] if index < len(self._tokens) else END
 
     def at_end(self) -> bool:
         """Whether all tokens are read."""
@@ -40,8 +39,8 @@ class Cursor:
 
     def accept(self, kind: str, value: str) -> bool:
         """Step over the next token if it is this one."""
-        token = self.peek()
-        if token.kind == kind and token.value == value:
+        index = self._index
+        if index < len(self._tokens) and self._tokens[index][:2] == (kind, value):
             self._index += 1
             return True
         return False
@@ -73,11 +72,17 @@ class Cursor:
         """Put tokens before the next one."""
         self._tokens[self._index : self._index] = tokens
 
-    @contextmanager
-    def deeper(self) -> Iterator[None]:
-        """Count one more level of nesting. Raises Unreadable beyond the limit."""
+    def deeper(self) -> "Cursor":
+        """Count one more level of nesting, while it is entered. Raises Unreadable beyond the limit."""
         self._depth += 1
         if self._depth > 3 * MAX_DEPTH:  # a bracket is up to three levels of the grammar
             raise Unreadable("nested too deeply")
-        yield
-        self._depth -= 1
+        return self
+
+    def __enter__(self) -> None:
+        """Go deeper, which `deeper` has counted."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Come back; what raised goes on to raise."""
+        if kind is None:
+            self._depth -= 1

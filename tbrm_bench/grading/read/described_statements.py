@@ -5,6 +5,7 @@ alternatives, of which one has to be fulfilled: n \equiv 1, 3 \pmod 8 is one gro
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tbrm_bench.grading.read.described_words import CONDITIONS, NOUNS
 
@@ -85,13 +86,16 @@ class Statements:
             self.at = begin
             return None
         self._next()
-        last = self._last()
+        ends = self._last_ones()
+        last = ends[-1] if ends else None
         if last is None and len(values) < 3:
             raise NotDescribed
         self.evident = True
         if last is not None:
             step = values[1] - values[0]
-            if step < 1 or (last - values[0]) % step or last <= values[-1]:
+            if step < 1 or (last - values[0]) % step or ends[0] <= values[-1]:
+                raise NotDescribed
+            if any(high - low != step for low, high in pairwise(ends)):
                 raise NotDescribed
             values = values if values == [values[0] + step * index for index in range(len(values))] else []
             if not values:
@@ -105,11 +109,16 @@ class Statements:
             raise NotDescribed
         return Progression(base=base, on_q=(((">=", first),),))
 
-    def _last(self) -> int | None:
-        """Read what ends 1, 2, ..., 10; None, and nothing read, where nothing does."""
-        if self._peek() == "," and self._peek(1).isdigit() and self._peek(2) in ("", "except"):
-            self._next()
-        return self._number() if self._peek().isdigit() else None
+    def _last_ones(self) -> list[int]:
+        """Read what ends 1, 2, ..., 9, 10; nothing, where nothing does."""
+        begin, ends = self.at, []
+        while self._peek().isdigit() or (self._peek() == "," and self._peek(1).isdigit()):
+            if self._peek() == ",":
+                self._next()
+            ends.append(self._number())
+        if self._peek() not in ("", "except") and (len(ends) > 1 or self.tokens[begin] == ","):
+            self.at, ends = begin, []
+        return ends
 
     def _statement(self, letters: list[str]) -> tuple[str, tuple[tuple[Condition, ...], ...], bool]:
         """Read one statement: the letter that it is about, if it names one, its conditions, whether it has a noun."""

@@ -12,6 +12,8 @@ def joints_at(cursor: Cursor) -> set[str]:
     found: set[str] = set()
     while True:
         token = cursor.peek()
+        if token.kind in ("NUMBER", "EOF"):
+            return found
         word = token.value.strip(" ,;").lower()
         is_mark = token.kind == "OP" and token.value in (",", ";")
         is_word = token.kind in ("TEXT", "WORD") and word in JOINTS

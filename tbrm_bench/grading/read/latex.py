@@ -10,12 +10,16 @@ import unicodedata
 from tbrm_bench.grading.read.spellings import respell
 
 _OPENING, _CLOSING = "([{", ")]}"
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 def match_brace(text: str, start: int) -> int | None:
     """Return the index of the `}` that closes the `{` at `start`, None if nothing closes it."""
+    first = text.find("}", start)
+    if first >= 0 and text.rfind("{", start, first) == start and text.find("\\", start, first) < 0:
+        return first
     depth = 0
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+    for match in _BRACES.finditer(text, start):
         token = match.group()
         if token == "{":
             depth += 1
@@ -155,40 +159,65 @@ def _digits(run: str) -> str:
     return unicodedata.normalize("NFKC", run)
 
 
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\ "),  # the height of a matrix row
-        (r"\\(?:text(?:normal|rm|sf|tt|up|it|bf|sl|md|sc|n)|emph|[mh]box)(?![a-zA-Z])\*?(?=\s*\{)", r"\\text"),
-        (r"\\(?:boxed|fbox)(?=\s*\{)", ""),
-        (r"\\mathnormal(?![a-zA-Z])", r"\\mathrm"),
-        (r"\\math(?:bin|rel|op|ord)\s*\{([^\w{}\\]+)\}", r"\1"),
-        (r"\\(?:ensuremath|math(?:op|ord|bin|rel|inner))(?![a-zA-Z])", ""),
-        (r"\\\$", r"\\dollar "),
-        (r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),
-        (r"\$|(?<!\\)\\[()\[\]]|\\displaystyle\b|\\textstyle\b|\\limits\b|\\nolimits\b|\*\*", " "),
-        (r"\\(?:left|right)\s*\.", " "),
-        (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"(?<=\d)\s*\{,\}\s*(?=\d{3}(?!\d))", ""),
-        (r"(?<=\d),\\!\s*(?=\d{3}(?!\d))", ""),
-        (r"(?<=\d)(?:(?<!\\)\\[,!;: ]|~)\s*(?=\d{3}(?!\d))", ""),
-        (r"(?<!\\)\\[,;:!> ]|~|\\(?:q?quad|enspace|thinspace|hfill)(?![a-zA-Z])", " "),
-        (r"\\(?:hspace\*?|phantom)\{[^{}]*\}", " "),
-        (r"\\%", "%"),
-        (r"\\#|\\&(?=amp;)", " "),
-        (r"\s+", " "),
+# Each with its cues, pieces of plain text of which one must occur for the pattern to be tried.
+_REWRITES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
+    (cues, re.compile(pattern), replacement)
+    for cues, pattern, replacement in (
+        (("\\\\",), r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]", r"\\\\ "),  # the height of a matrix row
+        (
+            ("\\text", "\\emph", "box"),
+            r"\\(?:text(?:normal|rm|sf|tt|up|it|bf|sl|md|sc|n)|emph|[mh]box)(?![a-zA-Z])\*?(?=\s*\{)",
+            r"\\text",
+        ),
+        (("box",), r"\\(?:boxed|fbox)(?=\s*\{)", ""),
+        (("\\mathn",), r"\\mathnormal(?![a-zA-Z])", r"\\mathrm"),
+        (("\\math",), r"\\math(?:bin|rel|op|ord)\s*\{([^\w{}\\]+)\}", r"\1"),
+        (("\\math", "\\ensure"), r"\\(?:ensuremath|math(?:op|ord|bin|rel|inner))(?![a-zA-Z])", ""),
+        (("\\$",), r"\\\$", r"\\dollar "),
+        (("**",), r"(?<=[\w)}])\*\*(?=[\w({-])", "^"),
+        (
+            ("$", "\\(", "\\)", "\\[", "\\]", "style", "limits", "**"),
+            r"\$|(?<!\\)\\[()\[\]]|\\displaystyle\b|\\textstyle\b|\\limits\b|\\nolimits\b|\*\*",
+            " ",
+        ),
+        (("\\left", "\\right"), r"\\(?:left|right)\s*\.", " "),
+        (
+            ("\\left", "\\right", "\\big", "\\Big", "\\middle"),
+            r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![a-zA-Z])",
+            "",
+        ),
+        (("\\dfrac", "\\tfrac", "\\cfrac"), r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (("\\dbinom", "\\tbinom"), r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (("{,}",), r"(?<=\d)\s*\{,\}\s*(?=\d{3}(?!\d))", ""),
+        ((",\\!",), r"(?<=\d),\\!\s*(?=\d{3}(?!\d))", ""),
+        (
+            ("\\,", "\\!", "\\;", "\\:", "\\ ", "~"),
+            r"(?<=\d)(?:(?<!\\)\\[,!;: ]|~)\s*(?=\d{3}(?!\d))",
+            "",
+        ),
+        (
+            ("\\,", "\\!", "\\;", "\\:", "\\>", "\\ ", "~", "quad", "space", "\\hfill"),
+            r"(?<!\\)\\[,;:!> ]|~|\\(?:q?quad|enspace|thinspace|hfill)(?![a-zA-Z])",
+            " ",
+        ),
+        (("\\hspace", "\\phantom"), r"\\(?:hspace\*?|phantom)\{[^{}]*\}", " "),
+        (("\\%",), r"\\%", "%"),
+        (("\\#", "\\&amp;"), r"\\#|\\&(?=amp;)", " "),
     )
 )
+_SPACES = re.compile(r"\s+")
 
 
 def clean(answer: str) -> str:
     """Undo the typography of an answer: `$` signs, spacing commands, sizes of brackets, thousands marks, last stop."""
     text = ascii_math(answer)
     if "\\" in text or "$" in text or "*" in text or "~" in text or "{,}" in text:
-        for pattern, replacement in _REWRITES:
-            text = pattern.sub(replacement, text)
+        for cues, pattern, replacement in _REWRITES:
+            for cue in cues:
+                if cue in text:
+                    text = pattern.sub(replacement, text)
+                    break
+        text = _SPACES.sub(" ", text)
     else:
         text = " ".join(text.split())
     return strip_stops(respell(text))

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_TREE_DEPTH
 from tbrm_bench.grading.read import atoms, functions, scripts
-from tbrm_bench.grading.read.build import add, are_conditions, is_mixed, joined, multiply
+from tbrm_bench.grading.read.build import add, are_conditions, divide, is_mixed, joined, multiply, of_all
 from tbrm_bench.grading.read.clauses import without_clauses
 from tbrm_bench.grading.read.congruence import with_modulus
 from tbrm_bench.grading.read.counted import takes_back
@@ -38,7 +38,7 @@ from tbrm_bench.grading.read.vocabulary import (
     SET_OPERATIONS,
     TIMES,
 )
-from tbrm_bench.grading.read.whole import as_a_whole, groupings
+from tbrm_bench.grading.read.whole import as_a_whole, groupings, plain_number
 
 _LEADS_IN = re.compile(r"(?:\b(?:is|are)|[:=])$")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
@@ -47,6 +47,8 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 @lru_cache(maxsize=16384)
 def readings(text: str) -> tuple[Tree, ...]:
     """Return the trees that a cleaned answer may mean, most likely first; none if it is unreadable."""
+    if (plain := plain_number(text)) is not None:
+        return (plain,)
     found: list[Tree] = []
     text = without_clauses(text)
     text = spelt_out(text)
@@ -98,7 +100,8 @@ class Parser:
         joints: set[str] = set()
         while True:
             found = joints_at(self.cursor)
-            if self.cursor.at_end() or self.cursor.peek().value in closers or (items and not found):
+            closes = self.cursor.peek().value in closers and (bool(items) or closers != ("|",))  # ||a| - 1|
+            if self.cursor.at_end() or closes or (items and not found):
                 break
             joints |= found if items else set()
             items.append(self.item())
@@ -156,7 +159,7 @@ class Parser:
                 total = ("f", "mod", total, self.product())
                 continue
             else:
-                return total
+                return of_all(total)
             total = add(total, operator, self.product())
 
     def product(self) -> Tree:
@@ -169,7 +172,7 @@ class Parser:
                 left = multiply(left, self.signed_power())
             elif token.kind in ("OP", "COMMAND") and token.value in OVER:
                 self.cursor.next()
-                left = ("/", left, self.signed_power())
+                left = divide(left, self.signed_power())
             elif (token.kind == "TEXT" and not functions.is_mathematics(self.cursor)) or (
                 token.kind == "WORD" and is_unit_word(token.value)
             ):

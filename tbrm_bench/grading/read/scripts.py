@@ -11,7 +11,7 @@ from tbrm_bench.grading.read import units
 from tbrm_bench.grading.read.cursor import Cursor
 from tbrm_bench.grading.read.tokens import Token, Unreadable
 from tbrm_bench.grading.read.tree import Tree
-from tbrm_bench.grading.read.vocabulary import GREEK
+from tbrm_bench.grading.read.vocabulary import GREEK, words
 from tbrm_bench.grading.read.words import NUMBER_WORDS
 
 # "or 6", "(or 6, or 7)", ", 6": another value; "out of 30", "(mod 7)", "(to 3 s.f.)", "(120 hours)": a remark.
@@ -22,6 +22,7 @@ _ANOTHER_VALUE = re.compile(
 )
 
 FUNCTION_LETTERS = frozenset("fghFGHPQST")  # f(-2) is a value of f, x(-2) a product
+_INDEX_WORDS = words("max min in out eff tot total avg ave rms new old red opt crit net ext int esc rel sat")
 _MAX_POINT = 14  # tokens
 _POINT = re.compile(
     r"(?P<sign>-)? ?(?:(?P<above>\d+(?:\.\d+)?)(?: / (?P<below>\d+))?|frac \{ (?P<over>\d+) \} \{ (?P<under>\d+) \})"
@@ -41,7 +42,11 @@ def subscripted(base: Tree, name: str) -> Tree:
 def script_name(cursor: Cursor) -> str:
     """Read an index, as one name without spaces: `_{\\text{max}}` and `_{max}` are the same."""
     if not cursor.accept("OP", "{"):
-        return cursor.next().value
+        token = cursor.next()
+        if token.kind == "WORD" and token.value.lower() not in _INDEX_WORDS:  # m_pc^2 is m_p c^2, as TeX sets it
+            cursor.insert([Token("WORD", token.value[1:])] if token.value[1:] else [])
+            return token.value[0]
+        return token.value
     depth, parts = 1, []
     while not cursor.at_end():
         token = cursor.next()
@@ -123,7 +128,7 @@ def point(cursor: Cursor) -> str | None:
 
 
 def unit(cursor: Cursor) -> units.Unit:
-    """Read the unit behind a value: `\\text{ cm}^2`, `km/h`, `\\mathrm{m} / \\mathrm{s}`."""
+    """Read the unit behind a value: `\\text{ cm}^2`, `km/h`, `\\mathrm{photons} / \\mathrm{pulse}`."""
     total, power = units.NO_UNIT, 1
     while True:
         token = cursor.peek()
@@ -136,6 +141,8 @@ def unit(cursor: Cursor) -> units.Unit:
                 named, exponent = units.word_unit(f"{token.value}^{exponent}"), 1
             else:
                 named = units.word_unit(token.value)
+            if power < 0 and total != units.NO_UNIT:
+                named = units.of_each(named)
             total = units.multiply(total, named, power * exponent)
             power = 1
         elif token.value in ("/", "cdot", "times") and cursor.peek(1).kind in ("TEXT", "WORD"):

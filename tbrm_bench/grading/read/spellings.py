@@ -71,10 +71,21 @@ def _based(match: "re.Match[str]") -> str:
     return f"_{{{NUMBER_WORDS.get(match[1].lower(), match[1])}}}"
 
 
+def _bare_sign(match: "re.Match[str]") -> str:
+    """Return the sign that stands in braces of its own, {-}12; an exponent x^{+} keeps them."""
+    before = match[1] or ""
+    if before.startswith(("\\mathbin", "\\mathrel", "\\mathord")):
+        return match[2]
+    return match[0] if before else match[2]
+
+
 _SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(cue, re.compile(pattern), replacement)
     for cues, pattern, replacement in (
         # faces and sizes
+        ("\\implies \\therefore \\Rightarrow", r"^\s*\\(?:implies|therefore|Rightarrow)(?![a-zA-Z])", ""),
+        ("\\text{,}", r"(?<=\d)\\text\{,\}(?=\d{3}(?!\d))", ""),
+        ("\\&", r",\s*\\&(?=\s*[\d-])", ","),  # 3, 5, \\& 7
         ("color", r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         ("\\", r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf)(?![a-zA-Z])", " "),
         ("line", r"(?<![.\d])\\(?:under|over)line\s*\{\s*(-?[\d.,]*\d)\s*\}", r"{\1}"),
@@ -104,7 +115,9 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("hundred", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?(hundred)s?\b([^{{}}]*)\}}?", _scaled),
         ("k", rf"(?<=\d)\s*{_WORD}\s*\{{\s*k\s*\}}", r" \\times 10^{3}"),
         ("mil", rf"(?<=[\d}}])\s*(?:{_WORD}\s*\{{\s*)?per ?mill?e?\b\s*\}}?", r" \\times 10^{-3}"),
+        ("-} +} =} <} >}", r"(\\[a-zA-Z]+\s*|[\^_]\s*|\\)?\{\s*([-+=<>])\s*\}", _bare_sign),
         # quotients and binomials
+        ("/_", r"(?:^|(?<=[-+=(,]))\s*(?:\{\s*\})?\s*\^\s*\{?(\d+)\}?\s*/\s*_\s*\{?(\d+)\}?", r"\\frac{\1}{\2}"),
         ("frac", r"\\(?:nice|s|x|flat)frac(?![a-zA-Z])", r"\\frac"),
         ("over", rf"\{{({_GROUP})\\over(?![a-zA-Z])({_GROUP})\}}", r"\\frac{\1}{\2}"),
         ("over", rf"^({_GROUP})\\over(?![a-zA-Z])({_GROUP})$", r"\\frac{\1}{\2}"),
@@ -113,6 +126,7 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
         ("C", rf"(?:^|(?<=[=+*(-]))\s*(?:\{{\s*\}}\s*)?[_^]\s*{_INDEX}\s*\{{?C\}}?\s*_\s*{_INDEX}", r"\\binom{\1}{\2}"),
         ("C", rf"^(?:{_WORD}\s*\{{\s*)?C\s*\}}?\s*_\s*\{{?(\d+)\}}?\s*\^\s*\{{?(\d+)\}}?$", r"\\binom{\1}{\2}"),
         ("C(", r"(?<![A-Za-z\\])C\((\w+), ?(\w+)\)", r"\\binom{\1}{\2}"),
+        ("/d", r"(?<![a-zA-Z\\])d([a-zA-Z])/d([a-z])(?![a-zA-Z])", r"\\frac{d\1}{d\2}"),
         # repeating decimals
         ("\\bar \\dot", r"(?<=\d\.)(\d*)\\(?:bar|dot)(?![a-zA-Z])", r"\1\\overline"),
         (".(", r"(?<=\d\.)\((\d+)\)", r"\\overline{\1}"),
@@ -186,7 +200,8 @@ _SPELLINGS: tuple[Spelling, ...] = tuple(
     )
     for cue in cues.split()
 )  # fmt: skip
-_FACES = ("mathbf", "\\vec", "hat", "\\bm", "boldsymbol", "overrightarrow", "textbf")
+_LETTER = re.compile(r"[^\W\d_]")
+_FACES = re.compile(r"mathbf|\\vec|hat|\\bm|boldsymbol|overrightarrow|textbf")
 # "5 meters per second": one word behind a value is read as a unit elsewhere, several only where all of them name one.
 _BARE_UNIT = re.compile(r"(.*[\d}])\s*((?:(?:square|cubic|per|[a-z]{2,12})\s+){1,4}[a-z]{2,12})\.?")
 # A value where it is defined: \frac{x+1}{x-1}, x \neq 1. With a relation before it, it says more: x < 5, x \neq 1.
@@ -204,7 +219,7 @@ def respell(text: str) -> str:
     """Return the answer in the spelling that is read."""
     text = without_domain(text) if "=" in text else text
     text = cases.respelt(text) if "\\begin" in text else text
-    text = unit_vectors.respelt(text) if any(face in text for face in _FACES) else text
+    text = unit_vectors.respelt(text) if _FACES.search(text) else text
     text = congruence.respelt(text) if "mod" in text or "equiv" in text else text
     for cue, pattern, replacement in _SPELLINGS:
         if cue in text:
@@ -222,7 +237,7 @@ def respell(text: str) -> str:
         text = text.replace("\\cup", "\\lor ")
     if " to" in text and (ratio := _RATIO.fullmatch(text)):
         return f"{ratio[1]}:{ratio[2]}"
-    return as_mathematics(text) if any(map(str.isalpha, text)) else text
+    return as_mathematics(text) if _LETTER.search(text) else text
 
 
 def _holds(value: str, letter: str) -> bool:

@@ -43,6 +43,7 @@ _REST = rf"""
 """
 _PLAIN = re.compile(rf"(?P<NUMBER>{_PLAIN_NUMBER}){_REST}", re.VERBOSE)
 _GROUPED = re.compile(rf"(?P<NUMBER>{_GROUPED_NUMBER}|{_PLAIN_NUMBER}){_REST}", re.VERBOSE)
+_MADE = frozenset(("NUMBER", "TEXT", "begun", "END"))  # of the others the text is the value
 _UNIT_LETTERS = frozenset("gmshJNWVKL")
 _MATH_LETTERS = frozenset(("mathrm", "mathbf", "mathit", "mathsf", "mathcal", "rm", "bf", "boldsymbol"))
 
@@ -59,19 +60,20 @@ def tokenize(text: str, *, grouped: bool) -> list[Token]:
         if match is None:
             raise Unreadable(f"character {text[position]!r}")
         position = match.end()
-        kind = match.lastgroup if match.lastgroup not in ("content", "begun") else None
-        if match["SPACE"]:
+        kind = match.lastgroup
+        if kind == "SPACE":
             spaced = True
             continue
-        tokens.append(_token(match, kind, spaced))
+        assert kind is not None
+        tokens.append(_token(match, kind, spaced) if kind in _MADE else Token(kind, match[kind], spaced))
         spaced = False
         if len(tokens) > MAX_TOKENS:
             raise Unreadable("too many tokens")
     return tokens
 
 
-def _token(match: re.Match[str], kind: str | None, spaced: bool) -> Token:
-    if match["TEXT"]:
+def _token(match: re.Match[str], kind: str, spaced: bool) -> Token:
+    if kind == "TEXT":
         content = " ".join(match["content"].replace("\\", " ").split())
         command = match["TEXT"][1 : match["TEXT"].index("{")].strip(" *")
         if (
@@ -79,14 +81,11 @@ def _token(match: re.Match[str], kind: str | None, spaced: bool) -> Token:
         ):  # \mathrm{e} is the number, \mathbf{x} a symbol
             return Token("WORD" if content.isalpha() else "NUMBER" if content.isdigit() else "OP", content, spaced)
         return Token("TEXT", content, spaced)
-    if match["BEGIN"]:
+    if kind == "begun":
         return Token("BEGIN", match["begun"], spaced)
-    if match["END"]:
+    if kind == "END":
         return Token("END", "end", spaced)
-    assert kind is not None
-    value = match[kind]
-    if kind == "NUMBER":
-        value = value.replace(",", "")
-        if len(value) > MAX_DIGITS:
-            raise Unreadable("too many digits")
-    return Token(kind, value, spaced)
+    value = match["NUMBER"].replace(",", "")
+    if len(value) > MAX_DIGITS:
+        raise Unreadable("too many digits")
+    return Token("NUMBER", value, spaced)

@@ -23,7 +23,6 @@
 Tuples compare and hash as values, cost nothing to make, and hold no code.
 """
 
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -36,11 +35,21 @@ class Written(Fraction):
     __slots__ = ("last",)
     last: int  # the power of ten of its last digit
 
-    def __new__(cls, value: Fraction, last: int) -> "Written":
+    def __new__(cls, value: Fraction | int, last: int) -> "Written":
         """Keep the place of the last digit beside the value."""
         self = super().__new__(cls, value)
         self.last = last
         return self
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same number; compared so often that the general way would be felt."""
+        if isinstance(other, Fraction):
+            return self.numerator == other.numerator and self.denominator == other.denominator
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:  # type: ignore[override]  # of Complex, which has none
+        """Return the hash of the number, which for a whole one is that of an int."""
+        return hash(self.numerator) if self.denominator == 1 else super().__hash__()
 
     def __neg__(self) -> "Written":
         """Return the number with the other sign, written to the same digit."""
@@ -54,37 +63,43 @@ class Written(Fraction):
 DOTS: Tree = ("dots",)  # an ellipsis: more of the same
 ZERO: Tree = ("n", Fraction(0))
 ONE: Tree = ("n", Fraction(1))
+_LEAVES = frozenset(("n", "s", "c", "text"))
 
 
 def number(value: int | Fraction) -> Tree:
     """Return the tree of an exact number."""
-    return ("n", Fraction(value))
+    return ("n", value if type(value) is Fraction else Fraction(value))
 
 
-def children(tree: Tree) -> Iterator[Tree]:
-    """Yield the direct parts of a tree that are trees."""
+def children(tree: Tree) -> list[Tree]:
+    """Return the direct parts of a tree that are trees."""
+    found: list[Tree] = []
     for part in tree[1:]:
-        if isinstance(part, tuple):
-            if part and isinstance(part[0], str):
-                yield part
+        if isinstance(part, tuple) and part:
+            if isinstance(part[0], str):
+                found.append(part)
             else:  # the rows of a matrix, the sides of a chain
                 for inner in part:
                     if isinstance(inner, tuple) and inner and isinstance(inner[0], str):
-                        yield inner
+                        found.append(inner)
                     elif isinstance(inner, tuple):
-                        yield from (cell for cell in inner if isinstance(cell, tuple) and cell)
+                        found += [cell for cell in inner if isinstance(cell, tuple) and cell]
+    return found
 
 
-def walk(tree: Tree) -> Iterator[Tree]:
-    """Yield the tree and everything below it."""
-    stack = [tree]
+def walk(tree: Tree) -> list[Tree]:
+    """Return the tree and everything below it."""
+    found, stack = [], [tree]
     while stack:
         top = stack.pop()
-        yield top
+        found.append(top)
+        if top[0] in _LEAVES:
+            continue
         if top[0] != "q":
-            stack.extend(children(top))
+            stack += children(top)
         else:
             stack.append(top[1])
+    return found
 
 
 def symbols(tree: Tree) -> set[str]:

@@ -108,6 +108,7 @@ _COMPOUND = {"mph": "mi per h", "kph": "km per h", "kmh": "km per h", "fps": "ft
 _AMPERE = re.compile(r"(?<![A-Za-z])A(?=\s*(?:$|[/^]))")  # in lower case the article
 _DEGREES = re.compile(r"degrees? (?=celsius|fahrenheit)")
 _PERCENT_OF = re.compile(r"\bper ?cents?\b(?: of\b\D*)?|\bpct\b\.?|\bpercentage points?\b")
+_QUOTIENT = re.compile(r"(?<=[a-z]{3})\s?/\s?(?=[a-z]{3})")  # photons/pulse; 7/x is a quotient
 _COUNTS = re.compile(r"\b(?:dozens?|score|gross)\b")
 _POWER = re.compile(r"([a-z\u00b5]+)\^?(-?[1-9])")
 # Outside \text{} a single letter is a symbol, never a unit, and some words are functions or products of symbols.
@@ -176,6 +177,7 @@ def _is_dimension(part: tuple[str, int]) -> bool:
 
 def _counting(phrase: str, unit: Unit) -> Unit:
     """Return the unit of words that no table has: what was counted, one thing of it, or no unit at all."""
+    phrase = _QUOTIENT.sub(" per ", phrase)
     kind = counted(phrase, lambda word: _singular(word) in _WORDS or _singular(word) in _NAMED)
     if kind is None and (COUNT, 1) in unit[0]:  # 18 dozen eggs
         kind = counted(_COUNTS.sub("", phrase.lower()), lambda _: False)
@@ -195,6 +197,11 @@ def measures(unit: Unit, *, at_most_one: bool) -> bool:
     return not any(
         name.startswith(_NO_MEASURE) or (name.endswith(_SINGULAR) and not at_most_one) for name, _ in unit[0]
     )
+
+
+def of_each(unit: Unit) -> Unit:
+    """Return the unit behind a quotient's bar, where one thing may stand: photons/pulse."""
+    return tuple((name.removesuffix(_SINGULAR), count) for name, count in unit[0]), unit[1]
 
 
 def without_count(unit: Unit) -> Unit:
