@@ -14,6 +14,14 @@ from tbrm_bench.grading.find.sentences import MATH
 
 MAX_CHARS = 300  # of a formula on either side of its box
 _NEAR = 60  # characters before a box in which its operator is
+# What leaves the value of a box alone: a residue's modulus, a unit, minutes of arc, an error bar.
+_BEHIND_VALUE = re.compile(
+    r"\s*(?:/\s*\\(?:text|mathrm|mbox)(?![a-zA-Z])|\^\s*\{?\s*(?:\\prime|')|(?:\{\s*\}\s*)?\^\s*\{?\s*\\circ"
+    r"|\\pm(?![a-zA-Z]))"
+)
+_RESIDUE = re.compile(r"(?:\\equiv(?![a-zA-Z])|≡)\s*$")
+_MODULUS = re.compile(r"\s*\(?\s*\\[pb]?mod(?![a-zA-Z])")
+_PLUS = re.compile(r"(?:^|[=&:$\[(])\s*\+\s*$")
 _GROUP = r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}"
 _BEFORE = re.compile(
     r"(?:\\(?:c?dot|times|div|pm|mp|neq?|neg|not|lnot|lt|gt|log|ln|sin|cos|tan|ast|sqrt(?:\[[^\]]*\])?)\s*\{?"
@@ -34,13 +42,19 @@ _SIDES = re.compile(
 
 def in_formula(text: str, start: int, stop: int) -> str | None:
     """Return the side of a formula that the box at text[start:stop] is only a part of; None if the box is all of it."""
-    if not (_BEFORE.search(text, max(0, start - _NEAR), start) or _AFTER.match(text, stop)):
+    if not (_changed_before(text[max(0, start - _NEAR) : start]) or _AFTER.match(text, stop)):
         return None
     begin, end = _formula(text, start, stop)
-    if not (_BEFORE.search(text[max(begin, start - _NEAR) : start]) or _AFTER.match(text[stop:end])):
+    before, behind = text[max(begin, start - _NEAR) : start], text[stop:end]
+    is_alone = _BEHIND_VALUE.match(behind) or (_RESIDUE.search(before) and _MODULUS.match(behind))
+    if not (_changed_before(before) or (not is_alone and _AFTER.match(behind))):
         return None
     sides = [side.end() for side in _SIDES.finditer(text, begin, start)]
     return text[sides[-1] if sides else begin : end].strip().rstrip(".,$").strip()
+
+
+def _changed_before(before: str) -> bool:
+    return _BEFORE.search(before) is not None and _PLUS.search(before) is None
 
 
 def _formula(text: str, start: int, stop: int) -> tuple[int, int]:

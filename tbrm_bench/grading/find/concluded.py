@@ -98,7 +98,8 @@ _ORDER = re.compile(
 )
 _REASON = re.compile(
     r"^\W*(?:(?:since|because|where|when|whenever|while|assum(?:e|es|ing))\b"
-    r"|(?:as|given|with|for|using)\b(?!.*\b(?:is|are|gives?|get|have|equals)\b))",
+    r"|(?:as|given|with|for|using)\b(?!(?<=for) an? (?:\w+ ){0,2}?(?:total|sum)\b)"
+    r"(?!.*\b(?:is|are|gives?|yields?|get|have|equals)\b))",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
@@ -129,17 +130,19 @@ _OF_SUBJECT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CLAUSE = re.compile(
-    rf"[,;:]\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}",  # noqa: RUF001
+    rf"[,;:](?:\$|\\[)\]])?\s|\s[-–—]+\s|\b(?:but|and|hence|instead|rather)\b|{_THEN}",  # noqa: RUF001
     re.IGNORECASE,
 )
 # These can only be the first words of a sentence.
 _FIRST_WORDS = (
-    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_STEP, _NEXT, _PLAN)),
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_NEXT, _PLAN)),
+    (_STEP, re.compile(rf"{_THEN}|\bfinally\b", re.IGNORECASE)),
     (_ASSUMED, re.compile(rf"{_THEN}|{_GET}", re.IGNORECASE)),
 )
 _OPENINGS = (
     *((pattern, None) for pattern in (_SUPPOSED, _EXAMPLE)),
-    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_QUOTED, _NOT_OURS, _IF)),
+    *((pattern, re.compile(_THEN, re.IGNORECASE)) for pattern in (_NOT_OURS, _IF)),
+    (_QUOTED, re.compile(rf"{_THEN}|,\s*our (?:\w+ )?(?:answer|solution) is\b", re.IGNORECASE)),
     (_GUESSED, re.compile(rf"\bbut\b|{_THEN}", re.IGNORECASE)),
     (_ORDER, re.compile(rf"{_THEN}|{_GET}|[,;:][^,]*\b(?:is|are|equals|add)\b", re.IGNORECASE)),
 )

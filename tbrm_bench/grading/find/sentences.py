@@ -20,10 +20,12 @@ _OPEN_LINE = re.compile(r"(?:[:,]|\b(?:is|are|be|that|get|have|then|to|of|say|gi
 # The formulas of a text without other marks, which are found faster.
 _DOLLARS = re.compile(r"\$[^$\n]+\$")
 _OTHER_MARKS = re.compile(r"\$\$|\\[$(\[b]")
+_POINT = re.compile(r"(?<![.…])\.\s*(?:\$\$?|\\[)\]])$")  # "and $z = 1.$  Hence", a sentence's end in its last formula
 _NEAR = 200  # characters at the end of a text, in which its last sentence mostly begins
 _CLOSING = re.compile(
     r"[\W_]*(?:i hope\b|let me know\b|hope\b|this (?:completes|concludes|finishes|is the|proves|was"
     r"|ends)\b|as (?:desired|required|claimed|needed|wanted|expected|requested|asked)\b"
+    r"|(?:we|i) (?:can )?(?:check|verify)(?: that)? (?:this|it|our)(?: \w+)? (?:indeed |does )?works?\b"
     r"|done\b|that(?:'s| is) (?:it|all|the)\b|thank|q\.?e\.?d|we are done\b|which completes\b"
     r"|and we are done\b|end of\b|feel free\b|good luck\b|problem solved\b|solved\b)[^\n]*$",
     re.IGNORECASE,
@@ -55,11 +57,16 @@ def line_start(text: str, position: int) -> int:
 
 @lru_cache(maxsize=8)
 def masked(text: str) -> str:
-    """Return a text of the same length without the marks inside its formulas."""
+    """Return a text of the same length without the marks inside its formulas; a point at the end of one stays."""
     if "$" not in text and "\\" not in text:
         return text
     plain = _OTHER_MARKS.search(text) is None
-    return (_DOLLARS if plain else MATH).sub(lambda found: "x" * len(found.group()), text)
+    return (_DOLLARS if plain else MATH).sub(_mask, text)
+
+
+def _mask(formula: "re.Match[str]") -> str:
+    letters = "x" * len(formula.group())
+    return f"{letters[1:]}." if _POINT.search(formula.group()[-8:]) else letters
 
 
 def boundaries(text: str, start: int) -> "Iterator[re.Match[str]]":

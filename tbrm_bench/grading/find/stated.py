@@ -156,7 +156,7 @@ def _last_value(text: str, *, is_whole: bool) -> str | None:
     formulas = list(MATH.finditer(tail)) if "$" in tail or "\\" in tail else []
     if formulas and len(tail) - formulas[-1].end() < 80 and "\n" not in tail[formulas[-1].end() :].strip():
         behind = tail[formulas[-1].end() :]
-        if any(map(str.isdigit, behind)) and _another_stated(tail, formulas[-1].end()):
+        if any(map(str.isdigit, behind)) and behind[:1] != "." and _another_stated(tail, formulas[-1].end()):
             return None
         return (any(map(str.isdigit, behind)) and _stated_by(behind)) or _last_formulas(tail, formulas)
     bold = _BOLD_END.search(line)
