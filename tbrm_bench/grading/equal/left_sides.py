@@ -73,7 +73,7 @@ def with_letters_of(gold: Tree, pred: Tree) -> Tree:
 def renamed(tree: Tree, names: dict[str, str]) -> Tree:
     """Return a tree with other names for its symbols, all at once."""
     if len(tree) == 2 and tree[0] == "s":
-        accented = _ACCENTED.fullmatch(tree[1])
+        accented = _ACCENTED.fullmatch(tree[1]) if tree[1] not in names else None
         if accented and accented["accent"] in ACCENTS:
             return ("s", f"{accented['accent']}({names.get(accented['name'], accented['name'])})")
         return ("s", names.get(tree[1], tree[1]))

@@ -17,6 +17,13 @@ _NO_PROSE = re.compile(
 )
 
 
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+# One formula or several, without a word: a list item's number, a label and "= 42" are none.
+_ONLY_FORMULA = re.compile(
+    r"(?!\d{1,2}[.)]\s|=|>\s|[eEiI]\.[gGeE]\.)(?:(?<![a-zA-Z])(?!(?i:is|so|if|at|in|or|by|to|be|we|he|it|as|an|no|of|on|up|do|us|my)"
+    r"(?![a-zA-Z]))[a-zA-Z]{1,2}(?![a-zA-Z])|(?<=\d)\s?:\s?(?=\d)"
+    r"|[\d\s+\-*/^_=<>(){}\[\]|,.;!'&$\\%°≤≥≠±·×÷√π∞≈])+"  # noqa: RUF001
+)
 _FORMULA = re.compile(r"[\d$]|\\\(")
 # Words of a sentence that leads to its value, whose answer is found by its words and is never all of it.
 _SENTENCE = re.compile(
@@ -29,17 +36,24 @@ _SENTENCE = re.compile(
 def bare_answer(text: str) -> str | None:
     """Return a text that is one line without an end of a sentence in it: all of it may be the answer."""
     line = text.strip().strip("*`").strip()
-    if not line or len(line) > MAX_BARE_CHARS or "\n" in line or _NEXT_SENTENCE.search(line):
+    if not line or len(line) > MAX_BARE_CHARS or "\n" in line:
         return None
-    return line
+    return line if is_formula(line) or not _NEXT_SENTENCE.search(line) else None
 
 
 def is_said(answer: str) -> bool:
     """Return whether a bare answer is said as one: "Let x = 12" and "Is it 12?" are not."""
+    if is_formula(answer):
+        return True
     if is_cut_off(answer) or is_aside(answer) or (_FORMULA.search(answer) and _SENTENCE.search(answer)):
         return False
     words = without_inner_words(answer)
     return is_concluded(words, len(words), len(words)) and not words.rstrip().endswith("?")
+
+
+def is_formula(answer: str) -> bool:
+    """Return whether a bare answer holds formulas alone, and no word outside of \\text."""
+    return _ONLY_FORMULA.fullmatch(_COMMAND.sub(" ", without_inner_words(answer))) is not None
 
 
 def is_aside(text: str) -> bool:

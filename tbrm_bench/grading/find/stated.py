@@ -9,7 +9,7 @@ Examples: "So there are 12 apples." states 12; "The roots are $2$ and $5$." stat
 import re
 
 from tbrm_bench.grading.find.announced import ANSWER, DENIED, FINAL, JOINT, MARKUP, announced, inside, place, with_aside
-from tbrm_bench.grading.find.bare import bare_answer, is_aside, unmarked, without_inner_words
+from tbrm_bench.grading.find.bare import bare_answer, is_aside, is_formula, unmarked, without_inner_words
 from tbrm_bench.grading.find.concluded import is_concluded, is_cut_off, is_retracted
 from tbrm_bench.grading.find.sentences import MATH, last_sentence
 from tbrm_bench.grading.limits import MAX_ITEMS, MAX_SCAN_CHARS
@@ -96,7 +96,8 @@ def stated(text: str, *, is_whole: bool) -> Stated:
     stripped = _without_proved(text.strip())
     if not stripped:
         return None, "none"
-    if is_whole and "\\text" in stripped and bare_answer(stripped) and not _looks_like_prose(stripped):
+    bare = bare_answer(stripped) if is_whole else None
+    if bare and (is_formula(bare) or ("\\text" in bare and not _looks_like_prose(bare))):
         return unmarked(stripped), "fallback"  # words in \text are part of an answer
     for anchors, source in ((FINAL, "final_answer"), (ANSWER, "fallback")):
         found = [last for word, pattern in anchors.items() if (last := announced(stripped, word, pattern))]

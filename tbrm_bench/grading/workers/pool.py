@@ -187,8 +187,10 @@ def _right_as_a_whole(text: str, gold: Gold, found: str | None, policy: GradingP
     None where it is not, or where all of it is the answer that was `found` in it.
     """
     answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
-    may_be = answer is not None and answer != found and r"\boxed" not in answer and is_said(answer)
-    verdict = decide(answer, gold, policy) if answer and may_be else None
-    if answer is None or verdict is None or isinstance(verdict, Undecided) or not verdict[0]:
+    if answer is None or answer == found or r"\boxed" in answer:
         return None
-    return grade_of(answer, *verdict)
+    verdict = decide(answer, gold, policy)
+    if isinstance(verdict, Undecided) or not verdict[0]:
+        return None
+    # The very words of the gold deny or suppose nothing else: "does not exist".
+    return grade_of(answer, *verdict) if verdict[1] in ("string", "text") or is_said(answer) else None

@@ -213,7 +213,7 @@ def test_a_reader_sees_what_is_committed_while_a_writer_goes_on(tmp_path: Path) 
     ("name", "content", "said"),
     [
         ("run.json", b"{", "cannot be read"),
-        ("run.json", b"[]", "schema"),
+        ("run.json", b"[]", "not a JSON object"),
         ("run.json", b'{"schema": 99}', "99"),
         ("run.json", b'{"schema": 1}', "lacks the key 'lock'"),
         ("run.json", b'{"schema": 1, "lock": {"seed": NaN}}', "NaN"),
