@@ -116,8 +116,9 @@ def plant(name: str, call: int) -> None:
 
 
 def hang_grading(first_step: int) -> None:
-    """From a step's rollout on, 0 being the samples before the first, have `hang` judge every text, in a worker."""
+    """From a step's rollout on, 0 being the samples before the first, have `hang` judge all texts and golds, in a worker."""
     pool: Any = import_module("tbrm_bench.grading.workers.pool")
+    blame: Any = import_module("tbrm_bench.grading.workers.blame")
     equivalence = import_module("tbrm_bench.grading.equal.equivalence")
     request = {"op": "score", "scorer": "zygote:hang", "given": {}}
 
@@ -127,7 +128,8 @@ def hang_grading(first_step: int) -> None:
                 extract = pool.extract
                 pool.extract = lambda text, **how: replace(extract(text, **how), answer=text or "nothing")
                 question = equivalence.Question(request, symbolic=False)
-                pool.decide_fast = lambda answer, gold: equivalence.Undecided(question)
+                pool.decide = lambda answer, gold, policy: equivalence.Undecided(question)
+                blame._alone = lambda asked, gold: question
             return function(session, *arguments)
 
         return called

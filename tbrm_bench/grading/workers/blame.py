@@ -6,11 +6,11 @@ r"""Why a verdict did not come: because of the answer, which is then wrong, or b
 
 What an answer causes must cost it its reward: a policy that may leave its bad samples out of a training learns to. So a
 worker is asked for the gold alone, under the same limits, and only what keeps it from that is no fault of the answer's.
+It is asked for plain numbers too: where all workers hang, or the limit is too low for any verdict, that shows here.
 The gold of a scorer is its own answer to its problem.
 """
 
 import dataclasses
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -20,7 +20,6 @@ from tbrm_bench.grading.workers.scored import own_answer
 from tbrm_bench.records import Gold
 
 MAX_GOLDS = 10_000  # judged alone and remembered; the least recently judged go first
-_SHORT_NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 # What an answer cannot cause.
 MACHINE_RULES = frozenset(("worker_died", "worker_starved", "worker_not_started", "pool_closed"))
 
@@ -40,7 +39,7 @@ class Blame:
         """
         if answer.verdict is not None or answer.rule in MACHINE_RULES:
             done(answer)
-        elif (known := self._golds.get(gold) or _at_once(gold)) is not None:
+        elif (known := self._golds.get(gold)) is not None:
             done(_blamed(answer, known))
         else:
             self._submit(_alone(question, gold), lambda found: self._settled(answer, gold, found, done))
@@ -56,13 +55,6 @@ class Blame:
 def is_passing(rule: str) -> bool:
     """Return whether what a rule names may be over when the same is asked again."""
     return rule in MACHINE_RULES or "exception:" in rule
-
-
-def _at_once(gold: Gold) -> Answer | None:
-    """Return that a gold of short numbers can be judged, for which nobody need be asked; None for any other."""
-    if gold.scorer or not all(map(_SHORT_NUMBER.fullmatch, (answer for one in gold.each() for answer in one.answers))):
-        return None
-    return Answer(True, "gold")
 
 
 def _alone(question: Question, gold: Gold) -> Question:

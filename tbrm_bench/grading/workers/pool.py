@@ -192,5 +192,6 @@ def _right_as_a_whole(text: str, gold: Gold, found: str | None, policy: GradingP
     verdict = decide(answer, gold, policy)
     if isinstance(verdict, Undecided) or not verdict[0]:
         return None
-    # The very words of the gold deny or suppose nothing else: "does not exist".
-    return grade_of(answer, *verdict) if verdict[1] in ("string", "text") or is_said(answer) else None
+    # The very words of the gold deny nothing else: "does not exist".
+    is_gold = found is None and verdict[1] in ("string", "text")
+    return grade_of(answer, *verdict) if is_gold or is_said(answer) else None

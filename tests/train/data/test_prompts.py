@@ -201,7 +201,8 @@ def load_rows(tmp_path: Path, tokenizer: Any, rows: list[dict[str, Any]], *words
         (GSM8K.format(14), "the gold rule 'gsm8k'"),
         (GSM8K.format(14).replace("\n", " "), "the gold rule 'gsm8k'"),
         ("So she has 14 apples.", "another answer, '14'"),
-        ("7 + 7 = 14, as we see.\nThis was to be found in the end.", "a text without an answer"),
+        ("7 + 7 = 14, as we see.\nThis was to be found in the end.", "another answer, '14'"),
+        ("The answer is 14.", "another answer, '14'"),
         (r"\frac{14", "unterminated_box"),
         ("x" * 3000, "3,000 characters"),
     ],
@@ -228,7 +229,7 @@ EARNED = [
     *(14, 14.0, -3, True, "14", "$14$", "1,234", "$1,234", r"\$18.90", "14 apples", "25%", "3:2", "10:30 a.m."),
     *(r"\frac{3}{4}", "x^2 + 1", "x = 14", "[0, 1)", "(1, 2)", ["1", "2"], [1.0, None, 2.0], "$14$ and $15$", "2, -2"),
     *(r"\begin{pmatrix}\n 1 \\\\\n 2\n\end{pmatrix}", r"\int_0^1 f(x)\,dx", "Evelyn", "east", "(B)", "No solution."),
-    *("None of the above", "the set of all primes", r"\text{None}", "#### 14", r"\boxed{14}", "The answer is 14."),
+    *("None of the above", "the set of all primes", r"\text{None}", "#### 14", r"\boxed{14}"),
 ]
 
 

@@ -144,8 +144,8 @@ def test_rewards_that_all_time_out_stop_a_training_that_goes_on_once_they_do_not
     done = runs.train("tiny-tbrm", f"output={output}", hasty, environment={"TEST_GRADING_HANGS_FROM": "3"})
     assert done.codes == [1]
     line = error_of(done)
-    assert "error: step 3: 16 of 16 answers could not be graded (16 timeouts at rewards.time_limit_s=0.1), " in line
-    assert "more than rewards.max_failed_share=0.2; raise one of them" in line
+    assert "error: step 3: 16 of 16 answers could not be graded (gold:time_limit 16), more than " in line
+    assert "rewards.max_failed_share=0.2; check the golds, or raise it or rewards.time_limit_s=0.1" in line
     good, whole = kept(output), kept(straight)
     assert [json.loads(line)["step"] for line in good["metrics.jsonl"].splitlines()] == [0, 1, 2]
     assert whole["metrics.jsonl"].startswith(good.pop("metrics.jsonl"))
@@ -161,7 +161,7 @@ def test_values_before_training_are_not_made_of_timeouts(runs: Runs, tmp_path: P
     output = tmp_path / "run"
     done = runs.train("tiny-tbrm", f"output={output}", *words, environment={"TEST_GRADING_HANGS_FROM": "0"})
     assert done.codes == [1]
-    assert "step 0: 8 of 8 answers could not be graded (8 timeouts" in error_of(done)
+    assert "step 0: 8 of 8 answers could not be graded (gold:time_limit 8)" in error_of(done)
     assert not (output / "values.json").exists()
 
 
