@@ -116,7 +116,7 @@ def plant(name: str, call: int) -> None:
 
 
 def hang_grading(first_step: int) -> None:
-    """From a step's rollout on, 0 being the samples before the first, have `hang` judge all texts and golds, in a worker."""
+    """From a step on, 0 being the samples before the first, have `hang` judge all texts and golds, in a worker."""
     pool: Any = import_module("tbrm_bench.grading.workers.pool")
     blame: Any = import_module("tbrm_bench.grading.workers.blame")
     equivalence = import_module("tbrm_bench.grading.equal.equivalence")
