@@ -62,9 +62,10 @@ def read_values(output: Path) -> Stored:
         values = {str(name): float(value) for name, value in stored["values"].items()}
         questions = {str(name): str(text) for name, text in stored.get("questions", {}).items()}
         return Stored(int(stored["prompts"]), int(stored["tokens"]), values, questions)
-    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError):
+        why = "it is damaged" if (output / VALUES).exists() else "it does not exist"
         raise RunFailed(
-            f"{output / VALUES} cannot be read ({type(error).__name__}), and only the model before training can "
+            f"{output / VALUES} cannot be read ({why}), and only the model before training can "
             "reproduce it; restore it or start in a new folder, output=DIR"
         ) from None
 
