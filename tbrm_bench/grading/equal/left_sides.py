@@ -19,7 +19,7 @@ from tbrm_bench.grading.read.vocabulary import ACCENTS
 _APPLIED = re.compile(r"(?P<name>[^()'*/^]+?)(?P<inverse>_-1)?(?P<primes>'*)(?:\((?P<arguments>[^()]*)\))?")
 _INDEXED = re.compile(r"(?P<name>[a-zA-Z])_(?P<index>[nkmij])")
 _QUOTIENT = re.compile(
-    r"\*\((?:d|\^\(d,(?P<order>[2-9])\)),(?P<name>\w+)\)/\*\(d,(?:\^\((?P<letter>\w+),[2-9]\)|(?P<first>\w+))\)"
+    r"\*\((?:d|\^\(d,(?P<order>[2-9])\)),(?P<name>\w+)\)/\*\(d,(?(order)\^\((?P<letter>\w+),(?P=order)\)|(?P<first>\w+))\)"
 )
 _LETTER = re.compile(r"[a-z]|alpha|beta|gamma|theta|lambda|mu|phi|xi|tau")
 _ACCENTED = re.compile(r"(?P<accent>[a-z]+)\((?P<name>\w+)\)")
