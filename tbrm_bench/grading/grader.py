@@ -27,8 +27,8 @@ def grade(
     this process the text is searched for its answer, in time linear in its length, and the fast rules are tried,
     bounded by the limits of `limits.py`: microseconds, some milliseconds at worst, no code of the answer's, no growth
     of memory with its numbers. What they leave open is decided in one worker process, which later calls share; only
-    there a verdict is bounded by the clock (5 processor seconds, 1 GB) and can be killed: then its status is
-    `timeout`. `grade_many` takes limits of your own.
+    there a verdict is bounded by the clock (5 processor seconds, 1 GB) and can be killed: an answer that
+    causes it is `wrong`, by the rule of its limit. `grade_many` takes limits of your own.
     """
     gold = Gold((gold,)) if isinstance(gold, str) else gold
     if not isinstance(gold, Gold):

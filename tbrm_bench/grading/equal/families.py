@@ -21,7 +21,7 @@ from tbrm_bench.grading.equal.left_sides import left_side, renamed, with_letters
 from tbrm_bench.grading.equal.linear import linear
 from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, number, symbols
+from tbrm_bench.grading.read.tree import TURNED, Tree, items_of, number, symbols
 
 MAX_CONSTANTS = 4
 _OPERATORS = ("in", "notin", "<", "<=", ">", ">=", "!=")
@@ -31,7 +31,6 @@ _BEHIND_Y = re.compile(r"[ABCDKck]|[ABCDKck]_\d")
 _ADDED = re.compile(r"[CKck]|[CKck]_\d")
 _OF_INTEGRATION = re.compile(r"[Cc](?:_\d)?")
 _WHOLE_LETTERS = frozenset("jklmn")
-_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _REALS: Tree = ("c", "R")
 _INTEGERS: Tree = ("c", "Z")
 
@@ -40,7 +39,7 @@ def compare_families(comparer: Compares, golds: Sequence[Tree], pred: Tree) -> V
     """Compare answers with constants under other names; None where neither has any."""
     if not any(map(symbols, golds)):
         return None
-    sides = [_parts([item for tree in trees for item in _items(tree)]) for trees in (golds, (pred,))]
+    sides = [_parts([item for tree in trees for item in items_of(tree)]) for trees in (golds, (pred,))]
     (wanted, gold_conditions), (given, conditions) = sides
     if not (wanted and given):
         return None
@@ -56,10 +55,6 @@ def compare_families(comparer: Compares, golds: Sequence[Tree], pred: Tree) -> V
             return True, "family"
         is_open = is_open or verdict is None
     return (None, "family") if is_open else None
-
-
-def _items(tree: Tree) -> Sequence[Tree]:
-    return tree[1:] if tree[0] == "list" else (tree,)
 
 
 def _parts(items: Sequence[Tree]) -> tuple[list[Tree], list[Tree]]:
@@ -201,7 +196,7 @@ def _in_one_form(condition: Tree) -> list[Tree]:
     if operator == "in":
         return _of_set(right)
     if left[0] != "s":
-        operator, right = _TURNED.get(operator, operator), left
+        operator, right = TURNED.get(operator, operator), left
     return [(operator, canonical(right))]
 
 

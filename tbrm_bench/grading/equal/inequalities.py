@@ -17,7 +17,7 @@ from tbrm_bench.grading.numbers import numeric
 from tbrm_bench.grading.numbers.balls import FLOATS, Undefined
 from tbrm_bench.grading.numbers.evaluate import evaluate
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import DOTS, Tree, number, symbols
+from tbrm_bench.grading.read.tree import DOTS, TURNED, Tree, number, symbols
 
 INEQUALITIES = ("<", ">", "<=", ">=")
 _OPERATORS = (*INEQUALITIES, "=")
@@ -48,8 +48,7 @@ def _upwards(tree: Tree) -> tuple[tuple[str, ...], tuple[Tree, ...]]:
     operators, sides = (tree[1], tree[2]) if tree[0] == "chain" else ((tree[1],), tree[2:])
     if set(operators) & {"<", "<="}:
         return operators, sides
-    turned = {">": "<", ">=": "<=", "=": "=", "!=": "!="}
-    return tuple(turned[operator] for operator in reversed(operators)), tuple(reversed(sides))
+    return tuple(TURNED.get(operator, operator) for operator in reversed(operators)), tuple(reversed(sides))
 
 
 def _links(operators: Sequence[str], sides: Sequence[Tree]) -> list[Link]:

@@ -16,11 +16,10 @@ from tbrm_bench.grading.limits import MAX_ITEMS
 from tbrm_bench.grading.numbers.balls import FLOATS, Undefined
 from tbrm_bench.grading.numbers.evaluate import evaluate
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import Tree, items_of, symbols, walk
+from tbrm_bench.grading.read.tree import TURNED, Tree, items_of, symbols, walk
 
 MINUS_INFINITY: Tree = ("-", ("c", "inf"))
 INFINITY: Tree = ("c", "inf")
-_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 # low end, whether it belongs to the piece, high end, whether it belongs to the piece
 Piece = tuple[Tree, bool, Tree, bool]
 
@@ -155,10 +154,10 @@ def _half_line(operator: str, left: Tree, right: Tree) -> list[Piece] | None:
     if left[:2] == ("f", "abs"):
         return _around(operator, left[2], right)
     solved = _solved(left, right)
-    if solved is None or operator not in _TURNED:
+    if solved is None or operator not in TURNED:
         return None
     end, is_turned = solved
-    operator = _TURNED[operator] if is_turned else operator
+    operator = TURNED[operator] if is_turned else operator
     if operator == "!=":
         return [(MINUS_INFINITY, False, end, False), (end, False, INFINITY, False)]
     if operator in ("<", "<="):

@@ -19,7 +19,7 @@ from tbrm_bench.grading.equal.rows import matched
 from tbrm_bench.grading.equal.shapes import spread
 from tbrm_bench.grading.numbers.exact import canonical, exact
 from tbrm_bench.grading.numbers.numeric import Verdict
-from tbrm_bench.grading.read.tree import ZERO, Tree, symbols
+from tbrm_bench.grading.read.tree import ZERO, Tree, items_of, symbols
 
 MAX_MODULUS = 10_000
 _SHAPES = ("mod", "rel", "list")
@@ -39,7 +39,7 @@ def compare_congruences(comparer: Compares, golds: Sequence[Tree], pred: Tree) -
     """Compare where at least one side has a modulus; None where neither has."""
     if pred[0] not in _SHAPES and not any(gold[0] in _SHAPES for gold in golds):
         return None
-    golds, preds = [item for gold in golds for item in _items(gold)], _items(pred)
+    golds, preds = [item for gold in golds for item in items_of(gold)], items_of(pred)
     in_gold, in_pred = any(map(_has_modulus, golds)), any(map(_has_modulus, preds))
     if not (in_gold or in_pred):
         return _as_families(golds, preds)
@@ -67,10 +67,6 @@ def _as_families(golds: Sequence[Tree], preds: Sequence[Tree]) -> Verdict | None
     wanted, given = _classes(golds), _classes(preds)
     is_same = wanted is not None and given is not None and _are_same(wanted, given)
     return (True, "congruence") if is_same else None
-
-
-def _items(tree: Tree) -> Sequence[Tree]:
-    return tree[1:] if tree[0] == "list" else (tree,)
 
 
 def _has_modulus(tree: Tree) -> bool:

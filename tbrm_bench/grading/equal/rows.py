@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def matched(table: Sequence[Sequence[bool | None]]) -> bool | None:
     """Return whether rows and columns of a square table of verdicts can be paired, each pair True.
 
-    None where only open verdicts stand between the two;
+    None where only open verdicts stand between the two.
     """
     if any(len(row) != len(table) for row in table):
         return False

@@ -15,8 +15,6 @@ _NO_PROSE = re.compile(
     r"\\(?:text\w*|mathrm|mbox|hbox|emph)\s*\{[^{}]*\}|\\\$|\\(?:begin|end)\s*\{\w+\*?\}(?:\{[lcr|]*\})?"
     r"|\\\\\[[^\]]{1,9}\]"
 )
-
-
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 # One formula or several, without a word: a list item's number, a label and "= 42" are none.
 _ONLY_FORMULA = re.compile(

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from tbrm_bench.grading.read.described_statements import (
     ENDS,
-    MIRRORED,
     WHOLE,
     NotDescribed,
     Progression,
@@ -25,6 +24,7 @@ from tbrm_bench.grading.read.described_statements import (
 )
 from tbrm_bench.grading.read.described_words import tokens
 from tbrm_bench.grading.read.latex import ascii_math
+from tbrm_bench.grading.read.tree import TURNED
 
 MAX_TEXT = 300
 MAX_TOKENS = 120
@@ -164,7 +164,7 @@ class _Reader(Statements):
         found = self._linear()
         if found and found[1] and found[0] == Progression() and not subject:
             found = None
-        if found is None or self._peek() in (*MIRRORED, "==", "=", "^", "+", "-", "divides") or self._peek().isdigit():
+        if found is None or self._peek() in (*TURNED, "==", "=", "^", "+", "-", "divides") or self._peek().isdigit():
             self.at = begin
             return None
         if found[1] and found[1] in (subject, self.subject):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tbrm_bench.grading.read.described_words import CONDITIONS, NOUNS
+from tbrm_bench.grading.read.tree import TURNED
 
 WHOLE = "ijklmnpq"  # letters of whole numbers
-MIRRORED = {">=": "<=", ">": "<", "<=": ">=", "<": ">", "!=": "!="}
 JOINTS = (",", "and", "or")
 ENDS = ("", "except", *JOINTS)
 
@@ -127,16 +127,14 @@ class Statements:
             about, found = self._mirrored()
         elif is_letter(token):
             about, found = self._next(), ()
-            if self._peek() in (*MIRRORED, "==", "in", "="):
+            if self._peek() in (*TURNED, "==", "in", "="):
                 found = self._relation(letters, about)
                 found = (*found, *self._kinds()[0]) if self._is_word() else found
             elif self._is_word():
                 found = self._kinds()[0]
         elif self._is_word():
             found, noun = self._kinds()
-            about = (
-                self._next() if is_letter(self._peek()) and self._peek(1) not in (*MIRRORED, "==", "=", "in") else ""
-            )
+            about = self._next() if is_letter(self._peek()) and self._peek(1) not in (*TURNED, "==", "=", "in") else ""
             self._call(about, letters)
             return about, found, noun
         elif token == "from":
@@ -145,7 +143,7 @@ class Statements:
             if self._next() != "to":
                 raise NotDescribed
             about, found = "", (((">=", low),), (("<=", self._number()),))
-        elif token in MIRRORED:  # at least 3
+        elif token in TURNED:  # at least 3
             about, found = "", (((self._next(), self._number()),),)
         elif token == "==":  # congruent to 3 modulo 4
             self._next()
@@ -199,20 +197,20 @@ class Statements:
         """Read 3 <= n < 9, 14 | n."""
         value, sign = self._number(), self._next()
         letter = self._next()
-        if not is_letter(letter) or (sign not in MIRRORED and (sign != "divides" or value < 2)):
+        if not is_letter(letter) or (sign not in TURNED and (sign != "divides" or value < 2)):
             raise NotDescribed
         if sign == "divides":
             self.evident = True
             return letter, ((("multiples", value),),)
-        found: tuple[tuple[Condition, ...], ...] = (((MIRRORED[sign], value),),)
-        if self._peek() in MIRRORED:
+        found: tuple[tuple[Condition, ...], ...] = (((TURNED[sign], value),),)
+        if self._peek() in TURNED:
             found = (*found, ((self._next(), self._number()),))
         return letter, found
 
     def _relation(self, letters: list[str], about: str) -> tuple[tuple[Condition, ...], ...]:
         """Read what follows a letter: >= 3, == 1 or 3 mod 4, in the integers, = 0, 1, 2, ..."""
         sign = self._next()
-        if sign in MIRRORED:
+        if sign in TURNED:
             return (((sign, self._number()),),)
         if sign == "==":
             return (self._residues(),)

@@ -61,6 +61,7 @@ class Written(Fraction):
 
 
 DOTS: Tree = ("dots",)  # an ellipsis: more of the same
+TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}  # relations read from the other side
 ZERO: Tree = ("n", Fraction(0))
 ONE: Tree = ("n", Fraction(1))
 _LEAVES = frozenset(("n", "s", "c", "text"))

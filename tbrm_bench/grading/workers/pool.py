@@ -13,6 +13,7 @@ lives.
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -189,9 +190,14 @@ def _right_as_a_whole(text: str, gold: Gold, found: str | None, policy: GradingP
     answer = None if gold.scorer else bare_answer(without_specials(text[-MAX_SCAN_CHARS:]))
     if answer is None or answer == found or r"\boxed" in answer:
         return None
+    return _whole_verdict(answer, gold, policy, is_alone=found is None)
+
+
+@lru_cache(maxsize=16_384)  # the k samples of a problem repeat their answers
+def _whole_verdict(answer: str, gold: Gold, policy: GradingPolicy, *, is_alone: bool) -> Grade | None:
     verdict = decide(answer, gold, policy)
     if isinstance(verdict, Undecided) or not verdict[0]:
         return None
     # The very words of the gold deny nothing else: "does not exist".
-    is_gold = found is None and verdict[1] in ("string", "text")
+    is_gold = is_alone and verdict[1] in ("string", "text")
     return grade_of(answer, *verdict) if is_gold or is_said(answer) else None
